@@ -1,0 +1,17 @@
+//! What the engine's tasks need of the world: the smallest traits, implemented one floor up.
+//!
+//! Each trait states durability, order, repetition and concurrency. Nothing here knows SQL.
+
+mod activity_log;
+mod catalogue;
+mod directory;
+mod log_writer;
+mod rows;
+mod source;
+
+pub use activity_log::{ActivityLog, Head, Scope};
+pub use catalogue::{Catalogue, Field, FieldDefault, Schemas, Shape};
+pub use directory::{Directory, Member, Membership, Principal};
+pub use log_writer::{Batch, Leadership, Lease, LogFlusher, LogWriter, SnapshotProgress, Tenure};
+pub use rows::{Comparison, FieldValue, Filter, ListQuery, Order, RowImage, RowPage, Rows};
+pub use source::{Capture, Captured, ChunkRows, SnapshotTable, Source};

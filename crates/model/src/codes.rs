@@ -1,0 +1,147 @@
+//! Every stable error code, with its class and the three sentences that explain it.
+//!
+//! One table for API problems, source states and the command line alike; each code has a page in `docs/errors/`.
+//! Texts hold no SQL, host or secret. Names that the protocol gives are kept to the letter.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// Who can do something about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// It may pass by itself: try again.
+    Transient,
+    /// A person who runs the system must act.
+    Operator,
+    /// The caller asked for something that cannot be.
+    Caller,
+    /// We are wrong.
+    Bug,
+}
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $class:ident $title:literal $hint:literal;)*) => {
+        /// A stable error code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &[Code] = &[$(Code::$variant,)*];
+
+            /// Returns the code as it is written everywhere.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $name,)* }
+            }
+
+            /// Returns who can do something about it.
+            pub const fn class(self) -> Class {
+                match self { $(Code::$variant => Class::$class,)* }
+            }
+
+            /// Returns what happened, as a short fact.
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title,)* }
+            }
+
+            /// Returns what to do, and whether data is safe.
+            pub const fn hint(self) -> &'static str {
+                match self { $(Code::$variant => $hint,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // Capture: reasons of a source's state (CAP-03).
+    SourceUnreachable "SOURCE_UNREACHABLE" Transient "the database cannot be reached" "Data is safe: changes wait in the database's log. Check host, port and network; connecting is tried again by itself.";
+    AuthFailed "AUTH_FAILED" Operator "the database refused the login" "Data is safe. Check user and password of the connection URL, and the server's pg_hba.conf.";
+    TlsFailed "TLS_FAILED" Operator "the TLS connection to the database failed" "Data is safe; nothing was sent in the clear. Check sslmode, sslrootcert and the server's certificate.";
+    WalLevel "WAL_LEVEL" Operator "the database does not write a logical log" "Nothing is lost. Run: alter system set wal_level = logical; then restart the server.";
+    Permission "PERMISSION" Operator "the database role lacks a privilege" "Nothing is lost. Grant what the detail names; `antiphon doctor` prints the statement.";
+    SlotMissing "SLOT_MISSING" Operator "the replication slot is gone" "Rows in the database are safe, but changes since the last checkpoint may be missing from the log. Find out who dropped it; then `antiphon slots create --new-epoch` starts anew and tells every client to list again.";
+    SlotLost "SLOT_LOST" Operator "the server removed log that the slot still needed" "Rows in the database are safe, but changes are missing from the log. Raise max_slot_wal_keep_size; then `antiphon slots create --new-epoch` starts anew and tells every client to list again.";
+    SlotInUse "SLOT_IN_USE" Transient "another connection uses the replication slot" "Data is safe. The other connection's process id is in the detail; this server waits and takes over when it ends.";
+    SlotForeign "SLOT_FOREIGN" Operator "the slot's name is taken by another plugin or database" "Nothing was changed. Choose another name with `slot` in the section [database].";
+    SlotAdvanced "SLOT_ADVANCED" Operator "someone else moved the replication slot forward" "Rows in the database are safe, but changes in between are missing from the log. `antiphon slots create --new-epoch` starts anew and tells every client to list again.";
+    SlotsExhausted "SLOTS_EXHAUSTED" Operator "the server has no free replication slot or sender" "Nothing is lost. Raise max_replication_slots or max_wal_senders, or drop a slot that nobody uses (`antiphon slots list`).";
+    PublicationChanged "PUBLICATION_CHANGED" Operator "the publication is gone or lost tables" "Rows in the database are safe; changes of the tables named may be missing. `antiphon entities add` puts them back and copies them anew.";
+    SourceReplaced "SOURCE_REPLACED" Operator "this is not the database that was captured before" "Nothing was changed. If that is intended, `antiphon slots create --new-epoch` starts anew and tells every client to list again.";
+    SourceForked "SOURCE_FORKED" Operator "the database's history does not contain the checkpoint" "Nothing was changed. The server was restored or promoted without our last changes; `antiphon slots create --new-epoch` starts anew.";
+    InRecovery "IN_RECOVERY" Operator "the database is a standby" "Nothing is lost. Point the connection URL at the primary.";
+    PoisonWal "POISON_WAL" Operator "the server cannot decode a record of its log" "Data is safe in the database. The detail holds the server's message; `antiphon slots create --new-epoch` skips it and tells every client to list again.";
+    PoolerRefused "POOLER_REFUSED" Operator "a connection pooler refuses replication" "Nothing is lost. Use the server's direct address in the connection URL.";
+    DiskFull "DISK_FULL" Operator "there is no space left on a disk" "What was acknowledged is safe; capture holds and goes on by itself once there is space.";
+    SpoolFull "SPOOL_FULL" Operator "a transaction is larger than the spool's quota" "Data is safe in the database's log. Raise `spool_bytes_max` in the section [database].";
+    DecodeFailed "DECODE_FAILED" Bug "the replication stream could not be understood" "Data is safe: capture stops before it and acknowledges nothing. Please report the detail.";
+    TableWithoutIdentity "TABLE_WITHOUT_IDENTITY" Operator "a table has no replica identity that capture can use" "Nothing was changed. Give it a primary key, or let `antiphon entities add` prepare it.";
+    TableUnfit "TABLE_UNFIT" Operator "a declared table does not fit its declaration" "Nothing was changed. Correct the declaration or the table as the detail says.";
+    Fenced "FENCED" Transient "another server has taken over capture" "Data is safe: this server stands by.";
+    LeaseHeld "LEASE_HELD" Transient "another server captures this source" "Data is safe: this server stands by and takes over when the other one ends.";
+    // Our own database.
+    LogUnreachable "LOG_UNREACHABLE" Transient "our own database cannot be reached" "What was acknowledged is safe; capture holds and nothing is lost. Check `log_url`; connecting is tried again by itself.";
+    LogNewer "LOG_NEWER" Operator "our tables belong to a newer version" "Nothing was changed. Use the newer binary.";
+    LogOlder "LOG_OLDER" Operator "our tables belong to an older version" "Nothing was changed. Run `antiphon migrate`.";
+    LogCorrupt "LOG_CORRUPT" Bug "our own tables contradict each other" "Nothing was changed. Please report the detail.";
+    // Reading (protocol 4).
+    OffsetExpired "OFFSET_EXPIRED" Caller "the offset is older than the retained log" "Nothing is lost: list again, then stream from the list's offset.";
+    EpochChanged "EPOCH_CHANGED" Caller "the offset belongs to another epoch" "Nothing is lost: list again, then stream from the list's offset.";
+    OffsetInvalid "OFFSET_INVALID" Caller "the offset was never given out" "Nothing is lost: list again, then stream from the list's offset.";
+    AccessChanged "ACCESS_CHANGED" Caller "what this reader may see has changed" "Nothing is lost: list again, then stream from the list's offset.";
+    SchemaChanged "SCHEMA_CHANGED" Caller "the shape of an entity type has changed" "Nothing is lost: read the schema, then list again.";
+    // Callers.
+    Unauthenticated "UNAUTHENTICATED" Caller "there is no valid token" "Nothing was changed. Send `Authorization: Bearer <token>` with a token that has not expired.";
+    TokenInUrl "TOKEN_IN_URL" Caller "a long-lived token must not be in a URL" "Nothing was changed. Send it in the header `Authorization`; then replace it, because URLs are logged.";
+    NotAMember "NOT_A_MEMBER" Caller "the caller is no member of this organisation" "Nothing was changed. Ask an owner of the organisation for an invitation.";
+    Forbidden "FORBIDDEN" Caller "the caller may not do this" "Nothing was changed.";
+    NotFound "NOT_FOUND" Caller "there is nothing here" "Nothing was changed. Check the address.";
+    EntityTypeUnknown "ENTITY_TYPE_UNKNOWN" Caller "the entity type is not declared" "Nothing was changed. GET .../schema lists the declared types.";
+    ParameterUnknown "PARAMETER_UNKNOWN" Caller "a query parameter is not known" "Nothing was changed. The detail names it; /openapi.json lists those that are.";
+    ParameterInvalid "PARAMETER_INVALID" Caller "a query parameter has an invalid value" "Nothing was changed. The detail names it and says what is valid.";
+    BodyInvalid "BODY_INVALID" Caller "the body is not what this address takes" "Nothing was changed. The detail says where it is wrong.";
+    BodyTooLarge "BODY_TOO_LARGE" Caller "the body is too large" "Nothing was changed.";
+    MethodNotAllowed "METHOD_NOT_ALLOWED" Caller "this address does not take this method" "Nothing was changed. The header `Allow` lists those that it takes.";
+    RateLimited "RATE_LIMITED" Caller "there were too many requests" "Nothing was changed. Wait as long as the header `Retry-After` says.";
+    Shutdown "SHUTDOWN" Transient "the server is stopping" "Nothing is lost: connect again; another server or the next start goes on from your offset.";
+    TryAgain "TRY_AGAIN" Transient "the request could not be served just now" "Nothing was changed. Try again.";
+    Internal "INTERNAL" Bug "the server made a mistake" "Nothing was changed by this request. Please report the request id.";
+    // Command line and configuration.
+    ConfigMissing "CONFIG_MISSING" Operator "there is no configuration" "Nothing was changed. Run `antiphon init`, or `antiphon dev` for a demonstration.";
+    ConfigInvalid "CONFIG_INVALID" Operator "the configuration is not valid" "Nothing was changed. The detail names the key and says what is valid.";
+    ConfigUnknownKey "CONFIG_UNKNOWN_KEY" Operator "the configuration has an unknown key" "Nothing was changed. The detail names the nearest known key.";
+    PortInUse "PORT_IN_USE" Operator "the port is taken" "Nothing was changed. Stop the other program or choose another port with --port.";
+    PostgresNotFound "POSTGRES_NOT_FOUND" Operator "there is no Postgres 15 or newer on this machine" "Nothing was changed. Install one, or name its folder with --postgres-bin.";
+    PostgresStart "POSTGRES_START" Operator "the private Postgres did not start" "Its data folder was kept. The detail holds the end of its log.";
+    Usage "USAGE" Caller "the command was not understood" "Nothing was changed. Try --help.";
+    Interrupted "INTERRUPTED" Caller "interrupted" "What was done so far was kept; the same command goes on from there.";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_upper_case_words() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in Code::ALL {
+            assert!(seen.insert(code.as_str()), "{code} stands twice");
+            assert!(code.as_str().bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{code}");
+            assert!(!code.title().is_empty() && code.hint().ends_with('.'), "{code}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! A declared table: the entity type and how its rows take part in sync (protocol 3).
+//!
+//! This is the resolved declaration; where it comes from (`antiphon.toml`) is the command line's business, and
+//! whether the table really looks like that is checked by `postgres`.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+/// A table's full name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RelationName {
+    /// The schema.
+    pub schema: String,
+    /// The table.
+    pub name: String,
+}
+
+impl RelationName {
+    /// Reads `schema.table`, or `table` in schema `public`; names are taken as they stand, without folding.
+    pub fn parse(text: &str) -> Option<RelationName> {
+        let (schema, name) = text.split_once('.').unwrap_or(("public", text));
+        let filled = !schema.is_empty() && !name.is_empty();
+        filled.then(|| RelationName { schema: schema.into(), name: name.into() })
+    }
+}
+
+impl fmt::Display for RelationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// Whose rows a table holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tenancy {
+    /// The named column holds the organisation's id.
+    Column(String),
+}
+
+/// How two edits of one field are settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Merge {
+    /// The later edit stands.
+    #[default]
+    Lww,
+    /// A person decides.
+    Manual,
+    /// Texts are merged by words.
+    Text,
+    /// Additions are added up.
+    Counter,
+    /// Elements are added and removed.
+    Set,
+}
+
+/// How much of a type a client keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sync {
+    /// Every row.
+    #[default]
+    All,
+    /// The subsets that it asks for.
+    OnDemand,
+}
+
+/// A declared entity type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntityType {
+    /// The type's name on the wire (`page`).
+    pub name: String,
+    /// The table.
+    pub table: RelationName,
+    /// Whose rows it holds.
+    pub org: Tenancy,
+    /// The key columns in order.
+    pub key: Vec<String>,
+    /// The metadata column.
+    pub tx: String,
+    /// Columns that never leave the server.
+    pub hidden: Vec<String>,
+    /// How much of it a client keeps.
+    pub sync: Sync,
+    /// Indexed columns that lists may filter and order by.
+    pub filter: Vec<String>,
+    /// Fields that are edited as one.
+    pub together: Vec<Vec<String>>,
+    /// Reference columns and the entity types that they name.
+    pub refs: BTreeMap<String, String>,
+    /// Merge strategies of fields that are not `lww`.
+    pub fields: BTreeMap<String, Merge>,
+}
+
+impl EntityType {
+    /// Tells whether a column may leave the server as a field: the metadata and the hidden columns may not.
+    pub fn shows(&self, column: &str) -> bool {
+        column != self.tx && !self.hidden.iter().any(|hidden| hidden == column)
+    }
+
+    /// Writes the entity id of a key: its text for one column, else a JSON array of texts.
+    pub fn entity_id<'a>(values: impl ExactSizeIterator<Item = &'a str>) -> String {
+        let single = values.len() == 1;
+        let mut id = String::new();
+        for (index, value) in values.enumerate() {
+            if single {
+                return value.to_owned();
+            }
+            id.push(if index == 0 { '[' } else { ',' });
+            crate::write_string(&mut id, value);
+        }
+        id.push(']');
+        id
+    }
+
+    /// Reads the key values back from an entity id; `None` where it does not fit this type's key.
+    pub fn key_values(&self, entity_id: &str) -> Option<Vec<String>> {
+        if self.key.len() == 1 {
+            return Some(vec![entity_id.to_owned()]);
+        }
+        let values: Vec<String> = serde_json::from_str(entity_id).ok()?;
+        (values.len() == self.key.len()).then_some(values)
+    }
+}

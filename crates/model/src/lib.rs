@@ -1,0 +1,40 @@
+//! The words that every other room speaks: positions, values, changes, activities, entities, codes.
+//!
+//! Everything here is plain data with its laws beside it; each type is defined once, on this lowest floor.
+//! The room does no IO, reads no clock and knows neither Postgres's wire format nor SQL.
+
+mod access;
+mod activity;
+mod change;
+mod codes;
+mod entity;
+mod json;
+mod lsn;
+mod offset;
+mod source;
+mod types;
+mod visibility;
+mod xid;
+
+pub use access::{Access, Role};
+pub use activity::{Action, Activity, Commit};
+pub use change::{
+    Cell, Cells, Change, ChangedRow, Column, OldRow, Relation, ReplicaIdentity, Transaction, Tuple, TupleError,
+};
+pub use codes::{Class, Code};
+pub use entity::{EntityType, Merge, RelationName, Sync, Tenancy};
+pub use json::{top_level_keys, write_string};
+pub use lsn::{Lsn, LsnError};
+pub use offset::{ActivityId, EPOCH_SPAN, Epoch};
+pub use source::{Checkpoint, SourceIdentity, SourceState, SourceStatus, Status};
+pub use types::{Type, TypeKind};
+pub use visibility::{Visibility, VisibilityError};
+pub use xid::Xid;
+
+/// Microseconds since 1970-01-01T00:00:00Z; Postgres's own resolution of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Micros(pub i64);
+
+/// Seconds between the Unix epoch and Postgres's own (2000-01-01), in microseconds.
+pub const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;

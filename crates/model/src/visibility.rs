@@ -1,0 +1,99 @@
+//! What a Postgres snapshot sees: the text of `pg_current_snapshot()`, on the wire in the field `snapshot`.
+//!
+//! Decoding delivers a commit before readers can see it, so whether a list already contains a transaction is
+//! decided by this set and never by comparing positions (protocol 4, the join).
+
+use std::{fmt, str::FromStr};
+
+use crate::Xid;
+
+/// The transactions that a snapshot sees: all below `xmin`, and those below `xmax` that were not running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visibility {
+    xmin: Xid,
+    xmax: Xid,
+    running: Vec<Xid>,
+}
+
+impl Visibility {
+    /// Returns the oldest transaction that was still running.
+    pub fn xmin(&self) -> Xid {
+        self.xmin
+    }
+
+    /// Returns the first number that was not yet given out.
+    pub fn xmax(&self) -> Xid {
+        self.xmax
+    }
+
+    /// Tells whether the snapshot contains a committed transaction.
+    pub fn sees(&self, xid: Xid) -> bool {
+        xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
+    }
+}
+
+/// The text is not a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a snapshot: expected xmin:xmax:running,... in rising order")]
+pub struct VisibilityError;
+
+impl FromStr for Visibility {
+    type Err = VisibilityError;
+
+    fn from_str(text: &str) -> Result<Self, VisibilityError> {
+        let number = |digits: &str| {
+            let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+            plain.then(|| digits.parse().ok()).flatten().map(Xid::new).ok_or(VisibilityError)
+        };
+        let mut parts = text.split(':');
+        let (xmin, xmax, list) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(xmin), Some(xmax), Some(list), None) => (number(xmin)?, number(xmax)?, list),
+            _ => return Err(VisibilityError),
+        };
+        let running = match list {
+            "" => Vec::new(),
+            list => list.split(',').map(number).collect::<Result<Vec<_>, _>>()?,
+        };
+        let rising = running.windows(2).all(|pair| pair[0] < pair[1]);
+        let inside = running.iter().all(|xid| *xid >= xmin && *xid < xmax);
+        if xmin > xmax || !rising || !inside {
+            return Err(VisibilityError);
+        }
+        Ok(Visibility { xmin, xmax, running })
+    }
+}
+
+impl fmt::Display for Visibility {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:", self.xmin, self.xmax)?;
+        for (index, xid) in self.running.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{xid}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sees_what_was_committed_and_nothing_that_was_running() {
+        let snapshot: Visibility = "744:760:750,752".parse().unwrap();
+        for (xid, seen) in
+            [(1, true), (743, true), (744, true), (750, false), (751, true), (752, false), (759, true), (760, false)]
+        {
+            assert_eq!(snapshot.sees(Xid::new(xid)), seen, "xid {xid}");
+        }
+        assert_eq!(snapshot.to_string(), "744:760:750,752");
+    }
+
+    #[test]
+    fn malformed_text_is_refused() {
+        for text in ["", "1", "1:2", "2:1:", "1:5:0", "1:5:5", "1:9:3,2", "1:9:3,3", "1:9:a", "1:9:3:", "-1:2:"] {
+            assert_eq!(text.parse::<Visibility>(), Err(VisibilityError), "{text:?}");
+        }
+        assert!("10:10:".parse::<Visibility>().unwrap().sees(Xid::new(9)));
+    }
+}
