@@ -102,6 +102,7 @@ pub struct Cluster {
     folder: Folder,
     account: Account,
     port: u16,
+    had_port: bool,
     server: Option<Server>,
 }
 
@@ -118,7 +119,7 @@ impl Cluster {
         folder.stop_orphan()?;
         folder.initialise(&config)?;
         let port = config.port.unwrap_or(0);
-        let mut cluster = Cluster { config, folder, account, port, server: None };
+        let mut cluster = Cluster { config, folder, account, port, had_port: false, server: None };
         cluster.launch()?;
         Ok(cluster)
     }
@@ -208,6 +209,7 @@ impl Cluster {
             let fault = match Server::start(&self.config, &self.folder, self.account) {
                 Ok(server) => {
                     self.server = Some(server);
+                    self.had_port = true;
                     return Ok(());
                 }
                 Err(StartError::Other(fault)) => return Err(fault),
@@ -216,7 +218,9 @@ impl Cluster {
                 }
                 Err(StartError::StillLeaving(fault)) => fault,
             };
-            if Instant::now() > deadline || (fault.code() == Code::PortInUse && self.config.port.is_some()) {
+            // A port that was asked for and never ours belongs to someone who will keep it.
+            let foreign = fault.code() == Code::PortInUse && !choose && !self.had_port;
+            if foreign || Instant::now() > deadline {
                 return Err(fault);
             }
             std::thread::sleep(SETTLE_POLL);
