@@ -1,12 +1,30 @@
 //! Ports and the tasks that drive machines: intake, bus, live readers.
 //!
+//!
 //! A driver here is a loop over one closed enum that feeds a machine and performs its outputs.
 //! The room reads neither environment nor sockets and knows no SQL; adapters come in through `ports`.
 
 pub mod ports;
 
+mod backoff;
+mod bus;
+mod capture;
+mod copier;
+mod events;
 mod fault;
 mod image;
+mod intake;
+mod join;
+mod pipeline;
+mod policy;
+mod ring;
+mod task;
 
+pub use bus::{Bus, Page};
+pub use capture::{CaptureConfig, CaptureHandle, CaptureService, CopyStatus};
 pub use fault::Fault;
 pub use image::{ImageWriter, OMITTED_ABOVE_BYTES, checksum};
+pub use intake::{Mapped, Mapper};
+pub use join::BeforeList;
+pub use policy::{Reaction, reaction};
+pub use task::spawn;

@@ -10,6 +10,7 @@ mod rows;
 mod source;
 
 pub use activity_log::{ActivityLog, Head, Scope};
+pub(crate) use catalogue::fingerprint;
 pub use catalogue::{Catalogue, Field, FieldDefault, Schemas, Shape};
 pub use directory::{Directory, Member, Membership, Principal};
 pub use log_writer::{Batch, Leadership, Lease, LogFlusher, LogWriter, SnapshotProgress, Tenure};

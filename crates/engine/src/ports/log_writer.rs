@@ -68,7 +68,7 @@ pub struct Tenure {
 
 /// Appends to the log.
 ///
-/// Durability: none until a flush. Order: ids rise by call and by place in the batch. Repetition: a batch whose
+/// Durability: none until a flush; a batch without activities is on disk when `append` returns. Order: ids rise by call and by place in the batch. Repetition: a batch whose
 /// fence or expected checkpoint no longer holds changes nothing and fails with `FENCED` or `LOG_UNREACHABLE`; after
 /// any failure the writer is spent and a new tenure must be acquired. Concurrency: one call at a time.
 #[async_trait]

@@ -63,7 +63,7 @@ pub trait Capture: Send {
     fn started_at(&self) -> Lsn;
 }
 
-/// Rows of one chunk of a table's copy, read between two watermarks.
+/// Rows of one chunk of a table's copy, read under one snapshot.
 #[derive(Debug)]
 pub struct ChunkRows {
     /// The table's shape.
@@ -72,9 +72,7 @@ pub struct ChunkRows {
     pub rows: Vec<Tuple>,
     /// What the reading snapshot saw.
     pub visibility: Visibility,
-    /// The content of the high watermark's message, by which the stream is recognised to have reached it.
-    pub high_watermark: String,
-    /// Where the copy stands after this chunk.
+    /// Where the copy stands after this chunk; `complete` where no row lies after it.
     pub progress: SnapshotProgress,
 }
 
@@ -83,12 +81,13 @@ pub struct ChunkRows {
 /// Order: keys rise. Repetition: reading the same chunk again is harmless. Durability: none; the caller appends.
 #[async_trait]
 pub trait SnapshotTable: Send {
-    /// Reads the chunk after `progress` (at most `rows_max` rows), then writes the high watermark into the source's log.
-    ///
-    /// The rows are read after every transaction that the chunk must not miss has been streamed or will be: the
-    /// watermark is written after the read, by a transaction begun after it.
+    /// Reads the chunk after `progress`, at most `rows_max` rows.
     async fn chunk(&mut self, progress: &SnapshotProgress, rows_max: usize) -> Result<ChunkRows, Fault>;
 
-    /// Reads given rows again (keys as arrays of texts in JSON), then writes a new high watermark.
-    async fn reread(&mut self, keys: &[String], progress: &SnapshotProgress) -> Result<ChunkRows, Fault>;
+    /// Reads given rows again (entity ids); `progress` is returned as it is.
+    async fn reread(&mut self, entity_ids: &[String], progress: &SnapshotProgress) -> Result<ChunkRows, Fault>;
+
+    /// Writes a high watermark into the source's log: a transactional logical message (prefix `antiphon`) with this
+    /// content, in a transaction of its own that begins after the read returned.
+    async fn mark(&mut self, content: &str) -> Result<(), Fault>;
 }

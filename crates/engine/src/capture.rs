@@ -1,0 +1,269 @@
+//! Keeps one source captured: acquires the lease, connects, runs the pipeline, and reacts to what ends it (CAP-03).
+//!
+//! Every failure takes the same road: drop everything, ask the one table of reactions, wait, begin again from the
+//! stored checkpoint. A pause ends the tenure and holds the checkpoint; the slot stays and nothing is lost (CAP-51).
+//! Beside it, two small tasks: one reads the log's marks for servers that do not write, one keeps the mark of what
+//! readers of the source are known to see close to the head, so that lists test only a short stretch of the log.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use antiphon_model::{Code, EntityType, Micros, SourceState, SourceStatus};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Bus, Fault, Reaction, backoff,
+    events::{Connected, StateChanged},
+    pipeline::{self, Observed, Works},
+    ports::{Leadership, Schemas, SnapshotProgress, Source},
+    reaction,
+};
+
+/// A blocked source is looked at again this often: what a person mended is noticed without a restart.
+const LOOK_AGAIN_MS: u64 = 10_000;
+/// A server that stands by tries for the lease this often.
+const STAND_BY_MS: u64 = 500;
+/// A server reads the log's marks this often; the writer knows them anyway.
+const FOLLOW_MS: u64 = 250;
+/// What readers are known to see is raised this often while the log moves.
+const VISIBLE_MS: u64 = 500;
+
+/// What capture needs.
+pub struct CaptureConfig {
+    /// The source's name.
+    pub source_name: String,
+    /// This process, unique among all.
+    pub holder: String,
+    /// The declared types.
+    pub entities: Vec<Arc<EntityType>>,
+    /// The database.
+    pub source: Arc<dyn Source>,
+    /// Who gives the lease.
+    pub leadership: Arc<dyn Leadership>,
+    /// Who numbers shapes.
+    pub schemas: Arc<dyn Schemas>,
+    /// Where readers wait.
+    pub bus: Bus,
+    /// The wall clock.
+    pub clock: Arc<dyn Fn() -> Micros + Send + Sync>,
+}
+
+/// How far the initial copy of a table is, for people.
+pub type CopyStatus = SnapshotProgress;
+
+/// Controls and shows a running capture; cheap to clone.
+#[derive(Clone)]
+pub struct CaptureHandle {
+    status: watch::Sender<SourceStatus>,
+    paused: watch::Sender<bool>,
+    copies: Arc<Mutex<Vec<CopyStatus>>>,
+}
+
+impl CaptureHandle {
+    /// Returns the present state.
+    pub fn status(&self) -> SourceStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Returns a receiver that wakes when the state changes.
+    pub fn subscribe(&self) -> watch::Receiver<SourceStatus> {
+        self.status.subscribe()
+    }
+
+    /// Holds the checkpoint; the slot stays and the source keeps its log for us.
+    pub fn pause(&self) {
+        self.paused.send_replace(true);
+    }
+
+    /// Goes on from the checkpoint.
+    pub fn resume(&self) {
+        self.paused.send_replace(false);
+    }
+
+    /// Returns the copies under way.
+    pub fn copies(&self) -> Vec<CopyStatus> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Runs capture.
+pub struct CaptureService {
+    config: Arc<CaptureConfig>,
+    handle: CaptureHandle,
+}
+
+impl CaptureService {
+    /// Makes the service and its handle.
+    pub fn new(config: CaptureConfig) -> (CaptureService, CaptureHandle) {
+        let status = SourceStatus {
+            state: SourceState::Initialising,
+            reason: None,
+            detail: String::new(),
+            since: (config.clock)(),
+            next_attempt_at: None,
+        };
+        let handle = CaptureHandle {
+            status: watch::Sender::new(status),
+            paused: watch::Sender::new(false),
+            copies: Arc::default(),
+        };
+        (CaptureService { config: Arc::new(config), handle: handle.clone() }, handle)
+    }
+
+    /// Runs until `stop`; then the lease is given back.
+    pub async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            () = self.capture(stop.clone()) => {}
+            () = self.follow() => {}
+            () = self.raise_visible() => {}
+        }
+    }
+
+    async fn capture(&self, stop: CancellationToken) {
+        let mut attempt = 0;
+        let mut paused = self.handle.paused.subscribe();
+        while !stop.is_cancelled() {
+            if *paused.borrow_and_update() {
+                self.show(SourceState::Paused, None, None);
+                tokio::select! {
+                    changed = paused.changed() => if changed.is_err() { return },
+                    () = stop.cancelled() => return,
+                }
+                continue;
+            }
+            let until = stop.child_token();
+            let mut streamed = false;
+            let ended = tokio::select! {
+                ended = self.tenure(until.clone(), &mut streamed) => ended,
+                () = pause_wanted(&mut paused) => continue,
+            };
+            let Some(fault) = ended else { continue };
+            attempt = if streamed { 0 } else { attempt + 1 };
+            let wait = self.react(&fault, attempt);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = pause_wanted(&mut paused) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Acquires, connects and works until something ends it.
+    async fn tenure(&self, stop: CancellationToken, streamed: &mut bool) -> Option<Fault> {
+        let config = &self.config;
+        let tenure = match config.leadership.acquire(&config.source_name, &config.holder).await {
+            Ok(Some(tenure)) => tenure,
+            Ok(None) => return Some(Fault::new(Code::LeaseHeld, "")),
+            Err(fault) => return Some(fault),
+        };
+        config.bus.refresh(tenure.head);
+        let capture = tokio::select! {
+            capture = config.source.connect(&tenure.checkpoint) => capture,
+            () = stop.cancelled() => return None,
+        };
+        let capture = match capture {
+            Ok(capture) => capture,
+            Err(fault) => return Some(fault),
+        };
+        *streamed = true;
+        Connected { source: &config.source_name, from: capture.started_at() }.emit();
+        self.show(SourceState::CatchingUp, None, None);
+        let works = Works {
+            entities: config.entities.clone(),
+            source: Arc::clone(&config.source),
+            schemas: Arc::clone(&config.schemas),
+            bus: config.bus.clone(),
+            clock: Arc::clone(&config.clock),
+            observer: self.observer(),
+        };
+        pipeline::run(works, tenure, capture, stop).await
+    }
+
+    fn observer(&self) -> Arc<dyn Fn(Observed) + Send + Sync> {
+        let (handle, config) = (self.handle.clone(), Arc::clone(&self.config));
+        Arc::new(move |observed: Observed| {
+            let state = match (&observed.copies, observed.catching_up) {
+                (Some(_), _) => SourceState::Snapshotting,
+                (None, true) => SourceState::CatchingUp,
+                (None, false) => SourceState::Streaming,
+            };
+            *handle.copies.lock().unwrap_or_else(PoisonError::into_inner) = observed.copies.unwrap_or_default();
+            show(&handle, &config, state, None, None);
+        })
+    }
+
+    fn react(&self, fault: &Fault, attempt: u32) -> Duration {
+        let reaction = reaction(fault.code());
+        let now = (self.config.clock)();
+        let wait = match reaction {
+            Reaction::Retry => backoff::wait(attempt, now.0 as u64),
+            Reaction::StandBy => Duration::from_millis(STAND_BY_MS),
+            Reaction::Block | Reaction::Stop => Duration::from_millis(LOOK_AGAIN_MS),
+        };
+        tracing::debug!(error = %fault.chain(), "capture ended");
+        let next = Micros(now.0 + wait.as_micros() as i64);
+        self.show(reaction.state(), Some(fault), Some(next));
+        wait
+    }
+
+    fn show(&self, state: SourceState, fault: Option<&Fault>, next: Option<Micros>) {
+        show(&self.handle, &self.config, state, fault, next);
+    }
+
+    async fn follow(&self) {
+        let bus = &self.config.bus;
+        loop {
+            tokio::time::sleep(Duration::from_millis(FOLLOW_MS)).await;
+            match bus.log().head().await {
+                Ok(head) => bus.refresh(head),
+                Err(fault) => tracing::debug!(error = %fault.chain(), "the log's marks could not be read"),
+            }
+        }
+    }
+
+    async fn raise_visible(&self) {
+        let bus = &self.config.bus;
+        loop {
+            tokio::time::sleep(Duration::from_millis(VISIBLE_MS)).await;
+            let before = bus.before_list();
+            let head = bus.head();
+            if head.visible >= head.durable {
+                continue;
+            }
+            let raised = async { before.vouch(&self.config.source.visibility().await?).await };
+            if let Err(fault) = raised.await {
+                tracing::debug!(error = %fault.chain(), "what readers see could not be determined");
+            }
+        }
+    }
+}
+
+async fn pause_wanted(paused: &mut watch::Receiver<bool>) {
+    if paused.wait_for(|paused| *paused).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn show(
+    handle: &CaptureHandle,
+    config: &CaptureConfig,
+    state: SourceState,
+    fault: Option<&Fault>,
+    next: Option<Micros>,
+) {
+    let reason = fault.map(Fault::code);
+    let detail = fault.map(|fault| fault.detail().to_owned()).unwrap_or_default();
+    handle.status.send_if_modified(|status| {
+        let same = status.state == state && status.reason == reason && status.detail == detail;
+        if !same {
+            StateChanged { source: &config.source_name, state, reason, detail: &detail }.emit();
+            *status = SourceStatus { state, reason, detail, since: (config.clock)(), next_attempt_at: next };
+        } else {
+            status.next_attempt_at = next;
+        }
+        !same
+    });
+}

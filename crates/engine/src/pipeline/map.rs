@@ -1,0 +1,251 @@
+//! Takes what the source brings, maps it, and cuts it into batches.
+
+use std::{sync::Arc, time::Duration};
+
+use antiphon_model::{ActivityId, Checkpoint, Lsn, Micros, Transaction};
+use tokio::{sync::mpsc, time::Interval};
+
+use super::{BATCH_ACTIVITIES_MAX, BATCH_BYTES_MAX, Work, Works};
+use crate::{
+    Bus, Fault, Mapped, Mapper,
+    copier::{Copied, Copier, Done},
+    events::TransactionsMapped,
+    ports::{Batch, Capture, Captured, Schemas, SnapshotProgress, Source},
+};
+
+/// A source whose newest transaction is older than this, in microseconds, is catching up.
+const CATCHING_UP_AFTER: i64 = 2_000_000;
+/// While copies wait for readers to see what was captured before, look this often.
+const BARRIER_INTERVAL_MS: u64 = 100;
+
+/// What mapping noticed about the source's progress.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed {
+    /// Whether it works through a backlog.
+    pub(crate) catching_up: bool,
+    /// How far the copies of tables are, while there are any.
+    pub(crate) copies: Option<Vec<SnapshotProgress>>,
+}
+
+/// The mapping stage.
+pub(super) struct Map {
+    mapper: Mapper,
+    copier: Copier,
+    checkpoint: Checkpoint,
+    schemas: Arc<dyn Schemas>,
+    source: Arc<dyn Source>,
+    bus: Bus,
+    clock: Arc<dyn Fn() -> Micros + Send + Sync>,
+    observer: Arc<dyn Fn(Observed) + Send + Sync>,
+    /// Copies may begin once readers see everything up to here; `None` once they do.
+    barrier: Option<ActivityId>,
+    look: Interval,
+    mapped: Mapped,
+    copied: Option<Copied>,
+    catching_up: bool,
+}
+
+impl Map {
+    pub(super) fn new(works: &Works, mapper: Mapper, copier: Copier, checkpoint: Checkpoint, last: ActivityId) -> Map {
+        let barrier = copier.active().then_some(last);
+        Map {
+            mapper,
+            copier,
+            checkpoint,
+            schemas: Arc::clone(&works.schemas),
+            source: Arc::clone(&works.source),
+            bus: works.bus.clone(),
+            clock: Arc::clone(&works.clock),
+            observer: Arc::clone(&works.observer),
+            barrier,
+            look: tokio::time::interval(Duration::from_millis(BARRIER_INTERVAL_MS)),
+            mapped: Mapped::default(),
+            copied: None,
+            catching_up: true,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut capture: Box<dyn Capture>, to: mpsc::Sender<Work>) -> Option<Fault> {
+        if self.checkpoint.identity.is_none() {
+            self.checkpoint.identity = Some(capture.identity().clone());
+            self.checkpoint.acknowledged = self.checkpoint.acknowledged.max(capture.started_at());
+        }
+        self.observe(false);
+        loop {
+            let step = match self.step(&mut *capture, &to).await {
+                Ok(step) => step,
+                Err(fault) => return Some(fault),
+            };
+            if !step {
+                return None;
+            }
+        }
+    }
+
+    /// Waits for one thing and handles it; `false` where the next stage is gone.
+    async fn step(&mut self, capture: &mut dyn Capture, to: &mpsc::Sender<Work>) -> Result<bool, Fault> {
+        enum Event {
+            Captured(Captured),
+            Copy(Done),
+            Barrier,
+        }
+        let waits = self.barrier.is_some();
+        let event = tokio::select! {
+            captured = capture.next() => Event::Captured(captured?),
+            done = self.copier.finished() => Event::Copy(done),
+            _ = self.look.tick(), if waits => Event::Barrier,
+        };
+        match event {
+            Event::Captured(captured) => self.gather(captured, capture, to).await,
+            Event::Copy(done) => {
+                self.copied = self.copier.take(done).or(self.copied.take());
+                self.learn_copied().await?;
+                self.copier.start();
+                self.send(to).await
+            }
+            Event::Barrier => {
+                self.check_barrier().await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes in what has come, and what is there already while the next stage is busy, then cuts the batch.
+    async fn gather(
+        &mut self,
+        first: Captured,
+        capture: &mut dyn Capture,
+        to: &mpsc::Sender<Work>,
+    ) -> Result<bool, Fault> {
+        let mut next = Some(first);
+        let mut at = Micros(0);
+        while let Some(captured) = next.take() {
+            match captured {
+                Captured::Transactions(transactions) => {
+                    for transaction in &transactions {
+                        self.transaction(transaction).await?;
+                        at = at.max(transaction.committed_at);
+                        if (self.full() || self.copied.is_some()) && !self.send(to).await? {
+                            return Ok(false);
+                        }
+                    }
+                }
+                Captured::Progress { lsn, at: clock } => {
+                    self.reached(lsn);
+                    at = at.max(clock);
+                }
+            }
+            // Waiting longer makes batches larger only while the next stage could not take one anyway.
+            if self.mapped.activities.is_empty() || to.capacity() == 0 {
+                next = capture.try_next().transpose()?;
+            }
+        }
+        self.observe((self.clock)().0 - at.0 > CATCHING_UP_AFTER);
+        if !self.send(to).await? {
+            return Ok(false);
+        }
+        let progress = Work::Progress { checkpoint: self.checkpoint.clone(), at };
+        Ok(!self.checkpoint.complete || to.send(progress).await.is_ok())
+    }
+
+    fn full(&self) -> bool {
+        self.mapped.activities.len() >= BATCH_ACTIVITIES_MAX || self.mapped.bytes >= BATCH_BYTES_MAX
+    }
+
+    async fn transaction(&mut self, transaction: &Transaction) -> Result<(), Fault> {
+        while let Some((relation, entity_type, fingerprint)) = self.mapper.unknown_shape(&transaction.changes) {
+            let number = self.schemas.number(&entity_type, &fingerprint).await?;
+            self.mapper.learn(&relation, number)?;
+        }
+        let resent = self.mapper.resent_changes();
+        self.mapper.map(transaction, &self.checkpoint, &mut self.mapped);
+        if self.copier.active() {
+            let mut copied = self.copier.observe(transaction, &mut self.mapper, &mut self.mapped);
+            // A watermark is alone in its transaction, so one transaction moves at most one copy.
+            self.copied = copied.pop().or(self.copied.take());
+            if self.copied.is_some() {
+                self.copier.start();
+            }
+        }
+        let count = transaction.changes.len() as u64;
+        let resent_changes = self.mapper.resent_changes() - resent;
+        TransactionsMapped { transactions: u64::from(transaction.last), changes: count, resent_changes }.emit();
+        self.advance(transaction, count);
+        Ok(())
+    }
+
+    /// Moves the checkpoint behind a transaction or a part of it.
+    fn advance(&mut self, transaction: &Transaction, count: u64) {
+        let end = (transaction.first_ordinal + count).saturating_sub(1);
+        let checkpoint = &mut self.checkpoint;
+        if transaction.commit_lsn < checkpoint.lsn || (transaction.commit_lsn == checkpoint.lsn && checkpoint.complete)
+        {
+            return;
+        }
+        let ordinal = if transaction.commit_lsn == checkpoint.lsn { end.max(checkpoint.ordinal) } else { end };
+        checkpoint.lsn = transaction.commit_lsn;
+        checkpoint.ordinal = ordinal;
+        checkpoint.complete = transaction.last;
+        checkpoint.xid = transaction.xid;
+        if transaction.last {
+            checkpoint.acknowledged = checkpoint.acknowledged.max(transaction.commit_lsn);
+        }
+    }
+
+    fn reached(&mut self, lsn: Lsn) {
+        if self.checkpoint.complete {
+            self.checkpoint.acknowledged = self.checkpoint.acknowledged.max(lsn);
+        }
+    }
+
+    /// Sends the batch in hand, if there is one; `false` where the next stage is gone.
+    async fn send(&mut self, to: &mpsc::Sender<Work>) -> Result<bool, Fault> {
+        let snapshot = self.copied.take().map(|copied| copied.progress);
+        if self.mapped.activities.is_empty() && snapshot.is_none() {
+            return Ok(true);
+        }
+        let mapped = std::mem::take(&mut self.mapped);
+        let over = snapshot.is_some();
+        let batch = Batch {
+            activities: mapped.activities,
+            checkpoint: self.checkpoint.clone(),
+            organisations: mapped.organisations,
+            snapshot,
+        };
+        let sent = to.send(Work::Append(batch)).await.is_ok();
+        if over {
+            self.observe(self.catching_up);
+        }
+        Ok(sent)
+    }
+
+    async fn learn_copied(&mut self) -> Result<(), Fault> {
+        for relation in self.copier.waiting_relations() {
+            if let Some((entity_type, fingerprint)) = self.mapper.unknown_copied(&relation) {
+                let number = self.schemas.number(&entity_type, &fingerprint).await?;
+                self.mapper.learn_copied(&relation, number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets copies begin once readers see every activity that was in the log when this tenure began.
+    async fn check_barrier(&mut self) -> Result<(), Fault> {
+        let Some(barrier) = self.barrier else { return Ok(()) };
+        let before = self.bus.before_list();
+        let visibility = self.source.visibility().await?;
+        let (offset, _) = before.vouch(&visibility).await?;
+        self.copier.prune(&visibility);
+        if offset >= barrier {
+            self.barrier = None;
+            self.copier.start();
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, catching_up: bool) {
+        self.catching_up = catching_up;
+        let copies = self.copier.active().then(|| self.copier.progress().cloned().collect());
+        (self.observer)(Observed { catching_up, copies });
+    }
+}
