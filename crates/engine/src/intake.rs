@@ -325,3 +325,6 @@ fn note(organisations: &mut BTreeMap<String, BTreeSet<String>>, activity: &Activ
         into.organisations.push((activity.entity_type.clone(), activity.org.clone()));
     }
 }
+
+#[cfg(test)]
+mod tests;
