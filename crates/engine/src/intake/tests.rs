@@ -78,7 +78,14 @@ impl Bench {
         Change::Insert(self.row(OldRow::Absent, Some(tuple(id, org, "t", Cell::Text(b"b")))))
     }
 
-    fn map(&mut self, lsn: u64, first_ordinal: u64, changes: Vec<Change>, last: bool, checkpoint: &Checkpoint) -> Mapped {
+    fn map(
+        &mut self,
+        lsn: u64,
+        first_ordinal: u64,
+        changes: Vec<Change>,
+        last: bool,
+        checkpoint: &Checkpoint,
+    ) -> Mapped {
         let transaction = Transaction {
             commit_lsn: Lsn::new(lsn),
             xid: Xid::new(lsn),
@@ -144,10 +151,7 @@ fn a_row_that_changes_its_organisation_leaves_one_and_enters_the_other_sy_16() {
     let update = Change::Update(bench.row(identity("1", "acme"), Some(tuple("1", "globex", "t", Cell::Null))));
     assert_eq!(
         bench.map_one(update),
-        [
-            "delete acme/1 0* - [] -",
-            r#"create globex/1 1* {"id":"1","org":"globex","title":"t","body":null} - -"#
-        ]
+        ["delete acme/1 0* - [] -", r#"create globex/1 1* {"id":"1","org":"globex","title":"t","body":null} - -"#]
     );
 }
 
@@ -157,10 +161,7 @@ fn a_key_change_is_a_delete_and_a_create_adjacent_pg_62() {
     let update = Change::Update(bench.row(identity("1", "acme"), Some(tuple("2", "acme", "t", Cell::Null))));
     assert_eq!(
         bench.map_one(update),
-        [
-            "delete acme/1 0 - [] -",
-            r#"create acme/2 1* {"id":"2","org":"acme","title":"t","body":null} - -"#
-        ]
+        ["delete acme/1 0 - [] -", r#"create acme/2 1* {"id":"2","org":"acme","title":"t","body":null} - -"#]
     );
 }
 
@@ -177,10 +178,7 @@ fn a_truncate_reaches_every_organisation_that_ever_had_the_type_pg_67() {
     let changes = vec![bench.insert("1", "acme"), Change::Truncate(vec![Arc::clone(&bench.relation)])];
     let mapped = bench.map(10, 0, changes, true, &Checkpoint::start());
     assert_eq!(mapped.organisations, [("page".to_owned(), "acme".to_owned())]);
-    assert_eq!(
-        brief(&mapped)[1..],
-        ["truncate acme/- 1* - - -", "truncate initech/- 2* - - -"]
-    );
+    assert_eq!(brief(&mapped)[1..], ["truncate acme/- 1* - - -", "truncate initech/- 2* - - -"]);
 }
 
 #[test]
