@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 
-/// The organisation of every second row; the others belong to `other`.
+/// The organisation that the reader follows; other rows belong to `other` or to nobody.
 pub const ORG: &str = "acme";
 /// A transaction with more changes than this comes in parts.
 const PART: usize = 3;
@@ -38,7 +38,7 @@ struct State {
     life: u64,
     healed: bool,
     ended: bool,
-    transactions: Vec<(u64, Vec<(u64, bool)>)>,
+    transactions: Vec<(u64, Vec<(u64, Option<&'static str>)>)>,
     appended: Log,
     durable: Log,
     acknowledged_max: Lsn,
@@ -113,7 +113,14 @@ impl World {
         for _ in 0..state.random.random_range(0..6) {
             let lsn = state.transactions.last().map_or(100, |(lsn, _)| lsn + 10);
             let rows = state.random.random_range(1..12);
-            let rows = (0..rows).map(|row| (lsn * 100 + row, state.random.random_bool(0.5))).collect();
+            let nobodys = state.random.random_bool(0.2);
+            let mut org = |random: &mut StdRng| match random.random_range(0..3) {
+                _ if nobodys => None,
+                0 => Some(ORG),
+                1 => Some("other"),
+                _ => None,
+            };
+            let rows = (0..rows).map(|row| (lsn * 100 + row, org(&mut state.random))).collect();
             state.transactions.push((lsn, rows));
         }
     }
@@ -146,9 +153,9 @@ impl World {
     pub fn expected(&self) -> Vec<(u64, u64, Option<String>)> {
         let state = self.lock();
         let rows = state.transactions.iter().flat_map(|(lsn, rows)| {
-            rows.iter()
-                .enumerate()
-                .filter(|(_, (_, own))| *own)
+            let mapped = rows.iter().filter(|(_, org)| org.is_some()).enumerate();
+            mapped
+                .filter(|(_, (_, org))| *org == Some(ORG))
                 .map(|(seq, (id, _))| (*lsn, seq as u64, Some(id.to_string())))
         });
         rows.collect()
@@ -348,9 +355,9 @@ impl Connection {
         let state = self.world.lock();
         let (lsn, rows) = state.transactions.get(self.next)?;
         let end = (self.first + PART).min(rows.len());
-        let change = |(id, own): &(u64, bool)| {
-            let (id, org) = (id.to_string(), if *own { ORG } else { "other" });
-            let new = Tuple::from_cells([Cell::Text(id.as_bytes()), Cell::Text(org.as_bytes())]);
+        let change = |(id, org): &(u64, Option<&'static str>)| {
+            let (id, org) = (id.to_string(), org.map_or(Cell::Null, |org| Cell::Text(org.as_bytes())));
+            let new = Tuple::from_cells([Cell::Text(id.as_bytes()), org]);
             Change::Insert(ChangedRow { relation: Arc::clone(&self.relation), old: OldRow::Absent, new: Some(new) })
         };
         let transaction = Transaction {
