@@ -1,1 +1,22 @@
-//! testkit
+//! Real servers as child processes and a fault-injecting proxy, for tests only.
+//!
+//! What is here stands for the world outside: Postgres 15 and 18, a bad network, our own binary, a client of HTTP.
+//! Law: what a test starts ends with the test's process, however that ends. The room asserts nothing about meaning.
+
+mod http;
+mod pg;
+mod process;
+mod proxy;
+mod skip;
+mod sse;
+mod task;
+
+pub use http::{Response, Sse, get, request, sse};
+pub use pg::{Pg, PgVersion, TestDb, for_each_postgres};
+pub use process::{Process, Signal, signal};
+pub use proxy::{Direction, Faults, Proxy};
+pub use skip::skipped;
+pub use sse::{ChunkedDecoder, Event, SseParser};
+pub use task::spawn;
+
+pub use antiphon_postgres::StopMode;

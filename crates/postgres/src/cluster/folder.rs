@@ -112,8 +112,7 @@ impl Folder {
             let text = String::from_utf8_lossy(&output.stderr);
             return Err(start_fault(format!("initdb: {}", text.trim())));
         }
-        let mut conf =
-            OpenOptions::new().append(true).open(unfinished.join("postgresql.conf")).map_err(failed)?;
+        let mut conf = OpenOptions::new().append(true).open(unfinished.join("postgresql.conf")).map_err(failed)?;
         conf.write_all(b"\ninclude 'antiphon.conf'\n").map_err(failed)?;
         fs::rename(&unfinished, self.data()).map_err(failed)
     }

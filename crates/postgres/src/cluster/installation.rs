@@ -58,7 +58,8 @@ impl Installation {
     pub fn at(bin_dir: &Path) -> Result<Installation, Fault> {
         let not_found = |why: &str| Fault::new(Code::PostgresNotFound, format!("{}: {why}", bin_dir.display()));
         // The real path: a link may lie where the server's user cannot reach it.
-        let bin_dir = bin_dir.canonicalize().map_err(|error| not_found("there is no such folder").with_source(error))?;
+        let bin_dir =
+            bin_dir.canonicalize().map_err(|error| not_found("there is no such folder").with_source(error))?;
         if !bin_dir.join("initdb").is_file() {
             return Err(not_found("it holds no initdb"));
         }
