@@ -119,6 +119,19 @@ async fn a_password_is_asked_for_where_one_was_set() {
     tokio::task::spawn_blocking(move || cluster.stop(StopMode::Immediate)).await.expect("no panic");
 }
 
+#[tokio::test]
+async fn a_taken_port_is_told_at_once() {
+    let Some(installation) = PgVersion::V15.installation() else { return skipped("Postgres 15") };
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let parent = tempfile::Builder::new().prefix("antiphon-port-").tempdir().expect("a folder");
+    open_to_all(parent.path());
+    let mut config = ClusterConfig::new(installation, parent.path().join("cluster"));
+    config.port = Some(taken.local_addr().expect("its address").port());
+    config.durable = false;
+    let started = tokio::task::spawn_blocking(move || Cluster::start(config).map(drop)).await.expect("no panic");
+    assert!(started.expect_err("the port is taken").to_string().starts_with("PORT_IN_USE"));
+}
+
 fn reopen(installation: Installation, folder: PathBuf) -> (Cluster, String) {
     let cluster = Cluster::start(ClusterConfig::new(installation, folder)).expect("the next owner");
     let url = cluster.url("postgres");
