@@ -1,0 +1,10 @@
+-- Without the root option each partition speaks for itself.
+-- options: proto_version=1
+-- setup
+create table events(id int, kind text, primary key (id, kind)) partition by list (kind);
+create table events_a partition of events for values in ('a');
+create table events_b partition of events for values in ('b');
+create publication p for table events;
+-- record
+insert into events values (1, 'a'), (2, 'b');
+update events set kind = 'b' where id = 1;

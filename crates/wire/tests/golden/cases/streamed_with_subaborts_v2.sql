@@ -1,0 +1,4 @@
+-- The same under protocol 2, where an abort has no position.
+-- options: proto_version=2 streaming=on messages=true
+-- setting: logical_decoding_work_mem=64kB
+-- script: streamed_with_subaborts

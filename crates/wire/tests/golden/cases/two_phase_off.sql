@@ -1,0 +1,4 @@
+-- Prepared transactions arrive as ordinary ones at their commit where two-phase decoding is not asked for.
+-- options: proto_version=3
+-- setting: max_prepared_transactions=10
+-- script: two_phase
