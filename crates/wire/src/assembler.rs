@@ -55,12 +55,13 @@ pub enum Output {
         /// The length that stays.
         len_bytes: u64,
     },
-    /// Drop the spool: the transaction was rolled back.
+    /// Drop the spool, if anything was appended to it: the transaction was rolled back.
     SpoolDrop {
         /// The transaction.
         xid: Xid,
     },
-    /// The transaction is committed: read its spool back with a `SpoolReader`, then drop it.
+    /// The transaction is committed: read its spool back with a `SpoolReader`, then drop it. Where nothing was
+    /// appended there is no spool, and the reader yields the empty transaction at once.
     SpoolCommit {
         /// The transaction.
         xid: Xid,
