@@ -1,2 +1,90 @@
-//! main
-fn main() {}
+//! The house's own tools: the checks and generators that CI and people call by the same line.
+//!
+//! `cargo xtask layers`, `tidy`, `gen` and `bless`; each prints what to do, not only what is wrong.
+//! Nothing here is part of the product, and the product never calls it.
+
+mod bless;
+mod finding;
+mod generate;
+mod layers;
+mod project;
+mod rust_text;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{finding::Finding, project::Project};
+
+/// Checks and generators of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Checks every edge between crates against layers.toml.
+    Layers,
+    /// Checks files, functions, banned calls, error pages, decisions, links and names.
+    Tidy {
+        /// Leaves out the comparison of generated files, which builds the binary.
+        #[arg(long)]
+        skip_generated: bool,
+    },
+    /// Writes the generated reference pages and files.
+    Gen {
+        /// Compares instead of writing, and fails on a difference.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Records the golden traces of real servers again.
+    Bless {
+        /// Options of the recorder.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one task; `false` says that it had findings, which it has printed.
+fn run(task: Task) -> Result<bool> {
+    let project = Project::open()?;
+    match task {
+        Task::Layers => Ok(report("layers", &layers::check(&project)?)),
+        Task::Tidy { skip_generated } => {
+            let mut findings = tidy::check(&project)?;
+            if !skip_generated {
+                findings.extend(generate::run(&project, true)?);
+            }
+            Ok(report("tidy", &findings))
+        }
+        Task::Gen { check } => Ok(report("gen", &generate::run(&project, check)?)),
+        Task::Bless { args } => bless::run(&args).map(|()| true),
+    }
+}
+
+fn report(task: &str, findings: &[Finding]) -> bool {
+    for finding in findings {
+        eprintln!("{finding}");
+    }
+    match findings.len() {
+        0 => eprintln!("{task}: in order"),
+        count => eprintln!("{task}: {count} to settle"),
+    }
+    findings.is_empty()
+}
