@@ -12,7 +12,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::{finding::Finding, project::Project};
 
@@ -38,13 +38,17 @@ const OUTPUTS: &[(&str, Maker)] = &[
 /// # Errors
 /// Fails where the binary cannot be built or a file cannot be written; each output is tried all the same.
 pub fn run(project: &Project, check: bool) -> Result<Vec<Finding>> {
-    let binary = build(project.root())?;
+    // Built when first asked for, so that what needs no binary is made even while it does not build.
+    let mut binary = None;
     let mut findings = Vec::new();
     let mut broken = Vec::new();
     for (path, maker) in OUTPUTS {
         let made = match maker {
             Maker::Function(function) => Ok(function()),
-            Maker::Binary(arguments) => ask(&binary, arguments),
+            Maker::Binary(arguments) => match binary.get_or_insert_with(|| build(project.root())) {
+                Ok(binary) => ask(binary, arguments),
+                Err(error) => Err(anyhow!("{error:#}")),
+            },
         };
         match made {
             Ok(text) => findings.extend(settle(project.root(), path, &ending_in_newline(text), check)?),

@@ -1,0 +1,85 @@
+# shellcheck shell=bash
+# Runs the tests and adds up what their runners say. Sourced after house.sh.
+# cargo-nextest is used when it is installed, `cargo test` otherwise; both run the workspace with one feature set.
+
+passed=0
+failed=0
+ignored=0
+runs=$(mktemp -d)
+trap 'rm -rf "$runs"' EXIT
+: "${ANTIPHON_SKIP_LOG:=$runs/skips}"
+export ANTIPHON_SKIP_LOG
+: >"$ANTIPHON_SKIP_LOG"
+
+# Runs a test runner ($2 ...), shows and keeps its output under the name $1, and adds up its counts.
+run_counted() {
+  local log=$runs/$1.log status=0 counts
+  shift
+  "$@" 2>&1 | tee "$log" || status=$?
+  counts=$(sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
+    function number(word) { return match($0, "[0-9]+ " word) ? substr($0, RSTART, RLENGTH) + 0 : 0 }
+    / Summary \[/      { p += number("passed"); f += number("failed") + number("timed out") + number("exec failed"); s += number("skipped") }
+    /^test result:/    { p += number("passed"); f += number("failed"); s += number("ignored") }
+    /^# pass [0-9]+$/  { p += $3 }
+    /^# fail [0-9]+$/  { f += $3 }
+    /^# cancelled [0-9]+$/ { f += $3 }
+    /^# skipped [0-9]+$/ { s += $3 }
+    END { print p + 0, f + 0, s + 0 }')
+  local p f s
+  read -r p f s <<<"$counts"
+  # A runner that fails without naming a test, as when the code does not compile, is a failure all the same.
+  if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+  passed=$((passed + p)) failed=$((failed + f)) ignored=$((ignored + s))
+  return "$status"
+}
+
+# Runs the unit and integration tests of the packages that the options ($@) choose.
+run_tests() {
+  if cargo nextest --version >/dev/null 2>&1; then
+    run_counted tests cargo nextest run --locked --no-fail-fast "$@"
+  else
+    say "cargo-nextest is not installed: cargo test runs the tests instead"
+    run_counted tests cargo test --locked --no-fail-fast --tests "$@"
+  fi
+}
+
+# Runs the examples in the documentation of every library.
+run_doc_tests() {
+  run_counted doc-tests cargo test --locked --no-fail-fast --workspace --doc
+}
+
+# Runs the browser tests, which start the binary themselves.
+run_browser_tests() {
+  cargo build --locked --workspace --bin antiphon &&
+    run_counted browser node --test --test-reporter=tap tests/browser/
+}
+
+# Prints the slowest tests of nextest's output, or the slowest programs of cargo's.
+print_slowest() {
+  local log=$runs/tests.log
+  [ -f "$log" ] || return 0
+  printf '\nslowest tests\n'
+  sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
+    /^ *(PASS|FAIL|LEAK|TIMEOUT) \[/ {
+      seconds = $0; sub(/^[^[]*\[[ >]*/, "", seconds); sub(/s\].*/, "", seconds)
+      name = $0; sub(/^[^]]*\] */, "", name); sub(/^\([ 0-9]+\/[0-9]+\) */, "", name)
+      printf "%9.3f s  %s\n", seconds, name
+    }
+    /^ *Running / { program = $0; sub(/^ *Running /, "", program); sub(/ \(.*/, "", program) }
+    /^test result:.*finished in/ { seconds = $0; sub(/.*finished in /, "", seconds); printf "%9.3f s  %s\n", seconds, program }
+  ' | sort -u | sort -rn >"$runs/slowest"
+  head -n 10 "$runs/slowest"
+}
+
+# Prints each reason for a skip with its count, then the line of sums, alone and last.
+print_sums() {
+  local silent
+  silent=$(wc -l <"$ANTIPHON_SKIP_LOG")
+  if [ "$silent" -gt 0 ]; then
+    printf '\n'
+    sort "$ANTIPHON_SKIP_LOG" | uniq -c
+  fi
+  # A test that skips itself is counted as passed by its runner.
+  local themselves=$((silent - ${skips:-0} - ${bootstrap_skips:-0}))
+  printf '\n%d passed, %d failed, %d skipped\n' "$((passed - themselves))" "$failed" "$((ignored + silent))"
+}
