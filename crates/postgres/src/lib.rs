@@ -1,11 +1,22 @@
 //! postgres
 
+mod catalogue;
 mod cluster;
 mod connect;
 mod conninfo;
 pub mod errors;
+mod quote;
+mod rows;
+pub mod snapshot;
+mod replication;
 mod tls;
 
+pub use catalogue::{
+    ColumnInfo, ForeignKey, Identity, IndexInfo, Leaf, LiveCatalogue, TableInfo, TableKind, describe, find_table,
+    resolve_types,
+};
 pub use cluster::{Cluster, ClusterConfig, FindOptions, Installation, StopMode, VERSION_MAJOR_MIN, Version};
 pub use connect::{connect_sql, pool};
 pub use conninfo::{ConnectionInfo, Secret, SslMode};
+pub use quote::{NAME_BYTES_MAX, ident, literal, qualified};
+pub use rows::LiveRows;

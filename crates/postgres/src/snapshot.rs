@@ -1,0 +1,256 @@
+//! Reading a table in key order for its initial copy, a chunk at a time (CAP-20).
+//!
+//! Each chunk is one statement with the snapshot that it was read under; nothing is held between chunks: no
+//! transaction, no lock, no `xmin` (PG-90, PG-96). The order is that of the key's own index, then of the organisation.
+//! Rows come as the stream would send them: every column that is not generated, as Postgres prints it.
+//! A table that is dropped or changed under the copy fails alone and says why (PG-93).
+
+use std::sync::Arc;
+
+use antiphon_engine::{
+    Fault,
+    ports::{ChunkRows, SnapshotProgress, SnapshotTable},
+};
+use antiphon_model::{Code, Column, EntityType, Relation, ReplicaIdentity, Tenancy, Tuple};
+use async_trait::async_trait;
+use tokio_postgres::{Client, Row, types::Type};
+
+use crate::{
+    ConnectionInfo,
+    catalogue::{self, ColumnInfo, Identity, TableInfo},
+    connect, errors, quote,
+    rows::{
+        place::{self, Level},
+        select::{self, Answer, Refused, Select},
+    },
+};
+
+/// A chunk that waits for a lock, or takes long, gives way and is tried again smaller; the mark is flushed here and
+/// waits for no standby.
+const SETTINGS: &str = "set lock_timeout = '2s'; set statement_timeout = '60s'; set synchronous_commit = local";
+/// Who makes the logical messages that only this project reads.
+const MESSAGE_PREFIX: &str = "antiphon";
+/// A table whose columns change while it is read is read again so many times.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// Opens the table of an entity type, on a connection of its own.
+///
+/// # Errors
+/// Fails with `TABLE_UNFIT` where the table is not what its declaration says.
+pub async fn open(info: &ConnectionInfo, entity: Arc<EntityType>) -> Result<Box<dyn SnapshotTable>, Fault> {
+    let client = connect::connect_sql(info, "antiphon copy").await?;
+    client.batch_execute(SETTINGS).await.map_err(errors::sql)?;
+    let described = Described::read(&client, &entity).await?;
+    Ok(Box::new(Copying { client, entity, described, shrink: 1 }))
+}
+
+struct Copying {
+    client: Client,
+    entity: Arc<EntityType>,
+    described: Described,
+    /// Chunks are smaller by this factor, because larger ones took too long (PG-97).
+    shrink: usize,
+}
+
+struct Described {
+    table: TableInfo,
+    relation: Arc<Relation>,
+}
+
+impl Described {
+    async fn read(client: &Client, entity: &EntityType) -> Result<Described, Fault> {
+        let table = catalogue::describe(client, entity).await?;
+        catalogue::fits(&table, entity)?;
+        let relation = Arc::new(relation(&table));
+        Ok(Described { table, relation })
+    }
+}
+
+impl Copying {
+    /// The columns that put rows in order: the key, then the organisation, because keys may be unique only within it.
+    fn levels<'a>(&self, table: &'a TableInfo) -> Result<Vec<Level<'a>>, Fault> {
+        let Tenancy::Column(org) = &self.entity.org;
+        let names = self.entity.key.iter().chain((!self.entity.key.contains(org)).then_some(org));
+        let level = |name: &String| {
+            let column = table.column(name).ok_or_else(|| {
+                Fault::new(Code::TableUnfit, format!("table {}: there is no column `{name}`", table.name))
+            })?;
+            Ok(Level { column, descending: false, bytes: false })
+        };
+        names.map(level).collect()
+    }
+
+    fn select(&self, table: &TableInfo) -> Result<Select, Fault> {
+        let mut select = Select::default();
+        for column in copied(table) {
+            select.columns.push(select::printed(column)?);
+        }
+        let Tenancy::Column(org) = &self.entity.org;
+        if table.column(org).is_some_and(|column| !column.not_null) {
+            // Such rows are nobody's; the stream leaves them out too.
+            select.conditions.push(format!("t.{} is not null", quote::ident(org)?));
+        }
+        Ok(select)
+    }
+
+    /// Prepares the chunk after `last_key`; the values of the key follow the row's own columns.
+    fn chunk_select(&self, table: &TableInfo, last_key: Option<&str>, rows_max: usize) -> Result<Select, Fault> {
+        let levels = self.levels(table)?;
+        let mut select = self.select(table)?;
+        for level in &levels {
+            select.columns.push(select::printed(level.column)?);
+        }
+        select.order = place::order_by(&levels)?;
+        if let Some(last_key) = last_key {
+            let key: Vec<String> = serde_json::from_str(last_key).unwrap_or_default();
+            if key.len() != levels.len() {
+                let detail = format!("table {}: its key has changed since its copy began", table.name);
+                return Err(Fault::new(Code::TableUnfit, detail));
+            }
+            let position: Vec<Option<String>> = key.into_iter().map(Some).collect();
+            // The organisation is not null in the rows read, whatever the column allows.
+            let condition = place::after(&levels, &position, "last_key", &mut select.parameters)?;
+            select.conditions.push(condition);
+        }
+        // One more tells whether anything follows.
+        select.limit = Some(rows_max.saturating_add(1));
+        Ok(select)
+    }
+
+    fn reread_select(&self, table: &TableInfo, entity_ids: &[String]) -> Result<Select, Fault> {
+        let mut select = self.select(table)?;
+        let mut alternatives = Vec::with_capacity(entity_ids.len());
+        for id in entity_ids {
+            let Some(values) = self.entity.key_values(id) else { continue };
+            let mut parts = Vec::with_capacity(values.len());
+            for (key, value) in self.entity.key.iter().zip(values) {
+                let Some(column) = table.column(key) else { continue };
+                let value = select.parameters.push("id", column, &value);
+                parts.push(format!("t.{} = {value}", quote::ident(key)?));
+            }
+            alternatives.push(format!("({})", parts.join(" and ")));
+        }
+        let any = if alternatives.is_empty() { "false".to_owned() } else { alternatives.join(" or ") };
+        select.conditions.push(any);
+        Ok(select)
+    }
+
+    /// Runs what `make` prepares, again where the table was changed since it was described.
+    async fn run<M>(&mut self, make: M) -> Result<Answer, Fault>
+    where
+        M: Fn(&Copying, &TableInfo) -> Result<Select, Fault> + Send,
+    {
+        for _ in 0..ATTEMPTS_MAX {
+            let select = make(self, &self.described.table)?;
+            match select.run(&self.client, &self.described.table).await {
+                Ok(answer) => return Ok(answer),
+                Err(Refused::Stale) => self.described = Described::read(&self.client, &self.entity).await?,
+                Err(Refused::Fault(fault)) => {
+                    if fault.code() == Code::TryAgain {
+                        self.shrink = (self.shrink * 4).min(1024);
+                    }
+                    return Err(fault);
+                }
+                Err(Refused::Value(_) | Refused::Comparison) => {
+                    let table = &self.described.table.name;
+                    let detail = format!("table {table}: a key's type has changed since its copy began");
+                    return Err(Fault::new(Code::TableUnfit, detail));
+                }
+            }
+        }
+        let detail = format!("table {} is being changed", self.described.table.name);
+        Err(Fault::new(Code::TryAgain, detail))
+    }
+}
+
+#[async_trait]
+impl SnapshotTable for Copying {
+    async fn chunk(&mut self, progress: &SnapshotProgress, rows_max: usize) -> Result<ChunkRows, Fault> {
+        let rows_max = (rows_max / self.shrink).max(1);
+        let last_key = progress.last_key.as_deref();
+        let mut answer = self.run(|copying, table| copying.chunk_select(table, last_key, rows_max)).await?;
+        let relation = Arc::clone(&self.described.relation);
+        let complete = answer.rows.len() <= rows_max;
+        answer.rows.truncate(rows_max);
+        let width = relation.columns.len();
+        let levels = self.levels(&self.described.table)?.len();
+        let key = |row: &Row| (0..levels).map(|level| select::text(row, 1 + width + level)).collect::<Option<Vec<_>>>();
+        let last = answer.rows.last().map(|row| {
+            key(row).ok_or_else(|| {
+                Fault::new(Code::TableUnfit, format!("table {}: a key is null", self.described.table.name))
+            })
+        });
+        let last = last.transpose()?.map(|key| serde_json::Value::from(key).to_string());
+        let estimated = match progress.rows_estimated {
+            0 => self.described.table.rows_estimated.unwrap_or(0),
+            known => known,
+        };
+        let progress = SnapshotProgress {
+            entity_type: progress.entity_type.clone(),
+            last_key: last.or_else(|| progress.last_key.clone()),
+            rows_done: progress.rows_done + answer.rows.len() as u64,
+            rows_estimated: estimated,
+            complete,
+            failure: None,
+        };
+        let rows = answer.rows.iter().map(|row| tuple(row, width)).collect();
+        Ok(ChunkRows { relation, rows, visibility: answer.visibility, progress })
+    }
+
+    async fn reread(&mut self, entity_ids: &[String], progress: &SnapshotProgress) -> Result<ChunkRows, Fault> {
+        let answer = self.run(|copying, table| copying.reread_select(table, entity_ids)).await?;
+        let relation = Arc::clone(&self.described.relation);
+        let width = relation.columns.len();
+        let rows = answer.rows.iter().map(|row| tuple(row, width)).collect();
+        Ok(ChunkRows { relation, rows, visibility: answer.visibility, progress: progress.clone() })
+    }
+
+    async fn mark(&mut self, content: &str) -> Result<(), Fault> {
+        let sql = "select pg_catalog.pg_logical_emit_message(true, $1, $2)";
+        let written = self.client.query_typed(sql, &[(&MESSAGE_PREFIX, Type::TEXT), (&content, Type::TEXT)]).await;
+        written.map(drop).map_err(errors::sql)
+    }
+}
+
+/// The columns that the stream sends.
+fn copied(table: &TableInfo) -> impl Iterator<Item = &ColumnInfo> {
+    table.columns.iter().filter(|column| !column.generated)
+}
+
+fn tuple(row: &Row, width: usize) -> Tuple {
+    // The first column is the header's mark.
+    Tuple::from_cells((0..width).map(|column| select::cell(row, 1 + column)))
+}
+
+/// Describes the table as the stream would.
+fn relation(table: &TableInfo) -> Relation {
+    let identity = match &table.identity {
+        Identity::Default => ReplicaIdentity::Default,
+        Identity::Nothing => ReplicaIdentity::Nothing,
+        Identity::Full => ReplicaIdentity::Full,
+        Identity::Index(_) => ReplicaIdentity::Index,
+    };
+    let index = table.indexes.iter().find(|index| match identity {
+        ReplicaIdentity::Default => index.primary,
+        ReplicaIdentity::Index => index.identity,
+        ReplicaIdentity::Nothing | ReplicaIdentity::Full => false,
+    });
+    let identified = |name: &str| {
+        let named = |column: &Option<String>| column.as_deref() == Some(name);
+        identity == ReplicaIdentity::Full || index.is_some_and(|index| index.columns.iter().any(named))
+    };
+    let columns = copied(table).map(|column| Column {
+        name: column.name.clone(),
+        identity: identified(&column.name),
+        type_oid: column.type_oid,
+        type_modifier: column.type_modifier,
+        ty: column.ty.clone(),
+    });
+    Relation {
+        oid: table.oid,
+        schema: table.name.schema.clone(),
+        name: table.name.name.clone(),
+        identity,
+        columns: columns.collect(),
+    }
+}
