@@ -1,0 +1,260 @@
+//! Appends batches: fence and checkpoint first, then the head, then the rows, in one transaction (house 8).
+//!
+//! The commit is asynchronous: a crash may take the newest appends back, which the next writer sees by the stored
+//! checkpoint. A batch without rows is committed synchronously, because its position may be acknowledged at once.
+//! Rows go in by binary copy, written by hand into one reused buffer: this is the price of every change.
+
+use antiphon_engine::{
+    Fault,
+    ports::{Batch, LogWriter, SnapshotProgress},
+};
+use antiphon_model::{Activity, ActivityId, Checkpoint, Code, Epoch};
+use async_trait::async_trait;
+use bytes::{BufMut, BytesMut};
+use futures::SinkExt;
+use tokio_postgres::{Client, Statement, types::ToSql};
+
+use super::{epoch_number, id_number};
+use crate::{errors, partitions};
+
+/// Rows are sent in pieces of about this size.
+const PIECE_BYTES: usize = 128 * 1024;
+/// The signature, flags and extension length of a binary copy.
+const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// Columns of an activity.
+const COLUMNS: i16 = 14;
+const COPY: &str =
+    "copy log.activities (id, org, type, entity, action, image, changed, details, schema, lsn, seq, last, xid,
+                    committed_at) from stdin binary";
+const BEGIN: &str = "select log.begin_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+
+/// A writer that is gone without a word must not hold the fence's row for long.
+const LIMITS: &str = "set idle_in_transaction_session_timeout = '20s'; set tcp_keepalives_idle = 5;
+                      set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; set tcp_user_timeout = 20000";
+
+/// The writer of one tenure.
+pub(crate) struct Appender {
+    client: Client,
+    begin: Statement,
+    copy: Statement,
+    source: String,
+    fence: i64,
+    epoch: Epoch,
+    last: ActivityId,
+    checkpoint: Checkpoint,
+    identity: Option<String>,
+    partition_ids: u64,
+    partitions_up_to: Option<u64>,
+    buffer: BytesMut,
+}
+
+/// Where a tenure begins.
+pub(crate) struct Start {
+    /// The source's name.
+    pub(crate) source: String,
+    /// The tenure's fence.
+    pub(crate) fence: i64,
+    /// The epoch.
+    pub(crate) epoch: Epoch,
+    /// The last id in the log.
+    pub(crate) last: ActivityId,
+    /// The stored checkpoint.
+    pub(crate) checkpoint: Checkpoint,
+    /// How many ids a partition spans.
+    pub(crate) partition_ids: u64,
+}
+
+impl Appender {
+    /// Prepares a connection for appending.
+    pub(crate) async fn new(client: Client, start: Start) -> Result<Appender, Fault> {
+        client.batch_execute(LIMITS).await.map_err(errors::sql)?;
+        let begin = client.prepare(BEGIN).await.map_err(errors::sql)?;
+        let copy = client.prepare(COPY).await.map_err(errors::sql)?;
+        let identity = encode_identity(&start.checkpoint)?;
+        Ok(Appender {
+            client,
+            begin,
+            copy,
+            source: start.source,
+            fence: start.fence,
+            epoch: start.epoch,
+            last: start.last,
+            checkpoint: start.checkpoint,
+            identity,
+            partition_ids: start.partition_ids,
+            partitions_up_to: None,
+            buffer: BytesMut::with_capacity(PIECE_BYTES * 2),
+        })
+    }
+
+    async fn transaction(&mut self, batch: &Batch) -> Result<(), Fault> {
+        let mode = if batch.activities.is_empty() { "on" } else { "off" };
+        let begin = format!("begin; set local synchronous_commit = {mode}");
+        self.client.batch_execute(&begin).await.map_err(errors::sql)?;
+        let identity = match batch.checkpoint.identity == self.checkpoint.identity {
+            true => self.identity.clone(),
+            false => encode_identity(&batch.checkpoint)?,
+        };
+        let (was, now) = (Place::of(&self.checkpoint), Place::of(&batch.checkpoint));
+        let (epoch, last, count) = (epoch_number(self.epoch), id_number(self.last), batch.activities.len() as i64);
+        let values: [&(dyn ToSql + Sync); 15] = [
+            &self.source,
+            &self.fence,
+            &was.acknowledged,
+            &was.lsn,
+            &was.ordinal,
+            &was.complete,
+            &now.acknowledged,
+            &now.lsn,
+            &now.ordinal,
+            &now.complete,
+            &now.xid,
+            &identity,
+            &epoch,
+            &last,
+            &count,
+        ];
+        self.client.execute(&self.begin, &values).await.map_err(errors::sql)?;
+        for (entity_type, org) in &batch.organisations {
+            let sql = "insert into log.organisations (type, org) values ($1, $2) on conflict do nothing";
+            self.client.execute(sql, &[entity_type, org]).await.map_err(errors::sql)?;
+        }
+        if let Some(progress) = &batch.snapshot {
+            save_progress(&self.client, progress).await?;
+        }
+        if !batch.activities.is_empty() {
+            self.copy(&batch.activities).await?;
+        }
+        self.client.batch_execute("commit").await.map_err(errors::sql)?;
+        self.identity = identity;
+        Ok(())
+    }
+
+    async fn copy(&mut self, activities: &[Activity]) -> Result<(), Fault> {
+        let sink = self.client.copy_in(&self.copy).await.map_err(errors::sql)?;
+        let mut sink = std::pin::pin!(sink);
+        self.buffer.put_slice(COPY_HEADER);
+        for activity in activities {
+            write_row(&mut self.buffer, activity)?;
+            if self.buffer.len() >= PIECE_BYTES {
+                sink.send(self.buffer.split().freeze()).await.map_err(errors::sql)?;
+                self.buffer.reserve(PIECE_BYTES * 2);
+            }
+        }
+        self.buffer.put_i16(-1);
+        sink.send(self.buffer.split().freeze()).await.map_err(errors::sql)?;
+        sink.finish().await.map_err(errors::sql)?;
+        Ok(())
+    }
+
+    async fn make_partitions(&mut self, last: ActivityId) -> Result<(), Fault> {
+        let needed = partitions::number(last.as_u64(), self.partition_ids);
+        if self.partitions_up_to.is_some_and(|made| made >= needed) {
+            return Ok(());
+        }
+        let first = partitions::number(self.last.as_u64(), self.partition_ids);
+        // One more than is needed, so that the next boundary is met prepared.
+        let numbers: Vec<u64> = (first..=needed + 1).collect();
+        partitions::ensure(&self.client, &numbers, self.partition_ids).await?;
+        self.partitions_up_to = Some(needed + 1);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl LogWriter for Appender {
+    async fn append(&mut self, batch: &mut Batch) -> Result<ActivityId, Fault> {
+        let mut last = self.last;
+        for activity in &mut batch.activities {
+            last = last.plus(1);
+            activity.id = last;
+        }
+        self.make_partitions(last).await?;
+        self.transaction(batch).await?;
+        self.last = last;
+        self.checkpoint = batch.checkpoint.clone();
+        Ok(last)
+    }
+}
+
+/// A checkpoint as Postgres stores it.
+struct Place {
+    acknowledged: i64,
+    lsn: i64,
+    ordinal: i64,
+    complete: bool,
+    xid: i64,
+}
+
+impl Place {
+    fn of(checkpoint: &Checkpoint) -> Place {
+        Place {
+            acknowledged: checkpoint.acknowledged.as_u64() as i64,
+            lsn: checkpoint.lsn.as_u64() as i64,
+            ordinal: checkpoint.ordinal as i64,
+            complete: checkpoint.complete,
+            xid: checkpoint.xid.as_u64() as i64,
+        }
+    }
+}
+
+fn encode_identity(checkpoint: &Checkpoint) -> Result<Option<String>, Fault> {
+    let encode = |identity| serde_json::to_string(identity);
+    checkpoint
+        .identity
+        .as_ref()
+        .map(encode)
+        .transpose()
+        .map_err(|error| Fault::new(Code::Internal, "the source's identity cannot be stored").with_source(error))
+}
+
+async fn save_progress(client: &Client, progress: &SnapshotProgress) -> Result<(), Fault> {
+    let sql = "insert into log.snapshots (type, last_key, rows_done, rows_estimated, complete, failure)
+               values ($1, $2, $3, $4, $5, $6)
+               on conflict (type) do update set last_key = excluded.last_key, rows_done = excluded.rows_done,
+                 rows_estimated = excluded.rows_estimated, complete = excluded.complete, failure = excluded.failure";
+    let (done, estimated) = (progress.rows_done as i64, progress.rows_estimated as i64);
+    let SnapshotProgress { entity_type, last_key, complete, failure, .. } = progress;
+    let values: [&(dyn ToSql + Sync); 6] = [entity_type, last_key, &done, &estimated, complete, failure];
+    client.execute(sql, &values).await.map_err(errors::sql)?;
+    Ok(())
+}
+
+fn write_row(out: &mut BytesMut, activity: &Activity) -> Result<(), Fault> {
+    let commit = &activity.commit;
+    out.put_i16(COLUMNS);
+    put_i64(out, id_number(activity.id));
+    put_text(out, Some(&activity.org))?;
+    put_text(out, Some(&activity.entity_type))?;
+    put_text(out, activity.entity_id.as_deref())?;
+    out.put_i32(2);
+    out.put_i16(activity.action.code());
+    put_text(out, activity.image.as_deref())?;
+    put_text(out, activity.changed.as_deref())?;
+    put_text(out, activity.details.as_deref())?;
+    out.put_i32(4);
+    out.put_i32(activity.schema as i32);
+    put_i64(out, commit.lsn.as_u64() as i64);
+    put_i64(out, commit.seq as i64);
+    out.put_i32(1);
+    out.put_u8(u8::from(commit.last));
+    put_i64(out, commit.xid.as_u64() as i64);
+    put_i64(out, commit.at.0);
+    Ok(())
+}
+
+fn put_i64(out: &mut BytesMut, value: i64) {
+    out.put_i32(8);
+    out.put_i64(value);
+}
+
+fn put_text(out: &mut BytesMut, text: Option<&str>) -> Result<(), Fault> {
+    let Some(text) = text else {
+        out.put_i32(-1);
+        return Ok(());
+    };
+    let length = i32::try_from(text.len()).map_err(|_| errors::corrupt("a row image is larger than 2 GiB"))?;
+    out.put_i32(length);
+    out.put_slice(text.as_bytes());
+    Ok(())
+}

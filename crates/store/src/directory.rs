@@ -1,0 +1,179 @@
+//! Organisations, users and memberships; and the engine's questions about them.
+//!
+//! Law: not being a member and there being no such organisation give the same answer, by the same query.
+
+use antiphon_engine::{
+    Fault,
+    ports::{Directory, Member, Membership, Principal},
+};
+use antiphon_model::{Code, Role};
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use crate::{Store, cache::Cache, errors, tokens};
+
+/// Answers kept for a moment.
+#[derive(Default)]
+pub(crate) struct Caches {
+    principals: Cache<[u8; 32], Option<Principal>>,
+    memberships: Cache<(String, String), Option<Membership>>,
+}
+
+impl Caches {
+    pub(crate) fn clear(&self) {
+        self.principals.clear();
+        self.memberships.clear();
+    }
+}
+
+/// An organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Organisation {
+    /// Its id: what the organisation column of rows holds.
+    pub id: String,
+    /// Its short name in addresses.
+    pub slug: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The `sub` of tokens.
+    pub id: String,
+    /// The name to show.
+    pub name: String,
+    /// The picture's address.
+    pub avatar_url: Option<String>,
+    /// Whether the user administers the whole system.
+    pub system_admin: bool,
+}
+
+#[async_trait]
+impl Directory for Store {
+    async fn authenticate(&self, token: &str) -> Result<Option<Principal>, Fault> {
+        let Some(hash) = tokens::hash(token) else { return Ok(None) };
+        if let Some(known) = self.cache.principals.find(&hash) {
+            return Ok(known);
+        }
+        let client = self.client().await?;
+        let sql = "select u.id, u.system_admin from antiphon.tokens t join antiphon.users u on u.id = t.\"user\"
+                   where t.hash = $1 and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())";
+        let statement = client.prepare_cached(sql).await.map_err(errors::sql)?;
+        let row = client.query_opt(&statement, &[&&hash[..]]).await.map_err(errors::sql)?;
+        let principal = row.map(|row| Principal { subject: row.get(0), system_admin: row.get(1) });
+        self.cache.principals.keep(hash, principal.clone());
+        Ok(principal)
+    }
+
+    async fn membership(&self, org: &str, subject: &str) -> Result<Option<Membership>, Fault> {
+        let key = (org.to_owned(), subject.to_owned());
+        if let Some(known) = self.cache.memberships.find(&key) {
+            return Ok(known);
+        }
+        let client = self.client().await?;
+        let sql = "select o.id, m.role from antiphon.organisations o join antiphon.memberships m on m.org = o.id
+                   where (o.id = $1 or o.slug = $1) and m.\"user\" = $2 order by o.id = $1 desc limit 1";
+        let statement = client.prepare_cached(sql).await.map_err(errors::sql)?;
+        let row = client.query_opt(&statement, &[&org, &subject]).await.map_err(errors::sql)?;
+        let membership =
+            row.map(|row| Ok::<_, Fault>(Membership { org: row.get(0), role: role(&row, 1)? })).transpose()?;
+        self.cache.memberships.keep(key, membership.clone());
+        Ok(membership)
+    }
+
+    async fn members(&self, org: &str) -> Result<Vec<Member>, Fault> {
+        let client = self.client().await?;
+        let sql = "select u.id, u.name, m.role, u.avatar_url from antiphon.memberships m
+                   join antiphon.users u on u.id = m.\"user\" where m.org = $1 order by u.name, u.id";
+        let rows = client.query(sql, &[&org]).await.map_err(errors::sql)?;
+        let member =
+            |row: &Row| Ok(Member { id: row.get(0), name: row.get(1), role: role(row, 2)?, avatar_url: row.get(3) });
+        rows.iter().map(member).collect()
+    }
+}
+
+fn role(row: &Row, index: usize) -> Result<Role, Fault> {
+    Role::parse(row.get(index)).ok_or_else(|| errors::corrupt("a membership has an unknown role"))
+}
+
+impl Store {
+    /// Creates or renames an organisation.
+    pub async fn save_organisation(&self, organisation: &Organisation) -> Result<(), Fault> {
+        let Organisation { id, slug, name } = organisation;
+        let sql = "insert into antiphon.organisations (id, slug, name) values ($1, $2, $3)
+                   on conflict (id) do update set slug = excluded.slug, name = excluded.name";
+        self.change(sql, &[id, slug, name]).await.map(drop)
+    }
+
+    /// Creates or changes a user.
+    pub async fn save_user(&self, user: &User) -> Result<(), Fault> {
+        let User { id, name, avatar_url, system_admin } = user;
+        let sql = "insert into antiphon.users (id, name, avatar_url, system_admin) values ($1, $2, $3, $4)
+                   on conflict (id) do update set name = excluded.name, avatar_url = excluded.avatar_url,
+                     system_admin = excluded.system_admin";
+        self.change(sql, &[id, name, avatar_url, system_admin]).await.map(drop)
+    }
+
+    /// Makes a user a member, or changes the role; fails with `NOT_FOUND` where user or organisation do not exist.
+    pub async fn save_membership(&self, org: &str, user: &str, role: Role) -> Result<(), Fault> {
+        let sql = "insert into antiphon.memberships (org, \"user\", role)
+                   select o.id, u.id, $3 from antiphon.organisations o, antiphon.users u
+                   where (o.id = $1 or o.slug = $1) and u.id = $2
+                   on conflict (org, \"user\") do update set role = excluded.role";
+        let role = role.as_str();
+        match self.change(sql, &[&org, &user, &role]).await? {
+            0 => Err(Fault::new(Code::NotFound, format!("there is no organisation `{org}` or no user `{user}`"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a membership; tells whether there was one.
+    pub async fn remove_membership(&self, org: &str, user: &str) -> Result<bool, Fault> {
+        let sql = "delete from antiphon.memberships m using antiphon.organisations o
+                   where o.id = m.org and (o.id = $1 or o.slug = $1) and m.\"user\" = $2";
+        Ok(self.change(sql, &[&org, &user]).await? > 0)
+    }
+
+    /// Lists organisations by id.
+    pub async fn organisations(&self) -> Result<Vec<Organisation>, Fault> {
+        let client = self.client().await?;
+        let sql = "select id, slug, name from antiphon.organisations order by id";
+        let rows = client.query(sql, &[]).await.map_err(errors::sql)?;
+        Ok(rows.iter().map(|row| Organisation { id: row.get(0), slug: row.get(1), name: row.get(2) }).collect())
+    }
+
+    /// Lists users by id.
+    pub async fn users(&self) -> Result<Vec<User>, Fault> {
+        let client = self.client().await?;
+        let sql = "select id, name, avatar_url, system_admin from antiphon.users order by id";
+        let rows = client.query(sql, &[]).await.map_err(errors::sql)?;
+        let user =
+            |row: &Row| User { id: row.get(0), name: row.get(1), avatar_url: row.get(2), system_admin: row.get(3) };
+        Ok(rows.iter().map(user).collect())
+    }
+
+    /// Changes the directory, synchronously, and forgets what was remembered.
+    pub(crate) async fn change(
+        &self,
+        sql: &str,
+        values: &[&(dyn tokio_postgres::types::ToSql + std::marker::Sync)],
+    ) -> Result<u64, Fault> {
+        let mut client = self.client().await?;
+        let transaction = client.transaction().await.map_err(errors::sql)?;
+        // The truth about people is never committed asynchronously, whatever the role's settings say.
+        transaction.batch_execute("set local synchronous_commit = on").await.map_err(errors::sql)?;
+        let changed =
+            transaction.execute(sql, values).await.map_err(|error| match error.code().map(|state| state.code()) {
+                Some("23505") => {
+                    Fault::new(Code::ParameterInvalid, "the name is taken by another one").with_source(error)
+                }
+                Some("23503") => Fault::new(Code::NotFound, "what it refers to does not exist").with_source(error),
+                _ => errors::sql(error),
+            })?;
+        transaction.commit().await.map_err(errors::sql)?;
+        self.cache.clear();
+        Ok(changed)
+    }
+}

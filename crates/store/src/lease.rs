@@ -1,0 +1,145 @@
+//! The lease: which server writes the log of a source.
+//!
+//! The row's fence is what protects the log (house 8); the lease only decides who tries. It is taken over when its
+//! holder gave it back, when it expired by the database's clock, or at once when its holder's session is gone: each
+//! holder keeps a session-level advisory lock on its lease connection, which the server frees with the connection.
+
+use antiphon_engine::{
+    Fault,
+    ports::{Leadership, Lease, SnapshotProgress, Tenure},
+};
+use antiphon_model::{Checkpoint, Code, Lsn, Xid};
+use async_trait::async_trait;
+use tokio_postgres::{Client, Row};
+
+use crate::{
+    Store,
+    activity_log::{self, Appender, Flusher, Start},
+    errors,
+};
+
+/// A lease is good for so many seconds after its last renewal.
+const TTL_SECONDS: i32 = 10;
+/// It is renewed this often.
+const RENEW_MS: u64 = 3_000;
+
+const STORED: &str =
+    "select acknowledged, lsn, ordinal, complete, xid, identity, fence from log.checkpoints where source = $1";
+
+#[async_trait]
+impl Leadership for Store {
+    async fn acquire(&self, source: &str, holder: &str) -> Result<Option<Tenure>, Fault> {
+        let client = self.connect.connect().await?;
+        let Some(fence) = take(&client, source, holder).await? else { return Ok(None) };
+        // From here on an earlier writer can append nothing: what is there now is what there is.
+        let flusher = self.connect.connect().await?;
+        let head = activity_log::head(&client).await?;
+        let mut flusher = Flusher::new(flusher, head.epoch, head.durable).await?;
+        antiphon_engine::ports::LogFlusher::flush(&mut flusher, head.last).await?;
+        let head = activity_log::head(&client).await?;
+        let row = client.query_one(STORED, &[&source]).await.map_err(errors::sql)?;
+        let checkpoint = checkpoint(&row)?;
+        let start = Start {
+            source: source.to_owned(),
+            fence,
+            epoch: head.epoch,
+            last: head.last,
+            checkpoint: checkpoint.clone(),
+            partition_ids: self.partition_ids,
+        };
+        let writer = Appender::new(self.connect.connect().await?, start).await?;
+        Ok(Some(Tenure {
+            head,
+            checkpoint,
+            organisations: organisations(&client).await?,
+            snapshots: snapshots(&client).await?,
+            writer: Box::new(writer),
+            flusher: Box::new(flusher),
+            lease: Box::new(Held { client, source: source.to_owned(), fence }),
+        }))
+    }
+}
+
+/// Takes the lease and returns the new fence; `None` while another holder is alive.
+async fn take(client: &Client, source: &str, holder: &str) -> Result<Option<i64>, Fault> {
+    let lock = "select pg_try_advisory_lock(hashtext('antiphon lease'), hashtext($1))";
+    let alone: bool = client.query_one(lock, &[&source]).await.map_err(errors::sql)?.get(0);
+    let sql = "insert into log.checkpoints as c
+                 (source, fence, holder, expires_at, acknowledged, lsn, ordinal, complete, xid)
+               values ($1, 1, $2, clock_timestamp() + make_interval(secs => $3), 0, 0, 0, true, 0)
+               on conflict (source) do update
+                 set fence = c.fence + 1, holder = excluded.holder, expires_at = excluded.expires_at
+                 where $4 or c.holder = excluded.holder or c.expires_at < clock_timestamp()
+               returning fence";
+    let ttl = f64::from(TTL_SECONDS);
+    client.batch_execute("set synchronous_commit = on").await.map_err(errors::sql)?;
+    let row = client.query_opt(sql, &[&source, &holder, &ttl, &alone]).await.map_err(errors::sql)?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+/// The lease in hand.
+struct Held {
+    client: Client,
+    source: String,
+    fence: i64,
+}
+
+#[async_trait]
+impl Lease for Held {
+    async fn renew(&mut self) -> Result<(), Fault> {
+        let sql = "update log.checkpoints set expires_at = clock_timestamp() + make_interval(secs => $3)
+                   where source = $1 and fence = $2";
+        let ttl = f64::from(TTL_SECONDS);
+        let renewed = self.client.execute(sql, &[&self.source, &self.fence, &ttl]).await.map_err(errors::sql)?;
+        if renewed == 0 {
+            return Err(Fault::new(Code::Fenced, "another server has taken over the lease"));
+        }
+        // Where the lock was still held by a half-open session at the time, it is taken as soon as that is gone.
+        let lock = "select pg_try_advisory_lock(hashtext('antiphon lease'), hashtext($1))
+                    where not exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())";
+        self.client.execute(lock, &[&self.source]).await.map_err(errors::sql)?;
+        Ok(())
+    }
+
+    async fn release(&mut self) -> Result<(), Fault> {
+        let sql = "update log.checkpoints set expires_at = '-infinity', holder = '' where source = $1 and fence = $2";
+        self.client.execute(sql, &[&self.source, &self.fence]).await.map_err(errors::sql)?;
+        Ok(())
+    }
+
+    fn renew_interval_ms(&self) -> u64 {
+        RENEW_MS
+    }
+}
+
+pub(crate) fn checkpoint(row: &Row) -> Result<Checkpoint, Fault> {
+    let identity: Option<String> = row.get(5);
+    let identity = identity.map(|text| serde_json::from_str(&text)).transpose();
+    Ok(Checkpoint {
+        acknowledged: Lsn::new(row.get::<_, i64>(0) as u64),
+        lsn: Lsn::new(row.get::<_, i64>(1) as u64),
+        ordinal: row.get::<_, i64>(2) as u64,
+        complete: row.get(3),
+        xid: Xid::new(row.get::<_, i64>(4) as u64),
+        identity: identity.map_err(|_| errors::corrupt("the source's identity in the checkpoint cannot be read"))?,
+    })
+}
+
+async fn organisations(client: &Client) -> Result<Vec<(String, String)>, Fault> {
+    let rows = client.query("select type, org from log.organisations", &[]).await.map_err(errors::sql)?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+pub(crate) async fn snapshots(client: &Client) -> Result<Vec<SnapshotProgress>, Fault> {
+    let sql = "select type, last_key, rows_done, rows_estimated, complete, failure from log.snapshots order by type";
+    let rows = client.query(sql, &[]).await.map_err(errors::sql)?;
+    let progress = |row: &Row| SnapshotProgress {
+        entity_type: row.get(0),
+        last_key: row.get(1),
+        rows_done: row.get::<_, i64>(2) as u64,
+        rows_estimated: row.get::<_, i64>(3) as u64,
+        complete: row.get(4),
+        failure: row.get(5),
+    };
+    Ok(rows.iter().map(progress).collect())
+}

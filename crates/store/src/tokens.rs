@@ -1,0 +1,100 @@
+//! Personal access tokens: shown once, stored as a hash.
+//!
+//! The secret has 244 random bits, so a plain SHA-256 is enough: there is nothing to guess.
+
+use antiphon_engine::Fault;
+use sha2::{Digest, Sha256};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::{Store, errors};
+
+/// What every token begins with, so that scanners find leaked ones.
+const PREFIX: &str = "ant_";
+/// Characters behind the prefix.
+const SECRET_CHARS: usize = 64;
+
+/// What is known of a token besides its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Its id.
+    pub id: String,
+    /// How it begins.
+    pub prefix: String,
+    /// Whose it is.
+    pub user: String,
+    /// What it is for.
+    pub name: String,
+    /// When it was made, RFC 3339.
+    pub created_at: String,
+    /// When it expires, RFC 3339.
+    pub expires_at: Option<String>,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}
+
+/// Returns the hash under which a token is stored; `None` where the text cannot be one.
+pub(crate) fn hash(token: &str) -> Option<[u8; 32]> {
+    let secret = token.strip_prefix(PREFIX)?;
+    let fits = secret.len() == SECRET_CHARS && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then(|| Sha256::digest(token.as_bytes()).into())
+}
+
+impl Store {
+    /// Makes a token of a user, good for `days` where given, and returns its text; it cannot be read again.
+    pub async fn create_token(&self, user: &str, name: &str, days: Option<u32>) -> Result<String, Fault> {
+        let token = format!("{PREFIX}{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        self.save_token(&token, user, name, days).await?;
+        Ok(token)
+    }
+
+    /// Stores a token whose text is known already; storing the same one again changes nothing.
+    pub async fn save_token(&self, token: &str, user: &str, name: &str, days: Option<u32>) -> Result<(), Fault> {
+        let hash = hash(token).ok_or_else(|| errors::corrupt("a token of an unknown form"))?;
+        let prefix = &token[..PREFIX.len() + 6];
+        let days = days.map(f64::from);
+        let sql = "insert into antiphon.tokens (id, hash, prefix, \"user\", name, expires_at)
+                   values ($1, $2, $3, $4, $5, now() + $6 * interval '1 day') on conflict (hash) do nothing";
+        self.change(sql, &[&Uuid::new_v4(), &&hash[..], &prefix, &user, &name, &days]).await.map(drop)
+    }
+
+    /// Revokes a token by its id; tells whether there was one in force.
+    pub async fn revoke_token(&self, id: &str) -> Result<bool, Fault> {
+        let sql = "update antiphon.tokens set revoked_at = now() where id::text = $1 and revoked_at is null";
+        Ok(self.change(sql, &[&id]).await? > 0)
+    }
+
+    /// Lists tokens, newest first.
+    pub async fn tokens(&self) -> Result<Vec<TokenInfo>, Fault> {
+        let client = self.client().await?;
+        let sql = "select id::text, prefix, \"user\", name,
+                     to_char(created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
+                     to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), revoked_at is not null
+                   from antiphon.tokens order by created_at desc, id";
+        let rows = client.query(sql, &[]).await.map_err(errors::sql)?;
+        let info = |row: &Row| TokenInfo {
+            id: row.get(0),
+            prefix: row.get(1),
+            user: row.get(2),
+            name: row.get(3),
+            created_at: row.get(4),
+            expires_at: row.get(5),
+            revoked: row.get(6),
+        };
+        Ok(rows.iter().map(info).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_of_the_right_form_is_looked_up() {
+        let good = format!("ant_{}", "0af9".repeat(16));
+        assert!(hash(&good).is_some());
+        for bad in ["", "ant_", "0af9", "ant_zz", &good[1..], &format!("{good}0"), "ant_' or true --"] {
+            assert!(hash(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Organisations, users, tokens.
+
+use antiphon_engine::ports::Directory;
+use antiphon_model::{Code, Role};
+use antiphon_store::{Organisation, User};
+use antiphon_testkit::for_each_postgres;
+
+use crate::open;
+
+fn user(id: &str) -> User {
+    User { id: id.into(), name: id.to_uppercase(), avatar_url: None, system_admin: false }
+}
+
+#[tokio::test]
+async fn a_token_names_its_user_until_it_expires_or_is_revoked_se_28() {
+    for_each_postgres(|pg| async move {
+        let (db, store) = open(&pg, "tokens").await;
+        store.save_user(&user("alice")).await.unwrap();
+        let token = store.create_token("alice", "test", None).await.unwrap();
+        assert_eq!(store.authenticate(&token).await.unwrap().unwrap().subject, "alice");
+        assert_eq!(store.authenticate("ant_nonsense").await.unwrap(), None);
+        let info = store.tokens().await.unwrap().remove(0);
+        assert!(token.starts_with(&info.prefix) && info.prefix.len() < 16);
+        let stored: i64 = db
+            .connect_log()
+            .await
+            .query_one("select count(*) from antiphon.tokens t where t::text like '%' || $1 || '%'", &[&&token[4..]])
+            .await
+            .unwrap()
+            .get(0);
+        assert_eq!(stored, 0, "only the hash is stored");
+        assert!(store.revoke_token(&info.id).await.unwrap());
+        assert_eq!(store.authenticate(&token).await.unwrap(), None);
+        let expired = store.create_token("alice", "old", Some(0)).await.unwrap();
+        assert_eq!(store.authenticate(&expired).await.unwrap(), None);
+        let fault = store.create_token("nobody", "test", None).await.unwrap_err();
+        assert_eq!(fault.code(), Code::NotFound);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_member_and_no_such_organisation_look_alike_sec_01() {
+    for_each_postgres(|pg| async move {
+        let (_db, store) = open(&pg, "members").await;
+        for id in ["acme", "globex"] {
+            let organisation = Organisation { id: id.into(), slug: format!("{id}-inc"), name: id.into() };
+            store.save_organisation(&organisation).await.unwrap();
+        }
+        store.save_user(&user("alice")).await.unwrap();
+        store.save_membership("acme", "alice", Role::Owner).await.unwrap();
+        for name in ["acme", "acme-inc"] {
+            let membership = store.membership(name, "alice").await.unwrap().unwrap();
+            assert_eq!((membership.org.as_str(), membership.role), ("acme", Role::Owner));
+        }
+        assert_eq!(store.membership("globex", "alice").await.unwrap(), None);
+        assert_eq!(store.membership("nowhere", "alice").await.unwrap(), None);
+        assert_eq!(store.members("acme").await.unwrap()[0].name, "ALICE");
+        assert!(store.remove_membership("acme", "alice").await.unwrap());
+        assert_eq!(store.membership("acme", "alice").await.unwrap(), None);
+    })
+    .await;
+}
