@@ -1,4 +1,7 @@
 //! What happens in capture, as data: each event's one `emit` writes log line and metric together.
+//!
+//! Metrics have few labels, of bounded sets, and are counted by batch. Names are `antiphon_<noun>_<unit>`.
+//! Nothing here decides anything.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The two things about JSON text that the hot path does by hand: writing a string, and finding the keys of an
 //! object that we wrote ourselves.
+//!
+//! Everything else about JSON is `serde_json`'s business.
 
 /// Appends `text` as a JSON string.
 pub fn write_string(out: &mut String, text: &str) {

@@ -1,4 +1,7 @@
 //! A source's state, as it is shown everywhere alike, and its checkpoint (CAP-03, house 18).
+//!
+//! There is one table from states to the words that people see, and it is here.
+//! A checkpoint names positions of one server and timeline; which one is stored with it.
 
 use std::fmt;
 

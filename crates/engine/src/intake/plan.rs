@@ -1,4 +1,7 @@
 //! How the rows of one relation become activities: worked out once for each shape, used for each row.
+//!
+//! Law: a plan belongs to one `Relation` as it was sent; a new relation message means a new plan. A table whose old rows
+//! do not tell key and organisation is refused, because its deletes would be nobody's.
 
 use std::sync::Arc;
 

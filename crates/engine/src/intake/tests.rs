@@ -1,3 +1,5 @@
+//! The mapping's rules, one case each.
+
 use std::collections::BTreeMap;
 
 use antiphon_model::{

@@ -3,13 +3,10 @@
 //! Law: readers and Postgres are told only after the flush has returned, so nothing that was shown is ever taken
 //! back (LOG-06), and the acknowledged position is never above the durable one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use antiphon_model::{Activity, Lsn, Micros};
-use tokio::{
-    sync::{mpsc, watch},
-    time::Instant,
-};
+use tokio::sync::{mpsc, watch};
 
 use super::Appended;
 use crate::{Bus, Fault, events::BatchPublished, ports::LogFlusher};
@@ -62,14 +59,14 @@ impl Group {
         clock: &Arc<dyn Fn() -> Micros + Send + Sync>,
     ) -> Result<(), Fault> {
         if let Some(up_to) = self.activities.last().map(|activity| activity.id) {
-            let started = Instant::now();
+            let started = clock();
             flusher.flush(up_to).await?;
             let committed_at = self.activities.last().map(|activity| activity.commit.at);
             BatchPublished {
                 activities: self.activities.len(),
                 bytes: self.activities.iter().map(Activity::byte_len).sum(),
                 lag_ms: committed_at.map(|at| (clock().0 - at.0) as f64 / 1000.0),
-                flush: started.elapsed(),
+                flush: Duration::from_micros((clock().0 - started.0).unsigned_abs()),
             }
             .emit();
             bus.publish(std::mem::take(&mut self.activities), up_to);

@@ -1,4 +1,7 @@
 //! Takes what the source brings, maps it, and cuts it into batches.
+//!
+//! A batch is cut when the next stage can take it or when it is full: waiting longer would only add latency.
+//! Law: the checkpoint in a batch stands exactly behind the batch's last change.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,7 @@
-//! Writing the activity log; one fenced writer at a time (house 7 and 8).
+//! Writing the activity log; one fenced writer at a time.
+//!
+//! The right to write is a tenure: acquired, kept by renewing, lost to whoever acquires the next one (house 7 and 8).
+//! Whatever fails ends the tenure; there is no way to mend one.
 
 use antiphon_model::{Activity, ActivityId, Checkpoint};
 use async_trait::async_trait;

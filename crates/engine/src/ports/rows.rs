@@ -1,4 +1,7 @@
 //! Reading rows of the source as lists and single entities, with what the snapshot saw (protocol 4, the join).
+//!
+//! Rows are encoded exactly as the stream encodes them, so that a client can mix both.
+//! Never read from a server in recovery: its snapshot names no running transactions.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
 //! The captured database, whatever the capture method (CAP-01).
+//!
+//! A source yields transactions in commit order and may repeat them; it never skips one without a fault that says so.
+//! It acknowledges nothing by itself.
 
 use std::sync::Arc;
 
