@@ -10,7 +10,7 @@ use std::time::Duration;
 use antiphon_engine::Fault;
 use antiphon_model::Code;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::{Client, Config, NoTls, config};
+use tokio_postgres::{CancelToken, Client, Config, NoTls, config};
 
 use crate::{
     conninfo::{ChannelBinding, ConnectionInfo, Host, SslMode, TargetSession},
@@ -79,6 +79,23 @@ pub fn pool(info: &ConnectionInfo, application_name: &str, size_max: usize) -> R
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|error| Fault::new(Code::Internal, "the pool of connections cannot be made").with_source(error))
+}
+
+/// Cancels what a connection is doing; whether that still does anything is not known.
+pub(crate) async fn cancel(info: ConnectionInfo, token: CancelToken) {
+    let cancelled = match info.ssl_mode {
+        SslMode::Disable => token.cancel_query(NoTls).await,
+        _ => match Tls::new(&info) {
+            Ok(tls) => token.cancel_query(tls).await,
+            Err(fault) => {
+                tracing::warn!(error = %fault.chain(), "a statement could not be cancelled");
+                return;
+            }
+        },
+    };
+    if let Err(error) = cancelled {
+        tracing::warn!(%error, "a statement could not be cancelled");
+    }
 }
 
 /// Writes the `options` of a startup packet; the text of the connection URL comes first, so that ours win.

@@ -155,8 +155,11 @@ fn undefined_object(error: &ServerError, context: Context) -> (Code, String) {
         Context::Slot if text.contains("publication") => (Code::PublicationChanged, text.clone()),
         Context::Slot => (Code::SlotMissing, text.clone()),
         Context::Stream => (Code::PublicationChanged, text.clone()),
-        // A real server knows every parameter that we send.
-        Context::Connect => (Code::PoolerRefused, "a startup parameter is not known".to_owned()),
+        Context::Connect => {
+            let detail = "the server does not know a startup option: it must be Postgres 15 or newer, and `options` of \
+                          the connection URL must name settings that exist";
+            (Code::ConfigInvalid, detail.to_owned())
+        }
         Context::Sql if text.contains("replication slot") => (Code::SlotMissing, text.clone()),
         Context::Sql if text.contains("publication") => (Code::PublicationChanged, text.clone()),
         Context::Sql => (Code::TableUnfit, text.clone()),

@@ -1,0 +1,207 @@
+//! What happens between us and the source's server, as data: each event's one `emit` writes log line and metric together.
+
+use antiphon_engine::Fault;
+use antiphon_model::{Code, RelationName};
+
+use crate::slots::{Blocker, Slot};
+
+/// Without a limit of the server, so much retained log is worth a word, in bytes.
+const LAG_NOTICE_BYTES: i64 = 1 << 30;
+/// And so much a louder one.
+const LAG_WARNING_BYTES: i64 = 2 << 30;
+
+/// Bytes of the stream were read.
+pub(crate) struct BytesReceived {
+    pub(crate) bytes: u64,
+}
+
+impl BytesReceived {
+    pub(crate) fn emit(&self) {
+        metrics::counter!("antiphon_capture_bytes_total").increment(self.bytes);
+    }
+}
+
+/// A connection after the first one of this process.
+pub(crate) struct Reconnected<'a> {
+    pub(crate) slot: &'a str,
+}
+
+impl Reconnected<'_> {
+    pub(crate) fn emit(&self) {
+        metrics::counter!("antiphon_capture_reconnects_total").increment(1);
+        tracing::debug!(slot.name = self.slot, "capture connected to slot {} again", self.slot);
+    }
+}
+
+/// Transactions came again although they had been yielded before the connection was lost.
+pub(crate) struct TransactionsResent {
+    pub(crate) transactions: u64,
+}
+
+impl TransactionsResent {
+    pub(crate) fn emit(&self) {
+        metrics::counter!("antiphon_capture_resent_transactions_total").increment(self.transactions);
+    }
+}
+
+/// A capture's connection ended with a fault.
+pub(crate) struct CaptureEnded<'a> {
+    pub(crate) slot: &'a str,
+    pub(crate) fault: &'a Fault,
+}
+
+impl CaptureEnded<'_> {
+    pub(crate) fn emit(&self) {
+        if self.fault.code() == Code::DecodeFailed {
+            metrics::counter!("antiphon_capture_decode_errors_total").increment(1);
+        }
+        let slot = self.slot;
+        // Whoever reacts to the fault logs it; this line helps to find its cause.
+        tracing::debug!(slot.name = slot, error = %self.fault.chain(), "the stream from slot {slot} ended");
+    }
+}
+
+/// A slot's creation waits for transactions that were open before it (PG-20).
+pub(crate) struct SlotWaits<'a> {
+    pub(crate) slot: &'a str,
+    pub(crate) blockers: &'a [Blocker],
+}
+
+impl SlotWaits<'_> {
+    pub(crate) fn emit(&self) {
+        let slot = self.slot;
+        match self.blockers.first() {
+            Some(oldest) => tracing::warn!(
+                slot.name = slot,
+                pid = oldest.pid,
+                database = oldest.database,
+                open_seconds = oldest.open_seconds,
+                "the slot {slot} can be created only when {} open transaction(s) have ended; the oldest is {:?}",
+                self.blockers.len(),
+                oldest.name
+            ),
+            None => tracing::info!(slot.name = slot, "the slot {slot} is being created"),
+        }
+    }
+}
+
+/// Declared tables are not in the publication.
+pub(crate) struct TablesNotPublished<'a> {
+    pub(crate) publication: &'a str,
+    pub(crate) tables: &'a [RelationName],
+}
+
+impl TablesNotPublished<'_> {
+    pub(crate) fn emit(&self) {
+        metrics::gauge!("antiphon_capture_unpublished_tables").set(self.tables.len() as f64);
+        if self.tables.is_empty() {
+            return;
+        }
+        let names: Vec<_> = self.tables.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            publication.name = self.publication,
+            "changes of {} are not captured: the publication {} does not carry them; run `antiphon entities add`",
+            names.join(", "),
+            self.publication
+        );
+    }
+}
+
+/// How much log the slot holds on the server's disk (CAP-14).
+pub(crate) struct SlotMeasured<'a> {
+    pub(crate) slot: &'a Slot,
+    /// The server's `max_slot_wal_keep_size` in bytes, where there is one.
+    pub(crate) keep_bytes_max: Option<i64>,
+}
+
+impl SlotMeasured<'_> {
+    pub(crate) fn emit(&self) {
+        let slot = self.slot;
+        let retained = slot.retained_bytes.unwrap_or(0);
+        metrics::gauge!("antiphon_capture_slot_lag_bytes").set(slot.lag_bytes.unwrap_or(0) as f64);
+        metrics::gauge!("antiphon_capture_slot_retained_bytes").set(retained as f64);
+        metrics::gauge!("antiphon_capture_slot_catalog_xmin_age").set(f64::from(slot.catalog_xmin_age.unwrap_or(0)));
+        if let Some(safe) = slot.safe_wal_bytes {
+            metrics::gauge!("antiphon_capture_slot_safe_wal_bytes").set(safe as f64);
+        }
+        let name = &slot.name;
+        match self.level() {
+            Level::Quiet => {}
+            Level::Notice => {
+                tracing::info!(slot.name = name, retained, "the slot {name} holds {retained} bytes of log")
+            }
+            Level::Warning => tracing::warn!(
+                slot.name = name,
+                retained,
+                safe = slot.safe_wal_bytes,
+                "the slot {name} holds {retained} bytes of log on the server's disk and may be lost"
+            ),
+        }
+    }
+
+    fn level(&self) -> Level {
+        let retained = self.slot.retained_bytes.unwrap_or(0);
+        let (notice, warning) = match self.keep_bytes_max {
+            Some(max) => (max / 2, max / 5 * 4),
+            None => (LAG_NOTICE_BYTES, LAG_WARNING_BYTES),
+        };
+        match retained {
+            retained if retained >= warning => Level::Warning,
+            retained if retained >= notice => Level::Notice,
+            _ => Level::Quiet,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Quiet,
+    Notice,
+    Warning,
+}
+
+/// What the spool holds on our own disk.
+pub(crate) struct SpoolMeasured {
+    pub(crate) bytes: u64,
+}
+
+impl SpoolMeasured {
+    pub(crate) fn emit(&self) {
+        metrics::gauge!("antiphon_capture_spool_bytes").set(self.bytes as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retained_log_is_warned_of_by_the_limit_where_there_is_one_cap_14() {
+        let slot = |retained| Slot {
+            name: "s".into(),
+            plugin: None,
+            database: None,
+            active_pid: None,
+            wal_status: None,
+            invalidation: None,
+            restart: None,
+            confirmed: None,
+            retained_bytes: Some(retained),
+            lag_bytes: None,
+            safe_wal_bytes: None,
+            catalog_xmin_age: None,
+            failover: false,
+            temporary: false,
+        };
+        for (retained, keep_bytes_max, level) in [
+            (499, Some(1_000), Level::Quiet),
+            (500, Some(1_000), Level::Notice),
+            (800, Some(1_000), Level::Warning),
+            ((1 << 30) - 1, None, Level::Quiet),
+            (1 << 30, None, Level::Notice),
+            (2 << 30, None, Level::Warning),
+        ] {
+            assert_eq!(SlotMeasured { slot: &slot(retained), keep_bytes_max }.level(), level, "{retained}");
+        }
+    }
+}
