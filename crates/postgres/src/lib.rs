@@ -4,6 +4,7 @@ mod catalogue;
 mod cluster;
 mod connect;
 mod conninfo;
+pub mod entities;
 pub mod errors;
 mod events;
 pub mod publication;

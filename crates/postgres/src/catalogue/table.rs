@@ -91,6 +91,10 @@ pub struct IndexInfo {
     pub valid: bool,
     /// Whether the table's identity uses it.
     pub identity: bool,
+    /// Whether it is part of an index of the table's parent.
+    pub attached: bool,
+    /// The comment on it.
+    pub comment: Option<String>,
 }
 
 /// A table that holds rows: the table itself, or a partition of it.
@@ -302,7 +306,9 @@ const INDEXES: &str = "
             from pg_catalog.generate_series(0, x.indnkeyatts - 1) k
             left join pg_catalog.pg_collation l on l.oid = x.indcollation[k] order by k),
         x.indisunique and x.indimmediate, x.indisprimary, x.indpred is null and am.amname = 'btree',
-        x.indisvalid and x.indisready, x.indisreplident
+        x.indisvalid and x.indisready, x.indisreplident,
+        exists(select from pg_catalog.pg_inherits h where h.inhrelid = x.indexrelid),
+        pg_catalog.obj_description(x.indexrelid, 'pg_class')
     from pg_catalog.pg_index x
         join pg_catalog.pg_class i on i.oid = x.indexrelid
         join pg_catalog.pg_am am on am.oid = i.relam
@@ -427,6 +433,8 @@ fn index(row: &Row) -> Result<(u32, IndexInfo), tokio_postgres::Error> {
         whole: row.try_get(6)?,
         valid: row.try_get(7)?,
         identity: row.try_get(8)?,
+        attached: row.try_get(9)?,
+        comment: row.try_get(10)?,
     };
     Ok((row.try_get(0)?, index))
 }

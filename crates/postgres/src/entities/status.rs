@@ -1,0 +1,128 @@
+//! What is prepared of each declared table and what is not.
+
+use antiphon_engine::Fault;
+use antiphon_model::{Code, EntityType, RelationName, Tenancy};
+use tokio_postgres::Client;
+
+use super::{Membership, Node, identity_columns, identity_ready};
+use crate::catalogue::{self, Identity, TableInfo};
+
+/// How far a declared table is prepared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntityStatus {
+    /// The entity type.
+    pub entity_type: String,
+    /// The table.
+    pub table: RelationName,
+    /// Whether the stream carries it.
+    pub in_publication: bool,
+    /// Which identity old rows have: `default`, `nothing`, `full` or `index`.
+    pub identity: &'static str,
+    /// Whether old rows hold key and organisation, on every leaf.
+    pub identity_ready: bool,
+    /// Whether our own index, where there is one, is complete.
+    pub index_valid: bool,
+    /// Whether the metadata column is there.
+    pub tx_column: bool,
+    /// Whether the organisation column is not null.
+    pub org_not_null: bool,
+    /// How many tables hold its rows: one, or its leaves.
+    pub leaves: usize,
+    /// How many of them log key and organisation.
+    pub leaves_ready: usize,
+    /// How many rows the planner expects; `None` where the table was never analysed.
+    pub rows_estimated: Option<u64>,
+    /// What stands in the way, in words; `None` where all is ready.
+    pub problem: Option<String>,
+}
+
+impl EntityStatus {
+    /// Tells whether the table takes part.
+    pub fn ready(&self) -> bool {
+        self.problem.is_none()
+    }
+}
+
+/// Looks at every declared table; one that cannot be looked at says why and hinders no other (PG-95).
+///
+/// # Errors
+/// Fails where the database cannot be reached.
+pub async fn list(client: &Client, entities: &[EntityType], publication: &str) -> Result<Vec<EntityStatus>, Fault> {
+    let mut statuses = Vec::with_capacity(entities.len());
+    for entity in entities {
+        statuses.push(match status(client, entity, publication).await {
+            Ok(status) => status,
+            Err(fault) if fault.code() == Code::SourceUnreachable => return Err(fault),
+            Err(fault) => EntityStatus { problem: Some(fault.detail().to_owned()), ..absent(entity) },
+        });
+    }
+    Ok(statuses)
+}
+
+async fn status(client: &Client, entity: &EntityType, publication: &str) -> Result<EntityStatus, Fault> {
+    let table = catalogue::describe(client, entity).await?;
+    let found = Membership::read(client, publication, table.oid).await?;
+    let columns = identity_columns(entity);
+    let nodes = Node::all(&table);
+    let leaves: Vec<&Node<'_>> = nodes.iter().filter(|node| !node.partitioned).collect();
+    let ready = |node: &&&Node<'_>| *node.identity == Identity::Full || node.identified(&columns);
+    let leaves_ready = leaves.iter().filter(ready).count();
+    let index_valid = nodes.iter().filter_map(Node::own_index).all(|index| index.valid);
+    let Tenancy::Column(org) = &entity.org;
+    let mut status = EntityStatus {
+        in_publication: found.member,
+        identity: match table.identity {
+            Identity::Default => "default",
+            Identity::Nothing => "nothing",
+            Identity::Full => "full",
+            Identity::Index(_) => "index",
+        },
+        identity_ready: identity_ready(&table, entity),
+        index_valid,
+        tx_column: table.column(&entity.tx).is_some(),
+        org_not_null: table.column(org).is_some_and(|column| column.not_null),
+        leaves: leaves.len(),
+        leaves_ready,
+        rows_estimated: table.rows_estimated,
+        ..absent(entity)
+    };
+    status.problem = problem(&status, &table, entity, &found);
+    Ok(status)
+}
+
+fn problem(status: &EntityStatus, table: &TableInfo, entity: &EntityType, found: &Membership) -> Option<String> {
+    if let Err(fault) = catalogue::fits(table, entity) {
+        return Some(fault.detail().to_owned());
+    }
+    let partial = "the publication has only some of its rows or columns";
+    let via_root = "the publication tells rows of partitions as rows of other tables";
+    [
+        (!status.identity_ready, "old rows do not hold key and organisation"),
+        (!status.index_valid, "the index of its identity is incomplete"),
+        (!status.tx_column, "there is no metadata column"),
+        (!found.exists, "there is no publication"),
+        (found.exists && !found.member, "it is not in the publication"),
+        (found.member && !found.complete, "the publication leaves out some kinds of changes"),
+        (found.partial, partial),
+        (found.member && !found.via_root && !table.partitions.is_empty(), via_root),
+    ]
+    .into_iter()
+    .find_map(|(wrong, what)| wrong.then(|| what.to_owned()))
+}
+
+fn absent(entity: &EntityType) -> EntityStatus {
+    EntityStatus {
+        entity_type: entity.name.clone(),
+        table: entity.table.clone(),
+        in_publication: false,
+        identity: "nothing",
+        identity_ready: false,
+        index_valid: false,
+        tx_column: false,
+        org_not_null: false,
+        leaves: 0,
+        leaves_ready: 0,
+        rows_estimated: None,
+        problem: None,
+    }
+}
