@@ -47,6 +47,8 @@ pub enum Input {
     Acknowledge(Lsn),
     /// Time passed.
     Tick,
+    /// Time passed in which the caller read nothing, by its own choice: the silence is not the server's (PG-35).
+    Unread,
 }
 
 /// What a session wants done.
@@ -116,6 +118,10 @@ impl Session {
             Input::CopyData(content) => self.handle_frame(now, content)?,
             Input::Acknowledge(lsn) => self.durable = self.durable.max(lsn),
             Input::Tick => {}
+            Input::Unread => {
+                self.heard_at = now;
+                self.asked_at = None;
+            }
         }
         self.check_time(now);
         Ok(())

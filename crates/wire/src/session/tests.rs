@@ -116,10 +116,23 @@ fn any_frame_is_a_sign_of_life() {
     assert!((18..=20).contains(&statuses), "a status every five seconds, found {statuses}");
 }
 
+#[test]
+fn a_caller_that_reads_nothing_blames_nobody_and_still_sends_statuses_pg_35() {
+    let mut session = session();
+    for second in 1..100 {
+        session.handle(ms(second * 1000), Input::Unread).unwrap();
+    }
+    let outputs = drain(&mut session);
+    assert!(outputs.iter().all(|output| matches!(output, Output::Send(_))), "{outputs:?}");
+    assert!((18..=20).contains(&outputs.len()), "a status every five seconds, found {}", outputs.len());
+    session.handle(ms(99_000 + 30_000), Input::Tick).unwrap();
+    assert!(drain(&mut session).iter().any(|output| matches!(output, Output::Dead { .. })));
+}
+
 proptest! {
     #[test]
     fn prop_acknowledged_stays_below_durable_and_deadlines_lie_ahead(
-        steps in prop::collection::vec((0u8..5, 0u64..2_000, 0u64..8_000), 1..200)
+        steps in prop::collection::vec((0u8..6, 0u64..2_000, 0u64..8_000), 1..200)
     ) {
         let mut session = session();
         let (mut now, mut durable, mut told) = (Duration::ZERO, 0, 0);
@@ -130,6 +143,7 @@ proptest! {
                 1 => keepalive(position, false),
                 2 => keepalive(position, true),
                 3 => log_data(position, b"x"),
+                4 => Input::Unread,
                 _ => Input::Tick,
             };
             session.handle(now, input).unwrap();
