@@ -4,8 +4,11 @@ mod catalogue;
 mod cluster;
 mod connect;
 mod conninfo;
+pub mod doctor;
 pub mod entities;
 pub mod errors;
+mod log_capture;
+mod spool;
 mod events;
 pub mod publication;
 pub mod slots;
@@ -22,5 +25,6 @@ pub use catalogue::{
 pub use cluster::{Cluster, ClusterConfig, FindOptions, Installation, StopMode, VERSION_MAJOR_MIN, Version};
 pub use connect::{connect_sql, pool};
 pub use conninfo::{ConnectionInfo, Secret, SslMode};
+pub use log_capture::{LogSource, SourceConfig};
 pub use quote::{NAME_BYTES_MAX, ident, literal, qualified};
 pub use rows::LiveRows;
