@@ -1,0 +1,180 @@
+//! Capture by logical decoding: connects to the slot, proves that it is the right one, and streams (CAP-10 to CAP-17).
+//!
+//! `check` prepares and proves, `driver` owns socket, session, assembler and spool in a task of its own, `delivery` is
+//! the bounded way to the caller, `watch` looks at what the stream itself does not tell.
+//! Laws: nothing is created where there was a checkpoint before; nothing is acknowledged but what the caller says is
+//! durable; while the caller is busy the socket is not read, and keepalives are answered all the same (PG-35).
+
+mod check;
+mod delivery;
+mod driver;
+mod spooler;
+mod timeline;
+mod watch;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use antiphon_engine::{
+    Fault,
+    ports::{Capture, SnapshotTable, Source},
+};
+use antiphon_model::{Checkpoint, Code, EntityType, RelationName, Visibility};
+use async_trait::async_trait;
+use deadpool_postgres::Pool;
+
+use crate::{
+    connect,
+    conninfo::ConnectionInfo,
+    errors,
+    events::{Reconnected, TablesNotPublished},
+    publication, slots, snapshot,
+};
+
+/// The walsender's own memory for a transaction in progress; a larger one is streamed while it runs, so that a million
+/// rows begin to arrive before their commit and the server spills nothing to its disk. 4 MB are some 20,000 small rows.
+const DECODING_WORK_MEMORY: &str = "4MB";
+/// What the spool may hold on disk unless configured.
+const SPOOL_BYTES_MAX: u64 = 8 << 30;
+/// An ordinary transaction is kept in memory up to this size.
+const TRANSACTION_BYTES_MAX: usize = 8 << 20;
+/// Slot and publication are looked at this often: they change by people's hands.
+const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+/// Lists ask for the snapshot often and briefly.
+const POOL_SIZE_MAX: usize = 2;
+
+/// What to capture, and from where.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// The database.
+    pub info: ConnectionInfo,
+    /// The replication slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+    /// The declared types.
+    pub entities: Vec<Arc<EntityType>>,
+    /// Where large transactions wait for their commit.
+    pub spool_dir: PathBuf,
+    /// How much they may take there.
+    pub spool_bytes_max: u64,
+    /// How much memory an ordinary transaction may take.
+    pub transaction_bytes_max: usize,
+    /// The walsender's memory for a transaction in progress, as a setting of Postgres.
+    pub decoding_work_memory: String,
+    /// How often slot and publication are looked at.
+    pub watch_interval: Duration,
+}
+
+impl SourceConfig {
+    /// Makes a configuration with the usual limits.
+    pub fn new(
+        info: ConnectionInfo,
+        slot: impl Into<String>,
+        publication: impl Into<String>,
+        entities: Vec<Arc<EntityType>>,
+        spool_dir: impl Into<PathBuf>,
+    ) -> SourceConfig {
+        SourceConfig {
+            info,
+            slot: slot.into(),
+            publication: publication.into(),
+            entities,
+            spool_dir: spool_dir.into(),
+            spool_bytes_max: SPOOL_BYTES_MAX,
+            transaction_bytes_max: TRANSACTION_BYTES_MAX,
+            decoding_work_memory: DECODING_WORK_MEMORY.to_owned(),
+            watch_interval: WATCH_INTERVAL,
+        }
+    }
+
+    fn tables(&self) -> Vec<RelationName> {
+        self.entities.iter().map(|entity| entity.table.clone()).collect()
+    }
+}
+
+/// A database captured by logical decoding.
+#[derive(Debug)]
+pub struct LogSource {
+    config: Arc<SourceConfig>,
+    pool: Pool,
+    connected_before: AtomicBool,
+    /// Declared tables that the publication carried at some connection of this process.
+    carried: Mutex<Vec<RelationName>>,
+}
+
+impl LogSource {
+    /// Makes the source; nothing is connected before the first use.
+    ///
+    /// # Errors
+    /// Fails with `CONFIG_INVALID` for names that cannot be, and with `TLS_FAILED` where certificates cannot be read.
+    pub fn new(config: SourceConfig) -> Result<LogSource, Fault> {
+        slots::check_name("slot", &config.slot)?;
+        slots::check_name("publication", &config.publication)?;
+        let pool = connect::pool(&config.info, "antiphon visibility", POOL_SIZE_MAX)?;
+        Ok(LogSource {
+            config: Arc::new(config),
+            pool,
+            connected_before: AtomicBool::new(false),
+            carried: Mutex::default(),
+        })
+    }
+
+    /// Notes which tables the publication carries; one that it carried before must still be there.
+    fn note_carried(&self, baseline: &publication::Baseline) -> Result<(), Fault> {
+        let mut carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = carried.iter().filter(|table| !baseline.carried().contains(table)).collect();
+        if !gone.is_empty() {
+            let names: Vec<_> = gone.iter().map(ToString::to_string).collect();
+            let detail = format!("the publication {} no longer carries {}", self.config.publication, names.join(", "));
+            return Err(Fault::new(Code::PublicationChanged, detail));
+        }
+        *carried = baseline.carried().to_vec();
+        let mut missing = self.config.tables();
+        missing.retain(|table| !carried.contains(table));
+        TablesNotPublished { publication: &self.config.publication, tables: &missing }.emit();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Source for LogSource {
+    async fn connect(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Capture>, Fault> {
+        let prepared = check::prepare(&self.config, checkpoint).await?;
+        self.note_carried(&prepared.baseline)?;
+        if self.connected_before.swap(true, Ordering::Relaxed) {
+            Reconnected { slot: &self.config.slot }.emit();
+        }
+        let capture = driver::start(Arc::clone(&self.config), prepared, checkpoint).await?;
+        Ok(Box::new(capture))
+    }
+
+    async fn visibility(&self) -> Result<Visibility, Fault> {
+        let client = self.pool.get().await.map_err(errors::pool)?;
+        let statement = "select pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_is_in_recovery()";
+        let row = client.query_one(statement, &[]).await.map_err(errors::sql)?;
+        if row.get(1) {
+            return Err(in_recovery());
+        }
+        let unreadable = |error| Fault::new(Code::Internal, "the server printed no snapshot").with_source(error);
+        row.get::<_, &str>(0).parse::<Visibility>().map_err(unreadable)
+    }
+
+    async fn snapshot_table(&self, entity_type: &str) -> Result<Box<dyn SnapshotTable>, Fault> {
+        let found = self.config.entities.iter().find(|entity| entity.name == entity_type);
+        let unknown = || Fault::new(Code::EntityTypeUnknown, entity_type.to_owned());
+        let entity = found.ok_or_else(unknown)?;
+        snapshot::open(&self.config.info, Arc::clone(entity)).await
+    }
+}
+
+/// A standby's snapshots name no running transactions, and its slot is not ours.
+fn in_recovery() -> Fault {
+    Fault::new(Code::InRecovery, "")
+}
