@@ -1,0 +1,103 @@
+//! `antiphon config`: the resolved configuration with the origin of each value, and its reference.
+//!
+//! Law: passwords are never printed, not even with `--json`.
+
+use antiphon_model::{EntityType, Tenancy};
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    context::Context,
+    fault::Stop,
+    output::Tone,
+    reference,
+    settings::{KEYS, Secret, Settings, entity_section},
+};
+
+/// The commands of `config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the resolved configuration, secrets hidden, with the origin of each value
+    #[command(
+        before_help = "Examples:\n  antiphon config print\n  ANTIPHON_SERVER_LISTEN=127.0.0.1:9000 antiphon config print --json"
+    )]
+    Print,
+    /// Print the reference of every key
+    #[command(hide = true)]
+    Reference {
+        /// The form
+        #[arg(long, value_enum, default_value = "markdown")]
+        format: Format,
+    },
+}
+
+/// The forms of the reference.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// A page.
+    Markdown,
+    /// An example file.
+    Toml,
+}
+
+/// Runs a command of `config`.
+pub(crate) fn run(context: &Context, command: ConfigCommand) -> Result<(), Stop> {
+    match command {
+        ConfigCommand::Print => print(context, &context.settings()?),
+        ConfigCommand::Reference { format: Format::Markdown } => context.out.raw(&reference::configuration()),
+        ConfigCommand::Reference { format: Format::Toml } => context.out.raw(&reference::example()),
+    }
+}
+
+fn print(context: &Context, settings: &Settings) -> Result<(), Stop> {
+    if context.out.json() {
+        return context.out.document(&document(settings));
+    }
+    let rows = KEYS.iter().map(|key| {
+        let origin = settings.text(key).map(|_| settings.origin(key).to_string());
+        let value = settings.text(key).map_or_else(|| "(not set)".to_owned(), |text| shown(key.secret(), text));
+        vec![key.full_name(), value, origin.unwrap_or_else(|| "default".to_owned())]
+    });
+    context.out.table(&["key", "value", "origin"], rows.collect())?;
+    if settings.entities().is_empty() {
+        return context.out.line("\nNo entities are declared.");
+    }
+    context.out.line("")?;
+    context.out.toned(Tone::Strong, &format!("Entities ({})", settings.entities_origin()))?;
+    settings
+        .entities()
+        .iter()
+        .try_for_each(|entity| context.out.line(&format!("\n{}", entity_section(entity).trim_end())))
+}
+
+fn document(settings: &Settings) -> Value {
+    let mut values = Map::new();
+    for key in &KEYS {
+        let value = settings.text(key).map(|text| shown(key.secret(), text));
+        let origin = settings.origin(key).to_string();
+        values.insert(key.full_name(), json!({"value": value, "origin": origin, "variable": key.variable()}));
+    }
+    let entities: Vec<Value> = settings.entities().iter().map(entity).collect();
+    json!({
+        "version": 1,
+        "file": settings.file().map(|path| path.display().to_string()),
+        "settings": values,
+        "entities": {"value": entities, "origin": settings.entities_origin().to_string()},
+    })
+}
+
+/// Returns an entity in the words of the configuration.
+pub(crate) fn entity(entity: &EntityType) -> Value {
+    let Tenancy::Column(org) = &entity.org;
+    let merges: Map<String, Value> =
+        entity.fields.iter().map(|(field, merge)| (field.clone(), json!({"merge": merge}))).collect();
+    json!({
+        "type": entity.name, "table": entity.table.to_string(), "org": org, "key": entity.key, "tx": entity.tx,
+        "hidden": entity.hidden, "sync": entity.sync, "filter": entity.filter, "together": entity.together,
+        "refs": entity.refs, "fields": merges,
+    })
+}
+
+fn shown(secret: bool, text: &str) -> String {
+    if secret { Secret::new(text).to_string() } else { text.to_owned() }
+}

@@ -1,0 +1,62 @@
+//! `antiphon serve`: runs the server until it is asked to stop, then drains.
+
+use std::net::SocketAddr;
+
+use antiphon_server::admin::{ServeOptions, serve};
+use clap::Args;
+use serde_json::json;
+
+use super::interrupted;
+use crate::{
+    context::{Context, admin_config},
+    fault::Stop,
+    settings::{LOG_RETENTION_DAYS, LOG_RETENTION_MIN_ACTIVITIES, SERVER_LISTEN},
+};
+
+/// The arguments of `serve`.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:\n  antiphon serve\n  antiphon serve --migrate --listen 0.0.0.0:7411")]
+pub(crate) struct ServeArgs {
+    /// Bring our tables to this version first
+    #[arg(long)]
+    migrate: bool,
+    /// The address and port to listen on, instead of the configured one
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+/// Serves.
+pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> {
+    let listen = args.listen.map(|listen| (SERVER_LISTEN, listen, "--listen"));
+    let settings = context.settings_with(listen.into_iter().collect())?;
+    let options = ServeOptions {
+        listen: settings.listen()?,
+        migrate: args.migrate,
+        retention_days: settings.count(&LOG_RETENTION_DAYS),
+        retention_min_activities: settings.count(&LOG_RETENTION_MIN_ACTIVITIES),
+    };
+    let step = context.out.step("starting");
+    // A start that waits for a database must still end by the interrupt key.
+    let started = tokio::select! {
+        started = serve(admin_config(&settings)?, options) => started,
+        () = interrupted() => return Err(Stop::Told(130)),
+    };
+    drop(step);
+    let serving = started?;
+    let address: SocketAddr = serving.local_addr();
+    if context.out.json() {
+        context.out.document(&json!({"version": 1, "api": format!("http://{address}"), "pid": std::process::id()}))?;
+    } else {
+        context.out.line(&format!("http://{address}"))?;
+        context.out.talk("serving; Ctrl-C drains and ends");
+    }
+    tokio::select! {
+        () = interrupted() => {}
+        fault = serving.failed() => return Err(fault.into()),
+    }
+    context.out.talk("draining; Ctrl-C again ends at once");
+    tokio::select! {
+        () = serving.stop() => Ok(()),
+        () = interrupted() => Err(Stop::Told(130)),
+    }
+}

@@ -1,0 +1,139 @@
+//! What the configuration promises: precedence, origins, refusals with a line and the nearest name.
+
+use std::{fs, path::PathBuf};
+
+use antiphon_model::{Code, Merge, Sync, Tenancy};
+use antiphon_server::admin::Fault;
+
+use super::*;
+
+const FULL: &str = r#"
+[database]
+url = "postgres://u:p@h/d"
+slot = "mine"
+
+[server]
+listen = "127.0.0.1:8000"
+
+[[entities]]
+type = "page"
+table = "public.pages"
+org = "organization_id"
+
+[[entities]]
+type = "task"
+table = "tasks"
+org = "organization_id"
+key = ["id"]
+hidden = ["search_vector"]
+sync = "on_demand"
+filter = ["page_id", "status"]
+together = [["starts_at", "ends_at"]]
+[entities.refs]
+page_id = "page"
+[entities.fields]
+title = { merge = "manual" }
+labels = { merge = "set" }
+"#;
+
+fn resolve(
+    text: &str,
+    variables: &[(&str, &str)],
+    values: Vec<(Key, String, &'static str)>,
+) -> Result<Settings, Fault> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("antiphon.toml");
+    fs::write(&path, text).expect("the file is written");
+    Settings::resolve(&Flags { config: Some(path), values }, &Environment::of(variables))
+}
+
+fn refusal(text: &str) -> (Code, String) {
+    let fault = resolve(text, &[], Vec::new()).expect_err("the file is refused");
+    let detail = fault.detail().to_owned();
+    let from = detail.find("antiphon.toml").unwrap_or(0);
+    (fault.code(), detail[from..].to_owned())
+}
+
+#[test]
+fn flags_stand_above_environment_above_file_above_defaults() {
+    let variables = [("ANTIPHON_DATABASE_SLOT", "theirs"), ("ANTIPHON_SERVER_LISTEN", "127.0.0.1:8001")];
+    let flag = (SERVER_LISTEN, "127.0.0.1:8002".to_owned(), "--listen");
+    let settings = resolve(FULL, &variables, vec![flag]).expect("a sound configuration");
+    assert_eq!(settings.listen().expect("an address").port(), 8002);
+    assert_eq!(settings.origin(&SERVER_LISTEN), &Origin::Flag("--listen"));
+    assert_eq!(settings.text(&DATABASE_SLOT), Some("theirs"));
+    assert_eq!(settings.origin(&DATABASE_SLOT), &Origin::Environment("ANTIPHON_DATABASE_SLOT".into()));
+    assert!(matches!(settings.origin(&DATABASE_URL), Origin::File(_, 3)));
+    assert_eq!(settings.text(&DATABASE_PUBLICATION), Some("antiphon"));
+    assert_eq!(settings.origin(&DATABASE_PUBLICATION), &Origin::Default);
+}
+
+#[test]
+fn every_part_of_an_entity_is_read_and_reads_back_after_writing() {
+    let settings = resolve(FULL, &[], Vec::new()).expect("a sound configuration");
+    let task = &settings.entities()[1];
+    assert_eq!((task.name.as_str(), task.table.to_string().as_str()), ("task", "public.tasks"));
+    assert_eq!(task.org, Tenancy::Column("organization_id".into()));
+    assert_eq!((task.sync, task.tx.as_str()), (Sync::OnDemand, "tx"));
+    assert_eq!(task.fields["labels"], Merge::Set);
+    assert_eq!(task.refs["page_id"], "page");
+    assert!(settings.entities()[0].key.is_empty(), "the primary key is asked for later");
+    let written: String = settings.entities().iter().map(entity_section).collect();
+    let again = resolve(&written, &[], Vec::new()).expect("what was written reads back");
+    assert_eq!(again.entities(), settings.entities());
+}
+
+#[test]
+fn entities_can_come_from_the_environment() {
+    let text = r#"[{type="a", table="public.a", org="o"}]"#;
+    let settings = resolve(FULL, &[("ANTIPHON_ENTITIES", text)], Vec::new()).expect("a sound configuration");
+    assert_eq!(settings.entities().len(), 1);
+    assert_eq!(settings.entities()[0].name, "a");
+}
+
+#[test]
+fn unknown_keys_are_refused_with_line_and_nearest_name() {
+    let (code, detail) = refusal("[database]\nslto = \"x\"\n");
+    assert_eq!(code, Code::ConfigUnknownKey);
+    assert_eq!(detail, "antiphon.toml line 2: database.slto is not known; did you mean slot?");
+    let (code, detail) = refusal("[databse]\nurl = \"x\"\n");
+    assert_eq!(code, Code::ConfigUnknownKey);
+    assert!(detail.contains("line 1: databse is not known; did you mean database?"), "{detail}");
+    let (_, detail) = refusal("[[entities]]\ntype = \"a\"\ntable = \"a\"\norg = \"o\"\nhiden = []\n");
+    assert!(detail.contains("line 5: entities.hiden is not known; did you mean hidden?"), "{detail}");
+    let variables = [("ANTIPHON_DATABASE_URI", "x")];
+    let fault = resolve("", &variables, Vec::new()).expect_err("an unknown variable");
+    assert_eq!(fault.code(), Code::ConfigUnknownKey);
+    assert!(fault.detail().contains("did you mean ANTIPHON_DATABASE_URL?"), "{}", fault.detail());
+}
+
+#[test]
+fn values_that_cannot_be_are_refused_with_their_line() {
+    let entity = |rest: &str| format!("[[entities]]\ntype = \"a\"\ntable = \"a\"\n{rest}\n");
+    for (text, expected) in [
+        ("[database]\nslot = 3\n".to_owned(), "line 2: database.slot must be a text in quotes, not integer"),
+        ("[log]\nretention_days = \"7\"\n".to_owned(), "line 2: log.retention_days must be a whole number"),
+        ("[log]\nretention_days = -1\n".to_owned(), "line 2: log.retention_days must be a whole number"),
+        ("[database\n".to_owned(), "line 1:"),
+        (entity(""), "entities.org is missing"),
+        (entity("org = \"*\""), "line 4: entities.org = \"*\" (readable by all) comes with a later version"),
+        (entity("org = { via = \"p\", table = \"t\" }"), "line 4: entities.org by `via` comes with a later version"),
+        (entity("org = \"o\"\nsync = \"some\""), "line 5: entities.sync must be"),
+        (entity("org = \"o\"\nkey = []"), "line 5: entities.key is empty"),
+        (entity("org = \"o\"\nkey = [\"id\"]\nhidden = [\"id\"]"), "entities.hidden names id"),
+        (entity("org = \"o\"\ntogether = [[\"x\"]]"), "needs at least two"),
+        (entity("org = \"o\"\nrefs = { x = \"b\" }"), "refs.x names b, which is not declared"),
+        (entity("org = \"o\"\nfields = { x = { merge = \"magic\" } }"), "no merge strategy magic"),
+    ] {
+        let (code, detail) = refusal(&text);
+        assert_eq!(code, Code::ConfigInvalid, "{text}");
+        assert!(detail.contains(expected), "{detail} lacks {expected}");
+    }
+}
+
+#[test]
+fn a_named_file_that_is_missing_is_told_and_an_unnamed_one_is_not_needed() {
+    let flags = Flags { config: Some(PathBuf::from("/nowhere/antiphon.toml")), values: Vec::new() };
+    let fault = Settings::resolve(&flags, &Environment::default()).expect_err("a missing file");
+    assert_eq!(fault.code(), Code::ConfigMissing);
+}

@@ -1,0 +1,192 @@
+//! The real binary on a real Postgres, with everything that the test kills, starts again and reads.
+
+use std::{path::PathBuf, time::Duration};
+
+use antiphon_testkit::{Pg, PgVersion, Process, TestDb, sse};
+use tokio::{process::Command, task::JoinHandle, time::Instant};
+use tokio_postgres::{Client, NoTls};
+
+use crate::verify::{self, Seen};
+
+const TABLE: &str = "create table items (id uuid primary key default gen_random_uuid(), organization_id text not null,
+                     version int not null default 1, payload text)";
+/// Starting, recovering from a crash and catching up must each be done within this time.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A server under test with its database and its one address.
+pub struct Scene {
+    pub pg: Pg,
+    db: TestDb,
+    config: PathBuf,
+    _folder: tempfile::TempDir,
+    port: u16,
+    token: String,
+    server: Process,
+}
+
+/// A reader that goes on after every cut, and what it was shown.
+pub struct Reader {
+    task: JoinHandle<Vec<Seen>>,
+}
+
+impl Scene {
+    /// Prepares database, table, configuration, organisations and token, and starts the server.
+    pub async fn open(version: PgVersion) -> Option<Scene> {
+        let pg = Pg::private(version, &[]).await?;
+        let db = pg.database("exactlyonce").await;
+        db.connect().await.batch_execute(TABLE).await.expect("the table is made");
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = folder.path().join("antiphon.toml");
+        let port = free_port();
+        let text = format!(
+            "[database]\nurl = \"{}\"\nlog_url = \"{}\"\nslot = \"{}\"\npublication = \"{}\"\n\n[server]\nlisten = \"127.0.0.1:{port}\"\n",
+            db.url(),
+            db.log_url(),
+            db.slot(),
+            db.publication(),
+        );
+        std::fs::write(&config, text).expect("the configuration is written");
+        let run = |arguments: &[&str]| command(&config, arguments);
+        done(run(&["migrate"])).await;
+        done(run(&["entities", "add", "item", "--table", "public.items", "--org", "organization_id", "--yes"])).await;
+        for org in ["acme", "globex"] {
+            done(run(&["orgs", "create", org])).await;
+        }
+        done(run(&["users", "create", "alice"])).await;
+        done(run(&["users", "join", "alice", "--org", "acme"])).await;
+        let token = done(run(&["tokens", "create", "alice", "--json"])).await;
+        let token: serde_json::Value = serde_json::from_str(&token).expect("the token is JSON");
+        let token = token["token"].as_str().expect("a token").to_owned();
+        let server = Process::start(run(&["serve"])).expect("the server starts");
+        let mut scene = Scene { pg, db, config, _folder: folder, port, token, server };
+        scene.ready().await;
+        Some(scene)
+    }
+
+    /// Returns the source's name.
+    pub fn database(&self) -> &str {
+        self.db.name()
+    }
+
+    /// Kills the server and starts it again.
+    pub async fn kill_server(&mut self) {
+        self.server.kill9().await.expect("the server was running");
+        self.start_server();
+    }
+
+    /// Kills Postgres and starts it again; the server has to cope.
+    pub async fn kill_postgres(&mut self) {
+        self.pg.kill9().await;
+        self.pg.restart().await;
+    }
+
+    /// Kills both at once.
+    pub async fn kill_postgres_and_server(&mut self) {
+        self.pg.kill9().await;
+        self.server.kill9().await.expect("the server was running");
+        self.pg.restart().await;
+        self.start_server();
+    }
+
+    fn start_server(&mut self) {
+        self.server = Process::start(command(&self.config, &["serve"])).expect("the server starts");
+    }
+
+    async fn ready(&mut self) {
+        let line = self.server.wait_for_line(|line| line.contains("http://"), DEADLINE).await;
+        line.expect("the server says its address");
+        // Capture has to have made the slot before the first change, or the change would be a copy's business.
+        let client = self.client().await;
+        let deadline = Instant::now() + DEADLINE;
+        let sql = "select exists (select from pg_replication_slots where slot_name = $1 and active)";
+        while !client.query_one(sql, &[&self.db.slot()]).await.expect("slots can be read").get::<_, bool>(0) {
+            assert!(Instant::now() < deadline, "capture never began:\n{}", self.server.lines().join("\n"));
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Connects to the source.
+    pub async fn client(&self) -> Client {
+        connect(&self.db.url()).await
+    }
+
+    /// Connects to our own database.
+    pub async fn log_client(&self) -> Client {
+        connect(&self.db.log_url()).await
+    }
+
+    /// Commits the last row of all and returns its id.
+    pub async fn sentinel(&self) -> String {
+        let sql = "insert into items (organization_id, payload) values ('acme', 'sentinel') returning id::text";
+        self.client().await.query_one(sql, &[]).await.expect("the sentinel is written").get(0)
+    }
+
+    /// Starts a reader of an organisation that begins with the log's first activity.
+    pub fn follow(&self, org: &'static str) -> Reader {
+        let url = format!("http://127.0.0.1:{}/v1/orgs/{org}/live?live=sse&offset=-1", self.port);
+        let task = antiphon_testkit::spawn("reader", follow(url, self.token.clone(), org));
+        Reader { task }
+    }
+
+    /// Waits until the reader was shown the sentinel, and returns all that it was shown.
+    pub async fn collect(&mut self, reader: Reader, sentinel: &str) -> Vec<Seen> {
+        let sentinel = sentinel.to_owned();
+        let shown = tokio::time::timeout(DEADLINE, reader.task).await;
+        let Ok(Ok(shown)) = shown else {
+            panic!("the reader was never shown the end; the server says:\n{}", self.server.lines().join("\n"));
+        };
+        assert!(shown.iter().any(|seen| seen.entity == sentinel), "the reader ended before the sentinel");
+        shown
+    }
+}
+
+/// Reads until the sentinel, connecting anew with the last id after each cut.
+async fn follow(url: String, token: String, org: &'static str) -> Vec<Seen> {
+    let (mut shown, mut last): (Vec<Seen>, Option<String>) = (Vec::new(), None);
+    loop {
+        let Ok(mut stream) = sse(&url, Some(&token), last.as_deref()).await else {
+            // The server is being started again; there is no event to wait for.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        while let Ok(Some(event)) = stream.next(Duration::from_secs(30)).await {
+            match event.event.as_str() {
+                "change" => {
+                    let seen = verify::frame(org, &event.data).expect("a change has the shape of the protocol");
+                    let end = seen.image.as_ref().is_some_and(|image| image["payload"] == "sentinel");
+                    shown.push(seen);
+                    if end {
+                        return shown;
+                    }
+                }
+                "reset" => panic!("a reader was reset: {}", event.data),
+                _ => {}
+            }
+            last = event.id.or(last);
+        }
+    }
+}
+
+fn command(config: &std::path::Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
+    command.arg("--config").arg(config).args(arguments);
+    command
+}
+
+async fn done(mut command: Command) -> String {
+    let output = command.output().await.expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed:\n{text}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the database answers");
+    drop(antiphon_testkit::spawn("connection", connection));
+    client
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}

@@ -1,0 +1,8 @@
+//! The binary as a person or a script meets it: help, exit codes, configuration, and `dev` end to end.
+//!
+//! Real processes, real Postgres; nothing here knows the inside.
+
+mod configuration;
+mod dev;
+mod run;
+mod surface;

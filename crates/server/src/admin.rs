@@ -1,0 +1,81 @@
+//! What operators do, as functions: the façade that the command line uses, so that it knows no adapter.
+//!
+//! Every call opens what it needs and closes it: an operator's command has no state of its own. Documents that are
+//! shown as JSON are defined here, in camel case, and change only by addition.
+
+mod entities;
+mod log;
+mod people;
+mod serving;
+mod slots;
+mod source;
+
+use std::path::PathBuf;
+
+use antiphon_model::EntityType;
+use antiphon_postgres::ConnectionInfo;
+
+pub use antiphon_engine::{
+    Fault,
+    ports::{Head, Scope, Shape, SnapshotProgress},
+};
+
+pub use self::{
+    entities::{EntityStatus, Identity, Plan, Progress, Proposal, Step},
+    log::LogReader,
+    people::{Org, People, Place, TokenInfo, User},
+    serving::{ServeOptions, Serving, serve},
+    slots::Slot,
+    source::{Finding, Outcome},
+};
+pub(crate) use self::serving::serve_with_page;
+
+/// The name of our own database where nobody gives another.
+pub(crate) const LOG_DATABASE: &str = "antiphon";
+/// The name of the one source that this version captures.
+pub(crate) const SOURCE: &str = "main";
+/// How our connections of operators' commands name themselves.
+pub(crate) const APPLICATION: &str = "antiphon admin";
+
+/// What operators' commands need to know.
+#[derive(Clone)]
+pub struct AdminConfig {
+    /// The database to capture.
+    pub database_url: String,
+    /// Our own database; `None`: the database `antiphon` of the same cluster.
+    pub log_url: Option<String>,
+    /// The slot's name.
+    pub slot: String,
+    /// The publication's name.
+    pub publication: String,
+    /// The declared types; an empty key stands for the primary key.
+    pub entities: Vec<EntityType>,
+    /// Where large transactions wait; `None`: a folder of ours among the temporary files.
+    pub spool_dir: Option<PathBuf>,
+    /// How many bytes the spool may hold.
+    pub spool_bytes_max: u64,
+}
+
+/// Performs operators' commands.
+pub struct Admin {
+    config: AdminConfig,
+    source: ConnectionInfo,
+    log: ConnectionInfo,
+}
+
+impl Admin {
+    /// Reads the connection URLs; nothing is connected yet.
+    pub fn new(config: AdminConfig) -> Result<Admin, Fault> {
+        let source = ConnectionInfo::parse(&config.database_url)?;
+        let log = match &config.log_url {
+            Some(url) => ConnectionInfo::parse(url)?,
+            None => source.with_database(LOG_DATABASE),
+        };
+        Ok(Admin { config, source, log })
+    }
+}
+
+/// Returns the OpenAPI document of the API.
+pub fn openapi() -> String {
+    "{}".to_owned()
+}
