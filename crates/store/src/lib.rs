@@ -6,6 +6,7 @@
 
 mod activity_log;
 mod cache;
+mod copies;
 mod directory;
 mod epoch;
 mod errors;
