@@ -193,7 +193,7 @@ fn push_display(out: &mut String, value: impl std::fmt::Display) {
 }
 
 /// Appends a time as RFC 3339 in UTC with microseconds (years 0001 to 9999; others are clamped).
-pub(crate) fn write_time(out: &mut String, at: Micros) {
+pub fn write_time(out: &mut String, at: Micros) {
     let days = at.0.div_euclid(86_400_000_000);
     let micros = at.0.rem_euclid(86_400_000_000);
     let (year, month, day) = civil_from_days(days);

@@ -17,7 +17,7 @@ mod visibility;
 mod xid;
 
 pub use access::{Access, Role};
-pub use activity::{Action, Activity, Commit};
+pub use activity::{Action, Activity, Commit, write_time};
 pub use change::{
     Cell, Cells, Change, ChangedRow, Column, OldRow, Relation, ReplicaIdentity, Transaction, Tuple, TupleError,
 };

@@ -1,1 +1,21 @@
-//! server
+//! HTTP over the engine: lists, streams, schema, operations; and the place where adapters become a running server.
+//!
+//! Handlers are thin: they ask who is calling, read the request strictly, call a port and write the answer. HTTP shapes
+//! live here and are converted by hand. The room parses no command line and reads no environment.
+
+pub mod admin;
+mod app;
+mod compose;
+pub mod dev;
+mod entities;
+mod live;
+mod openapi;
+mod operations;
+mod problem;
+mod query;
+mod router;
+mod schema;
+mod telemetry;
+
+pub use compose::{Config, Service};
+pub use openapi::openapi_document;

@@ -1,12 +1,16 @@
 //! Running the server for the command line: from operators' words to the service's configuration.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use antiphon_engine::Fault;
-use antiphon_model::Code;
+use antiphon_store::Retention;
 use axum::Router;
 
-use super::AdminConfig;
+use super::{Admin, AdminConfig};
+use crate::{Config, Service};
+
+/// Streams of one organisation at once.
+const STREAMS_MAX: usize = 1_000;
 
 /// How to serve.
 #[derive(Clone, Copy, Debug)]
@@ -21,32 +25,42 @@ pub struct ServeOptions {
     pub retention_min_activities: u64,
 }
 
-/// A running server.
-pub struct Serving {}
-
-/// Starts the server.
-pub async fn serve(config: AdminConfig, options: ServeOptions) -> Result<Serving, Fault> {
-    let _ = (config, options);
-    Err(Fault::new(Code::Internal, "the server is not joined yet"))
+/// Starts the server; when it returns, the address answers.
+pub async fn serve(config: AdminConfig, options: ServeOptions) -> Result<Service, Fault> {
+    start(config, options, None).await
 }
 
-/// Starts the server of `antiphon dev`, with its page.
-pub(crate) async fn serve_with_page(config: AdminConfig, options: ServeOptions, page: Router) -> Result<Serving, Fault> {
-    let _ = page;
-    serve(config, options).await
+/// Starts the server of `antiphon dev`, with its page and without a tenant's limits.
+pub(crate) async fn serve_with_page(config: AdminConfig, options: ServeOptions, page: Router) -> Result<Service, Fault> {
+    start(config, options, Some(page)).await
 }
 
-impl Serving {
-    /// Returns the address that it listens on.
-    pub fn local_addr(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    }
+async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>) -> Result<Service, Fault> {
+    let admin = Admin::new(config)?;
+    let entities = admin.resolved_entities().await?;
+    let Admin { config, source, log } = admin;
+    let started = Service::start(Config {
+        source,
+        log,
+        slot: config.slot,
+        publication: config.publication,
+        entities,
+        spool_dir: config.spool_dir.unwrap_or_else(spool_dir),
+        spool_bytes_max: config.spool_bytes_max,
+        retention: Retention {
+            age_ms: options.retention_days.saturating_mul(24 * 60 * 60 * 1000),
+            activities_min: options.retention_min_activities,
+            ..Retention::default()
+        },
+        migrate: options.migrate,
+        streams_max: page.is_none().then_some(STREAMS_MAX),
+        page,
+        listen: options.listen,
+    });
+    started.await
+}
 
-    /// Waits for a failure that it cannot mend by itself.
-    pub async fn failed(&self) -> Fault {
-        std::future::pending().await
-    }
-
-    /// Drains and stops.
-    pub async fn stop(self) {}
+/// A folder of this user's own among the temporary files.
+fn spool_dir() -> PathBuf {
+    std::env::temp_dir().join(format!("antiphon-spool-{}", rustix::process::geteuid().as_raw()))
 }

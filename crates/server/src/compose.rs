@@ -1,0 +1,280 @@
+//! Builds the engine from its adapters and runs it behind HTTP.
+//!
+//! The one place that knows every room. Order of a stop: no new requests, streams are told and end, then capture gives
+//! its lease back; what was acknowledged is durable at every moment, so there is nothing to save.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use antiphon_engine::{Bus, CaptureConfig, CaptureHandle, CaptureService, Fault, ports::ActivityLog, spawn};
+use antiphon_model::{Code, EntityType, Micros};
+use antiphon_postgres::{ConnectionInfo, LiveCatalogue, LiveRows, LogSource, SourceConfig, connect_sql, pool};
+use antiphon_store::{Connect, Retention, Store};
+use async_trait::async_trait;
+use axum::Router;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{App, Shapes, Streams},
+    router, telemetry,
+};
+
+/// Readers of our database share so many connections.
+const LOG_POOL_MAX: usize = 8;
+/// Lists share so many connections to the source.
+const ROWS_POOL_MAX: usize = 8;
+/// Maintenance of the log runs this often.
+const MAINTENANCE: Duration = Duration::from_secs(60);
+/// Streams have so long to end by themselves at a stop.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// The source's name in the log.
+pub(crate) const SOURCE: &str = "main";
+
+/// What the server needs to know.
+pub struct Config {
+    /// The database to capture.
+    pub source: ConnectionInfo,
+    /// Our own database.
+    pub log: ConnectionInfo,
+    /// The replication slot.
+    pub slot: String,
+    /// The publication.
+    pub publication: String,
+    /// The declared types, with their keys.
+    pub entities: Vec<EntityType>,
+    /// Where large transactions wait for their commit.
+    pub spool_dir: PathBuf,
+    /// How much they may take there.
+    pub spool_bytes_max: u64,
+    /// What the log keeps.
+    pub retention: Retention,
+    /// Whether our tables are brought to this version first.
+    pub migrate: bool,
+    /// Streams of one organisation at once; `None`: no limit.
+    pub streams_max: Option<usize>,
+    /// Routes beside the API's, and pages of this machine let in: only `dev` has them.
+    pub page: Option<Router>,
+    /// The address to listen on.
+    pub listen: SocketAddr,
+}
+
+/// A running server.
+pub struct Service {
+    address: SocketAddr,
+    capture: CaptureHandle,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    failed: watch::Receiver<Option<String>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct LogConnector(ConnectionInfo);
+
+#[async_trait]
+impl Connect for LogConnector {
+    async fn connect(&self) -> Result<tokio_postgres::Client, Fault> {
+        connect_sql(&self.0, "antiphon log").await.map_err(log_fault)
+    }
+}
+
+impl Service {
+    /// Starts everything; when it returns, the address answers.
+    pub async fn start(config: Config) -> Result<Service, Fault> {
+        let listener = listen(config.listen).await?;
+        let address = listener.local_addr().map_err(|error| internal("the address cannot be read", error))?;
+        let store = open_store(&config).await?;
+        let entities: Vec<Arc<EntityType>> = config.entities.iter().cloned().map(Arc::new).collect();
+        let log: Arc<dyn ActivityLog> = Arc::new(store.clone());
+        let bus = Bus::new(Arc::clone(&log), log.head().await?);
+        let source = source(&config, &entities)?;
+        let (service, capture) = CaptureService::new(CaptureConfig {
+            source_name: SOURCE.into(),
+            holder: uuid::Uuid::new_v4().to_string(),
+            entities: entities.clone(),
+            source: Arc::new(source),
+            leadership: Arc::new(store.clone()),
+            schemas: Arc::new(store.clone()),
+            bus: bus.clone(),
+            clock: Arc::new(now),
+        });
+        let rows = pool(&config.source, "antiphon lists", ROWS_POOL_MAX)?;
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let metrics = telemetry::install()
+            .ok_or_else(|| Fault::new(Code::Internal, "another recorder of metrics is installed"))?;
+        let app = Arc::new(App {
+            entities: entities.into_iter().map(|entity| (entity.name.clone(), entity)).collect(),
+            bus,
+            capture: capture.clone(),
+            rows: Arc::new(LiveRows::new(rows.clone())),
+            catalogue: Arc::new(LiveCatalogue::new(rows)),
+            schemas: Arc::new(store.clone()),
+            directory: Arc::new(store.clone()),
+            streams_max: config.streams_max,
+            streams: Streams::default(),
+            drain: drain.clone(),
+            shapes: Shapes::default(),
+            metrics,
+        });
+        let local = config.page.is_some();
+        let router = router::router(app, config.page, local);
+        let (report, failed) = watch::channel(None);
+        let tasks = vec![
+            spawn("capture", service.run(stop.clone())),
+            spawn("maintenance", maintain(store, config.retention, stop.clone())),
+            spawn("http", serve(listener, router, drain.clone(), report)),
+        ];
+        Ok(Service { address, capture, drain, stop, failed, tasks })
+    }
+
+    /// Returns the address that it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the handle of capture.
+    pub fn capture(&self) -> &CaptureHandle {
+        &self.capture
+    }
+
+    /// Waits for a failure that the server cannot mend by itself.
+    pub async fn failed(&self) -> Fault {
+        let mut failed = self.failed.clone();
+        let detail = match failed.wait_for(Option::is_some).await {
+            Ok(detail) => detail.clone().unwrap_or_default(),
+            Err(_) => "the HTTP server ended".to_owned(),
+        };
+        Fault::new(Code::Internal, detail)
+    }
+
+    /// Drains and stops; returns when everything has ended.
+    pub async fn stop(self) {
+        self.drain.cancel();
+        let mut tasks = self.tasks.into_iter();
+        let (capture, maintenance, http) = (tasks.next(), tasks.next(), tasks.next());
+        if let Some(http) = http {
+            let handle = http.abort_handle();
+            if tokio::time::timeout(DRAIN_MAX, http).await.is_err() {
+                tracing::warn!("some connections did not end in time and were cut");
+                handle.abort();
+            }
+        }
+        self.stop.cancel();
+        for task in [capture, maintenance].into_iter().flatten() {
+            let handle = task.abort_handle();
+            if tokio::time::timeout(DRAIN_MAX, task).await.is_err() {
+                handle.abort();
+            }
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let (code, detail) = match error.kind() {
+            std::io::ErrorKind::AddrInUse => (Code::PortInUse, format!("port {}", address.port())),
+            std::io::ErrorKind::PermissionDenied => {
+                (Code::PortInUse, format!("port {} needs more privileges", address.port()))
+            }
+            _ => (Code::ConfigInvalid, format!("the address {address} cannot be listened on")),
+        };
+        Fault::new(code, detail).with_source(error)
+    })
+}
+
+/// Opens our own database: makes it where it is missing and may be made, and checks its version.
+async fn open_store(config: &Config) -> Result<Store, Fault> {
+    let mut client = match connect_sql(&config.log, "antiphon migrate").await {
+        Ok(client) => client,
+        Err(fault) if config.migrate => {
+            create_database(config).await.map_err(|_| log_fault(fault))?;
+            connect_sql(&config.log, "antiphon migrate").await.map_err(log_fault)?
+        }
+        Err(fault) => return Err(log_fault(fault)),
+    };
+    if config.migrate {
+        antiphon_store::migrate(&mut client).await?;
+    } else {
+        let pending = antiphon_store::pending(&mut client).await?;
+        if let Some(first) = pending.first() {
+            return Err(Fault::new(
+                Code::LogOlder,
+                format!("{} migrations are missing, the first is {}", pending.len(), first.name),
+            ));
+        }
+    }
+    let pool = pool(&config.log, "antiphon readers", LOG_POOL_MAX)?;
+    Ok(Store::new(pool, Arc::new(LogConnector(config.log.clone()))))
+}
+
+/// Makes our own database; harmless where it exists.
+pub(crate) async fn create_database(config: &Config) -> Result<(), Fault> {
+    create_log_database(&config.source, &config.log).await
+}
+
+/// As `create_database`, from the two addresses.
+pub(crate) async fn create_log_database(source: &ConnectionInfo, log: &ConnectionInfo) -> Result<(), Fault> {
+    let name = log.database();
+    let client = connect_sql(source, "antiphon setup").await?;
+    let exists = client.query_opt("select from pg_database where datname = $1", &[&name]).await;
+    if exists.map_err(antiphon_postgres::errors::sql)?.is_some() {
+        return Ok(());
+    }
+    let sql = format!("create database {} encoding 'UTF8' template template0", antiphon_postgres::ident(name)?);
+    client.batch_execute(&sql).await.map_err(antiphon_postgres::errors::sql)
+}
+
+fn source(config: &Config, entities: &[Arc<EntityType>]) -> Result<LogSource, Fault> {
+    let base = SourceConfig::new(
+        config.source.clone(),
+        config.slot.clone(),
+        config.publication.clone(),
+        entities.to_vec(),
+        config.spool_dir.clone(),
+    );
+    LogSource::new(SourceConfig { spool_bytes_max: config.spool_bytes_max, ..base })
+}
+
+async fn maintain(store: Store, retention: Retention, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(MAINTENANCE);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        match store.maintain(&retention).await {
+            Ok(done) if done == antiphon_store::Done::default() => {}
+            Ok(done) => {
+                tracing::info!(dropped = ?done.dropped, indexed = ?done.indexed, "the activity log was maintained")
+            }
+            Err(fault) => {
+                tracing::warn!(error = %fault.chain(), "the activity log could not be maintained; it is tried again")
+            }
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router, drain: CancellationToken, report: watch::Sender<Option<String>>) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { drain.cancelled().await }).await;
+    if let Err(error) = served {
+        report.send_replace(Some(format!("the HTTP server failed: {error}")));
+    }
+}
+
+/// A failure to reach our own database is not one of the source.
+fn log_fault(fault: Fault) -> Fault {
+    match fault.code() {
+        Code::SourceUnreachable => {
+            Fault::new(Code::LogUnreachable, "our own database does not answer").with_source(fault)
+        }
+        _ => fault,
+    }
+}
+
+fn internal(detail: &'static str, error: std::io::Error) -> Fault {
+    Fault::new(Code::Internal, detail).with_source(error)
+}
+
+fn now() -> Micros {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,160 @@
+//! Lists and single entities, each joined with the stream by the offset that its snapshot vouches for (protocol 4).
+
+mod request;
+
+use std::sync::Arc;
+
+use antiphon_engine::ports::{ListQuery, RowImage};
+use antiphon_model::{Code, Visibility, write_string};
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, Uri, header},
+    response::{IntoResponse, Response},
+};
+#[cfg(test)]
+pub(crate) use request::PARAMETERS;
+
+use crate::{
+    app::{App, Caller},
+    problem::Problem,
+    query::Query,
+};
+
+/// Lists rows of a type.
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Path((org, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let caller = app.caller(&headers, &uri, &org).await?;
+    let entity = app.entity(&name)?;
+    let query = request::list(uri.query(), entity, &caller.membership.org)?;
+    let before = app.bus.before_list();
+    let page = app.rows.list(&query).await?;
+    let (offset, epoch) = before.vouch(&page.visibility).await?;
+    let schema = app.schema_of(entity, &page.fingerprint).await?;
+    let frame = Frame { offset: offset.as_u64(), epoch: epoch.as_u32(), visibility: &page.visibility, schema };
+    let mut body = String::from("{\"items\":[");
+    for (index, row) in page.rows.iter().enumerate() {
+        if index > 0 {
+            body.push(',');
+        }
+        body.push('{');
+        write_item(&mut body, row);
+        body.push('}');
+    }
+    body.push_str("],\"next\":");
+    match &page.next {
+        Some(next) => write_string(&mut body, next),
+        None => body.push_str("null"),
+    }
+    frame.finish(body, &caller, &name)
+}
+
+/// Returns one entity.
+pub(crate) async fn one(
+    State(app): State<Arc<App>>,
+    Path((org, name, id)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let caller = app.caller(&headers, &uri, &org).await?;
+    let entity = app.entity(&name)?;
+    Query::parse(uri.query(), &[], &[])?;
+    let key = entity.key_values(&id).ok_or_else(missing)?;
+    let query = ListQuery {
+        entity: Arc::clone(entity),
+        org: caller.membership.org.clone(),
+        ids: vec![key],
+        filters: Vec::new(),
+        order: Vec::new(),
+        after: None,
+        limit: 1,
+    };
+    let before = app.bus.before_list();
+    let page = app.rows.list(&query).await.map_err(not_an_id)?;
+    let (offset, epoch) = before.vouch(&page.visibility).await?;
+    let schema = app.schema_of(entity, &page.fingerprint).await?;
+    let row = page.rows.first().ok_or_else(missing)?;
+    let mut body = String::from("{");
+    write_item(&mut body, row);
+    let frame = Frame { offset: offset.as_u64(), epoch: epoch.as_u32(), visibility: &page.visibility, schema };
+    frame.finish(body, &caller, &name)
+}
+
+/// Returns one value of an entity whole, however large: what `omitted` names.
+pub(crate) async fn field(
+    State(app): State<Arc<App>>,
+    Path((org, name, id, field)): Path<(String, String, String, String)>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let caller = app.caller(&headers, &uri, &org).await?;
+    let entity = app.entity(&name)?;
+    Query::parse(uri.query(), &[], &[])?;
+    let key = entity.key_values(&id).ok_or_else(missing)?;
+    let (shape, schema) = app.shape(entity).await?;
+    if !shape.fields.iter().any(|known| known.name == field) {
+        return Err(Problem::new(Code::NotFound, "this type has no such field"));
+    }
+    let before = app.bus.before_list();
+    let found = app.rows.field(entity, &caller.membership.org, &key, &field).await.map_err(not_an_id)?;
+    let found = found.ok_or_else(missing)?;
+    let (offset, epoch) = before.vouch(&found.visibility).await?;
+    let checksum = antiphon_engine::checksum(&found.value);
+    let mut body = String::from("{\"field\":");
+    write_string(&mut body, &field);
+    body.push_str(",\"value\":");
+    body.push_str(&found.value);
+    body.push_str(&format!(",\"bytes\":{},\"checksum\":\"{checksum}\"", found.value.len()));
+    let frame = Frame { offset: offset.as_u64(), epoch: epoch.as_u32(), visibility: &found.visibility, schema };
+    frame.finish(body, &caller, &name)
+}
+
+fn write_item(out: &mut String, row: &RowImage) {
+    out.push_str("\"data\":");
+    out.push_str(&row.image);
+    // Nothing stamps rows yet, so no row has metadata.
+    out.push_str(",\"tx\":null");
+    if let Some(details) = &row.details {
+        out.push(',');
+        out.push_str(details);
+    }
+}
+
+/// An id that the key's type cannot hold names no row.
+fn not_an_id(fault: antiphon_engine::Fault) -> Problem {
+    if fault.code() == Code::ParameterInvalid { missing() } else { fault.into() }
+}
+
+fn missing() -> Problem {
+    Problem::new(Code::NotFound, "there is no such entity in this organisation")
+}
+
+/// What every answer about rows carries.
+struct Frame<'a> {
+    offset: u64,
+    epoch: u32,
+    visibility: &'a Visibility,
+    schema: u32,
+}
+
+impl Frame<'_> {
+    /// Closes the body's object with the frame fields.
+    fn finish(&self, mut body: String, caller: &Caller, name: &str) -> Result<Response, Problem> {
+        let Frame { offset, epoch, visibility, schema } = self;
+        let access = &caller.access;
+        body.push_str(&format!(
+            ",\"offset\":{offset},\"epoch\":{epoch},\"snapshot\":\"{visibility}\",\"access\":\"{access}\",\"schema\":{schema}}}"
+        ));
+        let mut response = body.into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        if let Ok(value) = HeaderValue::from_str(&format!("{name}={schema}")) {
+            headers.insert("antiphon-schema", value);
+        }
+        Ok(response)
+    }
+}

@@ -1,0 +1,102 @@
+//! What a list asks for: `limit`, `after`, `ids`, `order`, `where[field]`, `where[field][gte]`.
+//!
+//! Filters and orders are allowed on declared columns and the key only: anything else would be a scan of the table that
+//! any member could start.
+
+use std::sync::Arc;
+
+use antiphon_engine::ports::{Comparison, Filter, ListQuery, Order};
+use antiphon_model::EntityType;
+
+use crate::{
+    problem::Problem,
+    query::{Query, invalid},
+};
+
+/// The parameters of a list.
+pub(crate) const PARAMETERS: &[&str] = &["limit", "after", "ids", "order"];
+
+/// At most so many ids at once.
+const IDS_MAX: usize = 100;
+
+/// Reads the parameters of a list.
+pub(super) fn list(query: Option<&str>, entity: &Arc<EntityType>, org: &str) -> Result<ListQuery, Problem> {
+    let query = Query::parse(query, PARAMETERS, &["where"])?;
+    let ids = ids(&query, entity)?;
+    if !ids.is_empty() && ["after", "order"].iter().any(|name| query.text(name).is_some()) {
+        return Err(invalid("ids", "it goes with neither `after` nor `order`"));
+    }
+    Ok(ListQuery {
+        entity: Arc::clone(entity),
+        org: org.to_owned(),
+        ids,
+        filters: filters(&query, entity)?,
+        order: order(&query, entity)?,
+        after: query.text("after").filter(|after| !after.is_empty()).map(str::to_owned),
+        limit: query.number("limit", 100, 1..=1_000)?,
+    })
+}
+
+fn ids(query: &Query, entity: &EntityType) -> Result<Vec<Vec<String>>, Problem> {
+    let Some(text) = query.text("ids") else { return Ok(Vec::new()) };
+    let ids: Vec<String> = match entity.key.len() {
+        1 => query.list("ids"),
+        // Ids of several columns are JSON arrays: commas between arrays make one array of all.
+        _ => {
+            let all: Vec<Vec<String>> = serde_json::from_str(&format!("[{text}]"))
+                .map_err(|_| invalid("ids", "JSON arrays of the key's texts are wanted"))?;
+            all.iter().map(|key| EntityType::entity_id(key.iter().map(String::as_str))).collect()
+        }
+    };
+    if ids.is_empty() || ids.len() > IDS_MAX {
+        return Err(invalid("ids", &format!("from 1 to {IDS_MAX} ids are wanted")));
+    }
+    let keys: Option<Vec<Vec<String>>> = ids.iter().map(|id| entity.key_values(id)).collect();
+    keys.ok_or_else(|| invalid("ids", &format!("each id has {} parts", entity.key.len())))
+}
+
+fn filters(query: &Query, entity: &EntityType) -> Result<Vec<Filter>, Problem> {
+    let mut filters = Vec::new();
+    for (path, value) in query.family("where")? {
+        let (field, operator) = match path[..] {
+            [field] => (field, "eq"),
+            [field, operator] => (field, operator),
+            _ => return Err(invalid("where", "`where[field]` or `where[field][operator]` is wanted")),
+        };
+        let name = format!("where[{field}]");
+        allowed(entity, field, &name)?;
+        let comparison = match operator {
+            "eq" | "is" => Comparison::Equal,
+            "gt" => Comparison::Greater,
+            "gte" => Comparison::GreaterOrEqual,
+            "lt" => Comparison::Less,
+            "lte" => Comparison::LessOrEqual,
+            _ => return Err(invalid(&name, "the operators are eq, gt, gte, lt, lte, and `is` with the value null")),
+        };
+        let null = operator == "is";
+        if null && value != "null" {
+            return Err(invalid(&name, "`is` takes the value null only"));
+        }
+        filters.push(Filter { field: field.to_owned(), comparison, value: (!null).then(|| value.to_owned()) });
+    }
+    Ok(filters)
+}
+
+fn order(query: &Query, entity: &EntityType) -> Result<Vec<Order>, Problem> {
+    let parts = query.list("order");
+    let order = parts.iter().map(|part| {
+        let (field, descending) = part.strip_prefix('-').map_or((part.as_str(), false), |field| (field, true));
+        allowed(entity, field, "order")?;
+        Ok(Order { field: field.to_owned(), descending })
+    });
+    order.collect()
+}
+
+fn allowed(entity: &EntityType, field: &str, parameter: &str) -> Result<(), Problem> {
+    let declared = entity.filter.iter().chain(&entity.key).any(|known| known == field) && entity.shows(field);
+    if declared {
+        return Ok(());
+    }
+    let known: Vec<&str> = entity.filter.iter().chain(&entity.key).map(String::as_str).collect();
+    Err(invalid(parameter, &format!("lists of this type filter and order by {} only", known.join(", "))))
+}

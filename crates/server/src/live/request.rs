@@ -1,0 +1,140 @@
+//! What a reader asks for, and whether its offset is one that the log can vouch for.
+
+use antiphon_engine::{Bus, ports::Head};
+use antiphon_model::{ActivityId, Code, Epoch, Visibility};
+use axum::http::HeaderMap;
+
+use super::cursor::{Cursor, Ended, Reset};
+use crate::{
+    app::{App, Caller},
+    problem::Problem,
+    query::{Query, invalid},
+};
+
+/// The parameters of a stream.
+pub(crate) const PARAMETERS: &[&str] =
+    &["offset", "epoch", "access", "live", "entityTypes", "snapshot", "limit", "timeout"];
+
+/// The form of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Server-sent events.
+    Sse,
+    /// Waits for something.
+    Poll {
+        /// At most so many seconds.
+        timeout_seconds: usize,
+    },
+    /// What is there.
+    Page,
+}
+
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    Beginning,
+    Now,
+    Offset(u64),
+}
+
+/// A request for a stream.
+pub(crate) struct Request {
+    pub(crate) form: Form,
+    pub(crate) limit: usize,
+    from: From,
+    epoch: Option<u32>,
+    access: Option<String>,
+    types: Option<Vec<String>>,
+    snapshot: Option<Visibility>,
+}
+
+impl Request {
+    /// Reads the parameters; `Last-Event-ID` stands in for the offset.
+    pub(crate) fn parse(query: Option<&str>, headers: &HeaderMap, app: &App) -> Result<Request, Problem> {
+        let query = Query::parse(query, PARAMETERS, &[])?;
+        let form = match query.text("live") {
+            None => Form::Page,
+            Some("sse") => Form::Sse,
+            Some("poll") => Form::Poll { timeout_seconds: query.number("timeout", 20, 1..=60)? },
+            Some(_) => return Err(invalid("live", "`sse` or `poll` is wanted")),
+        };
+        if query.text("timeout").is_some() && !matches!(form, Form::Poll { .. }) {
+            return Err(invalid("timeout", "it belongs to `live=poll`"));
+        }
+        let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty());
+        let from = match last {
+            Some(last) => offset("Last-Event-ID", last)?,
+            None => query.text("offset").map_or(Ok(From::Now), |text| offset("offset", text))?,
+        };
+        let epoch = query.text("epoch").map(|text| text.parse().map_err(|_| invalid("epoch", "a number is wanted")));
+        let snapshot = query
+            .text("snapshot")
+            .map(|text| text.parse().map_err(|_| invalid("snapshot", "the `snapshot` of a list is wanted")));
+        let types = query.list("entityTypes");
+        for name in &types {
+            app.entity(name)?;
+        }
+        Ok(Request {
+            form,
+            limit: query.number("limit", 100, 1..=1_000)?,
+            from,
+            epoch: epoch.transpose()?,
+            access: query.text("access").map(str::to_owned),
+            types: (!types.is_empty()).then_some(types),
+            snapshot: snapshot.transpose()?,
+        })
+    }
+
+    /// Makes the cursor, or says why the reader must list again.
+    pub(crate) async fn cursor(&self, bus: &Bus, caller: &Caller) -> Result<Cursor, Ended> {
+        let mut head = bus.head();
+        if matches!(self.from, From::Offset(offset) if offset > head.durable.as_u64() || !head.epoch.contains(ActivityId::new(offset)))
+        {
+            // Another server may have written what this one has not heard of yet.
+            bus.refresh(bus.log().head().await?);
+            head = bus.head();
+        }
+        let reset = |code| Ended::Reset(Reset { code, epoch: head.epoch });
+        if self.epoch.is_some_and(|epoch| Epoch::new(epoch) != head.epoch) {
+            return Err(reset(Code::EpochChanged));
+        }
+        let position = self.position(&head).map_err(reset)?;
+        if self.access.as_deref().is_some_and(|access| access != caller.access.as_str()) {
+            return Err(reset(Code::AccessChanged));
+        }
+        Ok(Cursor {
+            org: caller.membership.org.clone(),
+            types: self.types.clone(),
+            snapshot: self.snapshot.clone(),
+            access: caller.access.clone(),
+            epoch: head.epoch,
+            position,
+        })
+    }
+
+    fn position(&self, head: &Head) -> Result<ActivityId, Code> {
+        let offset = match self.from {
+            From::Beginning => return Ok(head.floor),
+            From::Now => return Ok(head.durable),
+            From::Offset(offset) => ActivityId::new(offset),
+        };
+        match offset {
+            offset if !head.epoch.contains(offset) => Err(Code::EpochChanged),
+            offset if offset > head.last => Err(Code::OffsetInvalid),
+            offset if offset < head.floor => Err(Code::OffsetExpired),
+            offset => Ok(offset),
+        }
+    }
+}
+
+fn offset(name: &str, text: &str) -> Result<From, Problem> {
+    match text {
+        "-1" => Ok(From::Beginning),
+        "now" => Ok(From::Now),
+        text => {
+            // Numbers above 2^53 are never given out, and would be another one in a reader's JSON.
+            let number = text.parse().ok().filter(|number| *number < 1 << 53);
+            number.map(From::Offset).ok_or_else(|| invalid(name, "`-1`, `now` or an offset is wanted"))
+        }
+    }
+}

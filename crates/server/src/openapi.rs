@@ -1,0 +1,287 @@
+//! The description of the API: OpenAPI 3.1, and a page that shows it without anything from elsewhere.
+//!
+//! It is put together from the list of routes; a test asks that every route is described and no other.
+
+use std::sync::Arc;
+
+use antiphon_model::Code;
+use axum::{extract::State, http::StatusCode, response::Response};
+use serde_json::{Map, Value, json};
+
+use crate::{app::App, operations, router};
+
+/// Serves the document.
+pub(crate) async fn document(State(_): State<Arc<App>>) -> Response {
+    operations::document(StatusCode::OK, &describe())
+}
+
+/// Serves the page.
+pub(crate) async fn page(State(_): State<Arc<App>>) -> Response {
+    let mut rows = String::new();
+    let described = describe();
+    for (method, path) in router::ROUTES {
+        let operation = &described["paths"][path][method];
+        let text = |name: &str| escape(operation[name].as_str().unwrap_or(""));
+        rows.push_str(&format!(
+            "<section><h2><code>{} {}</code></h2><p><strong>{}</strong></p><p>{}</p>",
+            method.to_uppercase(),
+            escape(path),
+            text("summary"),
+            text("description")
+        ));
+        if let Some(parameters) = operation["parameters"].as_array() {
+            rows.push_str("<table><thead><tr><th>parameter</th><th>in</th><th>meaning</th></tr></thead><tbody>");
+            for parameter in parameters {
+                let text = |name: &str| escape(parameter[name].as_str().unwrap_or(""));
+                rows.push_str(&format!(
+                    "<tr><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
+                    text("name"),
+                    text("in"),
+                    text("description")
+                ));
+            }
+            rows.push_str("</tbody></table>");
+        }
+        rows.push_str("</section>");
+    }
+    router::text("text/html; charset=utf-8", include_str!("openapi/page.html").replace("{{operations}}", &rows))
+}
+
+/// Returns the document as text, for generators.
+pub fn openapi_document() -> String {
+    serde_json::to_string_pretty(&describe()).unwrap_or_default()
+}
+
+fn describe() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for (method, path) in router::ROUTES {
+        let (summary, description, parameters, answer) = operation(path);
+        let mut all: Vec<Value> = path_parameters(path);
+        all.extend(parameters.iter().map(|(name, place, meaning)| parameter(name, place, meaning)));
+        let open = matches!(*path, "/healthz" | "/readyz" | "/metrics" | "/openapi.json" | "/docs");
+        let mut responses = Map::from_iter([("200".to_owned(), answer)]);
+        if !open {
+            for (status, meaning) in [
+                ("400", "a parameter is unknown or invalid"),
+                ("401", "no valid token"),
+                ("403", "not a member, or no such organisation"),
+            ] {
+                responses.insert(status.into(), problem(meaning));
+            }
+        }
+        if path.ends_with("/live") {
+            responses.insert(
+                "410".into(),
+                problem("list again: OFFSET_EXPIRED, EPOCH_CHANGED, OFFSET_INVALID, ACCESS_CHANGED, SCHEMA_CHANGED"),
+            );
+            responses
+                .insert("204".into(), json!({ "description": "`Last-Event-ID: end`: the stream has ended for good" }));
+        }
+        let operation = json!({
+            "summary": summary,
+            "description": description,
+            "parameters": all,
+            "security": if open { json!([]) } else { json!([{ "token": [] }]) },
+            "responses": responses,
+        });
+        paths.entry((*path).to_owned()).or_insert_with(|| json!({}))[*method] = operation;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Antiphon",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Lists of a Postgres database joined with a stream of its changes. Unknown parameters are refused.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "a personal access token `ant_...`" } },
+            "schemas": schemas(),
+        },
+    })
+}
+
+type Parameters = &'static [(&'static str, &'static str, &'static str)];
+
+const LIST: Parameters = &[
+    ("limit", "query", "rows of a page, 1 to 1000, default 100"),
+    ("after", "query", "the `next` of the page before"),
+    ("ids", "query", "only these entities, at most 100, separated by commas (JSON arrays for keys of several columns)"),
+    (
+        "order",
+        "query",
+        "declared fields separated by commas, `-field` for descending; nulls last, text by bytes, then the key",
+    ),
+    (
+        "where[field]",
+        "query",
+        "only rows whose declared field has this value; `where[field][op]` with gt, gte, lt, lte; `where[field][is]=null`",
+    ),
+];
+const LIVE: Parameters = &[
+    (
+        "offset",
+        "query",
+        "`-1` everything still in the log, `now` (default) nothing old, or an offset: activities above it",
+    ),
+    ("Last-Event-ID", "header", "stands in for `offset` when an EventSource reconnects"),
+    ("epoch", "query", "the epoch that the reader's rows belong to; another one is answered by a reset"),
+    ("access", "query", "the access that the reader's rows belong to; another one is answered by a reset"),
+    ("live", "query", "`sse` or `poll`; absent: one page of JSON"),
+    ("entityTypes", "query", "only these types, separated by commas"),
+    ("snapshot", "query", "the `snapshot` of one list: what it sees is left out"),
+    ("limit", "query", "activities of a page, 1 to 1000, default 100"),
+    ("timeout", "query", "with `live=poll`: seconds to wait, 1 to 60, default 20"),
+];
+
+fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
+    let schema = |name: &str, meaning: &str| {
+        let reference = json!({ "$ref": format!("#/components/schemas/{name}") });
+        json!({ "description": meaning, "content": { "application/json": { "schema": reference } } })
+    };
+    let plain = |kind: &str| json!({ "description": "done", "content": { kind: {} } });
+    match path {
+        "/v1/orgs/{org}/live" => {
+            let mut answer = schema("Page", "a page; with `live=sse` events change, offset, reset, notice");
+            answer["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
+            (
+                "The stream of an organisation",
+                "Catch-up, then live. Order is commit order, ids rise, gaps in ids are normal.",
+                LIVE,
+                answer,
+            )
+        }
+        "/v1/orgs/{org}/schema" => (
+            "The declared types",
+            "With an ETag. `can` says what the caller may do.",
+            &[],
+            schema("Schema", "the types"),
+        ),
+        "/v1/orgs/{org}/members" => {
+            ("The members", "Of the organisation, by name.", &[], schema("Members", "the members"))
+        }
+        "/v1/orgs/{org}/entities/{type}" => (
+            "A list of a type",
+            "Stream from `offset`; ignore, for each row, activities whose `commit.xid` the page's `snapshot` sees.",
+            LIST,
+            schema("List", "a page of the list"),
+        ),
+        "/v1/orgs/{org}/entities/{type}/{id}" => {
+            ("One entity", "With the same frame fields as a list.", &[], schema("Entity", "the entity"))
+        }
+        "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}" => {
+            ("One value", "Whole, however large: what `omitted` names.", &[], schema("FieldValue", "the value"))
+        }
+        "/v1/admin/source" => {
+            ("The state of the source", "For system administrators.", &[], schema("Source", "the state"))
+        }
+        "/v1/admin/source/pause" => (
+            "Pause capture",
+            "The checkpoint holds and the slot stays; nothing is lost.",
+            &[],
+            schema("Source", "the state"),
+        ),
+        "/v1/admin/source/resume" => ("Resume capture", "From the checkpoint.", &[], schema("Source", "the state")),
+        "/healthz" => ("The process answers", "", &[], plain("application/json")),
+        "/readyz" => {
+            ("The server can serve", "503 with each part's state where it cannot.", &[], plain("application/json"))
+        }
+        "/metrics" => ("Metrics", "For Prometheus.", &[], plain("text/plain")),
+        "/openapi.json" => ("This document", "", &[], plain("application/json")),
+        _ => ("This document as a page", "", &[], plain("text/html")),
+    }
+}
+
+fn path_parameters(path: &str) -> Vec<Value> {
+    let names = [
+        ("org", "the organisation's id or slug"),
+        ("type", "a declared entity type"),
+        ("id", "the key's text, or a JSON array of texts, percent-encoded as one segment"),
+        ("field", "a field of the type"),
+    ];
+    let here = names.iter().filter(|(name, _)| path.contains(&format!("{{{name}}}")));
+    here.map(|(name, meaning)| parameter(name, "path", meaning)).collect()
+}
+
+fn parameter(name: &str, place: &str, meaning: &str) -> Value {
+    json!({ "name": name, "in": place, "required": place == "path", "description": meaning, "schema": { "type": "string" } })
+}
+
+fn problem(meaning: &str) -> Value {
+    let reference = json!({ "$ref": "#/components/schemas/Problem" });
+    json!({ "description": meaning, "content": { "application/problem+json": { "schema": reference } } })
+}
+
+fn schemas() -> Value {
+    let frame = json!({
+        "offset": { "type": "integer", "description": "every transaction up to here is in this answer" },
+        "epoch": { "type": "integer" },
+        "snapshot": { "type": "string", "description": "what the answer's snapshot sees: xmin:xmax:running" },
+        "access": { "type": "string", "description": "names what the caller may see" },
+        "schema": { "type": "integer", "description": "the number of the type's shape" },
+    });
+    let item = json!({ "data": { "type": "object" }, "tx": { "type": ["object", "null"] }, "omitted": { "type": "object" }, "jsonNulls": { "type": "array" } });
+    let with_frame = |more: Value| {
+        let mut all = frame.clone();
+        if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
+            all.extend(more);
+        }
+        json!({ "type": "object", "properties": all })
+    };
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    json!({
+        "Problem": { "type": "object", "required": ["type", "title", "status", "code", "hint"], "properties": {
+            "type": { "type": "string" }, "title": { "type": "string" }, "status": { "type": "integer" },
+            "code": { "type": "string", "enum": codes }, "detail": { "type": "string" }, "hint": { "type": "string" } } },
+        "List": with_frame(json!({ "items": { "type": "array", "items": { "type": "object", "properties": item } }, "next": { "type": ["string", "null"] } })),
+        "Entity": with_frame(item),
+        "FieldValue": with_frame(json!({ "field": { "type": "string" }, "value": {}, "bytes": { "type": "integer" }, "checksum": { "type": "string", "description": "`sha256:` and the digest of the encoded value" } })),
+        "Activity": { "type": "object", "properties": {
+            "activityId": { "type": "integer" }, "entityType": { "type": "string" }, "entityId": { "type": ["string", "null"] },
+            "action": { "type": "string", "enum": ["create", "update", "delete", "truncate"] }, "data": { "type": ["object", "null"] },
+            "changedKeys": { "type": "array" }, "unchanged": { "type": "array" }, "omitted": { "type": "object" }, "jsonNulls": { "type": "array" },
+            "schema": { "type": "integer" }, "tx": { "type": ["object", "null"] }, "createdAt": { "type": "string" },
+            "commit": { "type": "object", "properties": { "lsn": { "type": "string" }, "seq": { "type": "integer" }, "last": { "type": "boolean" }, "xid": { "type": "string" } } } } },
+        "Page": { "type": "object", "properties": { "activities": { "type": "array", "items": { "$ref": "#/components/schemas/Activity" } },
+            "offset": { "type": "integer" }, "epoch": { "type": "integer" }, "access": { "type": "string" }, "upToDate": { "type": "boolean" } } },
+        "Schema": { "type": "object", "properties": { "types": { "type": "object" }, "access": { "type": "string" } } },
+        "Members": { "type": "object", "properties": { "items": { "type": "array" } } },
+        "Source": { "type": "object" },
+    })
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{entities, live};
+
+    #[test]
+    fn every_parameter_that_is_read_is_described_and_no_other() {
+        let described = |list: Parameters| -> Vec<&str> {
+            list.iter()
+                .filter(|(_, place, _)| *place == "query")
+                .map(|(name, ..)| *name)
+                .filter(|name| !name.contains('['))
+                .collect()
+        };
+        let sorted = |mut names: Vec<&'static str>| {
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(sorted(described(LIVE)), sorted(live::PARAMETERS.to_vec()));
+        assert_eq!(sorted(described(LIST)), sorted(entities::PARAMETERS.to_vec()));
+    }
+
+    #[test]
+    fn every_route_is_described() {
+        let described = describe();
+        for (method, path) in router::ROUTES {
+            assert!(described["paths"][path][method]["summary"].is_string(), "{method} {path}");
+        }
+    }
+}

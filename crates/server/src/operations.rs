@@ -1,0 +1,107 @@
+//! What operators and their machines ask: health, readiness, metrics, the state of the source (protocol 6).
+
+use std::sync::Arc;
+
+use antiphon_engine::CopyStatus;
+use antiphon_model::{SourceState, SourceStatus, write_time};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use crate::{app::App, problem::Problem, query::Query};
+
+/// The process answers.
+pub(crate) async fn healthz() -> Response {
+    document(StatusCode::OK, &json!({ "status": "ok" }))
+}
+
+/// The server can serve: our own database answers, and the source is captured or on its way.
+pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
+    let status = app.capture.status();
+    let log = app.bus.log().head().await;
+    let source_ready = !matches!(status.state, SourceState::Initialising | SourceState::Blocked | SourceState::Failed);
+    let ready = log.is_ok() && source_ready && !app.drain.is_cancelled();
+    let log = match log {
+        Ok(head) => json!({ "ready": true, "epoch": head.epoch, "durable": head.durable, "last": head.last }),
+        Err(fault) => json!({ "ready": false, "code": fault.code(), "title": fault.code().title() }),
+    };
+    let source = json!({
+        "ready": source_ready,
+        "state": status.state.as_str(),
+        "status": status.state.status().to_string(),
+        "reason": status.reason,
+    });
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    document(code, &json!({ "ready": ready, "draining": app.drain.is_cancelled(), "log": log, "source": source }))
+}
+
+/// Everything that is counted, for Prometheus.
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let (activities, bytes) = app.bus.ring_size();
+    metrics::gauge!("antiphon_ring_activities").set(activities as f64);
+    metrics::gauge!("antiphon_ring_bytes").set(bytes as f64);
+    let head = app.bus.head();
+    metrics::gauge!("antiphon_log_durable_activity").set(head.durable.as_u64() as f64);
+    app.metrics.run_upkeep();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
+}
+
+/// Shows the source to system administrators.
+pub(crate) async fn source(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
+    app.administrator(&headers, &uri).await?;
+    Query::parse(uri.query(), &[], &[])?;
+    Ok(document(StatusCode::OK, &describe(&app)))
+}
+
+/// Pauses capture: the checkpoint holds, the slot stays, nothing is lost (CAP-51).
+pub(crate) async fn pause(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
+    let administrator = app.administrator(&headers, &uri).await?;
+    tracing::info!(user.id = administrator.subject, "capture is paused by {}", administrator.subject);
+    app.capture.pause();
+    Ok(document(StatusCode::ACCEPTED, &describe(&app)))
+}
+
+/// Resumes capture from its checkpoint.
+pub(crate) async fn resume(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
+    let administrator = app.administrator(&headers, &uri).await?;
+    tracing::info!(user.id = administrator.subject, "capture is resumed by {}", administrator.subject);
+    app.capture.resume();
+    Ok(document(StatusCode::ACCEPTED, &describe(&app)))
+}
+
+fn describe(app: &App) -> Value {
+    let SourceStatus { state, reason, detail, since, next_attempt_at } = app.capture.status();
+    let time = |at| {
+        let mut text = String::new();
+        write_time(&mut text, at);
+        text
+    };
+    let copy = |copy: &CopyStatus| {
+        json!({
+            "entityType": copy.entity_type,
+            "rowsDone": copy.rows_done,
+            "rowsEstimated": copy.rows_estimated,
+            "failure": copy.failure,
+        })
+    };
+    json!({
+        "state": state.as_str(),
+        "status": state.status().to_string(),
+        "reason": reason,
+        "title": reason.map(antiphon_model::Code::title),
+        "hint": reason.map(antiphon_model::Code::hint),
+        "detail": detail,
+        "since": time(since),
+        "nextAttemptAt": next_attempt_at.map(time),
+        "asOf": app.bus.as_of().map(time),
+        "copies": app.capture.copies().iter().map(copy).collect::<Vec<_>>(),
+    })
+}
+
+pub(crate) fn document(status: StatusCode, body: &Value) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, body.to_string()).into_response()
+}

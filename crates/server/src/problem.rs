@@ -1,0 +1,165 @@
+//! Faults and refusals as HTTP answers: RFC 9457 bodies with a stable code (protocol 1).
+//!
+//! The one table from codes to statuses. Bodies say what happened, the particulars, and what to do; they never hold SQL,
+//! hosts or secrets: a fault's chain of causes goes to the log and nowhere else.
+
+use antiphon_engine::Fault;
+use antiphon_model::{Class, Code};
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub struct Problem {
+    code: Code,
+    detail: String,
+    more: Map<String, Value>,
+    retry_after_seconds: Option<u32>,
+}
+
+impl Problem {
+    /// Makes a problem with its particulars.
+    pub fn new(code: Code, detail: impl Into<String>) -> Problem {
+        Problem { code, detail: detail.into(), more: Map::new(), retry_after_seconds: None }
+    }
+
+    /// Adds a member to the body.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Problem {
+        self.more.insert(name.to_owned(), value);
+        self
+    }
+
+    /// Tells when to come back.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Problem {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// Returns the stable code.
+    #[cfg(test)]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Returns the status.
+    pub fn status(&self) -> StatusCode {
+        status(self.code)
+    }
+
+    fn body(&self) -> Value {
+        let mut body = json!({
+            "type": format!("urn:antiphon:error:{}", self.code),
+            "title": self.code.title(),
+            "status": self.status().as_u16(),
+            "code": self.code,
+            "detail": self.detail,
+            "hint": self.code.hint(),
+        });
+        if let Value::Object(members) = &mut body {
+            members.extend(self.more.clone());
+        }
+        body
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Problem {
+        match fault.class() {
+            Class::Caller => tracing::debug!(error = %fault.chain(), "a request was refused"),
+            Class::Transient => tracing::warn!(error = %fault.chain(), "a request could not be served just now"),
+            Class::Operator | Class::Bug => tracing::error!(error = %fault.chain(), "a request failed"),
+        }
+        // What an operator must mend is shown to operators; a caller learns that it is not the caller's doing.
+        let detail = if fault.class() == Class::Caller { fault.detail().to_owned() } else { String::new() };
+        let problem = Problem::new(fault.code(), detail);
+        if problem.status() == StatusCode::SERVICE_UNAVAILABLE { problem.retry_after(1) } else { problem }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), self.body().to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        if self.code == Code::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// The status of a code.
+fn status(code: Code) -> StatusCode {
+    match code {
+        Code::OffsetExpired | Code::EpochChanged | Code::OffsetInvalid | Code::AccessChanged | Code::SchemaChanged => {
+            StatusCode::GONE
+        }
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::NotAMember | Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::NotFound | Code::EntityTypeUnknown => StatusCode::NOT_FOUND,
+        Code::TokenInUrl | Code::ParameterUnknown | Code::ParameterInvalid | Code::BodyInvalid | Code::Usage => {
+            StatusCode::BAD_REQUEST
+        }
+        Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::DecodeFailed | Code::LogCorrupt | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::SourceUnreachable
+        | Code::AuthFailed
+        | Code::TlsFailed
+        | Code::WalLevel
+        | Code::Permission
+        | Code::SlotMissing
+        | Code::SlotLost
+        | Code::SlotInUse
+        | Code::SlotForeign
+        | Code::SlotAdvanced
+        | Code::SlotsExhausted
+        | Code::PublicationChanged
+        | Code::SourceReplaced
+        | Code::SourceForked
+        | Code::InRecovery
+        | Code::PoisonWal
+        | Code::PoolerRefused
+        | Code::DiskFull
+        | Code::SpoolFull
+        | Code::TableWithoutIdentity
+        | Code::TableUnfit
+        | Code::Fenced
+        | Code::LeaseHeld
+        | Code::LogUnreachable
+        | Code::LogNewer
+        | Code::LogOlder
+        | Code::Shutdown
+        | Code::TryAgain
+        | Code::ConfigMissing
+        | Code::ConfigInvalid
+        | Code::ConfigUnknownKey
+        | Code::PortInUse
+        | Code::PostgresNotFound
+        | Code::PostgresStart
+        | Code::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operators_fault_tells_a_caller_no_particulars() {
+        let problem = Problem::from(Fault::new(Code::Permission, "role secret_role may not read"));
+        let body = problem.body().to_string();
+        assert!(!body.contains("secret_role"), "{body}");
+        assert!(body.contains("\"code\":\"PERMISSION\"") && body.contains("\"status\":503"), "{body}");
+    }
+}

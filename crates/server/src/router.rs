@@ -1,0 +1,167 @@
+//! Every route, and what all answers have in common: request ids, limits, refusals in one form.
+//!
+//! The list of routes is data that OpenAPI and the tests of the tenant wall share.
+
+use std::{sync::Arc, time::Duration};
+
+use antiphon_model::Code;
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+};
+use uuid::Uuid;
+
+use crate::{app::App, entities, live, openapi, operations, problem::Problem, schema};
+
+/// A body may have so many bytes.
+const BODY_BYTES_MAX: usize = 1 << 20;
+const REQUEST_ID: HeaderName = HeaderName::from_static("antiphon-request-id");
+
+/// A route's path, in axum's and OpenAPI's common spelling.
+pub(crate) const ROUTES: &[(&str, &str)] = &[
+    ("get", "/v1/orgs/{org}/live"),
+    ("get", "/v1/orgs/{org}/schema"),
+    ("get", "/v1/orgs/{org}/members"),
+    ("get", "/v1/orgs/{org}/entities/{type}"),
+    ("get", "/v1/orgs/{org}/entities/{type}/{id}"),
+    ("get", "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}"),
+    ("get", "/v1/admin/source"),
+    ("post", "/v1/admin/source/pause"),
+    ("post", "/v1/admin/source/resume"),
+    ("get", "/healthz"),
+    ("get", "/readyz"),
+    ("get", "/metrics"),
+    ("get", "/openapi.json"),
+    ("get", "/docs"),
+];
+
+/// Makes the router; `page` adds routes of its own (the page of `dev`), `local_origins` lets pages of this machine in.
+pub(crate) fn router(app: Arc<App>, page: Option<Router>, local_origins: bool) -> Router {
+    let mut router = Router::new();
+    for (method, path) in ROUTES {
+        router = router.route(path, handler(method, path));
+    }
+    let mut router = router.with_state(app);
+    if let Some(page) = page {
+        router = router.merge(page);
+    }
+    router = router
+        .fallback(async || Problem::new(Code::NotFound, "there is no such address"))
+        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, ""))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+    if local_origins {
+        router = router.layer(local_cors());
+    }
+    router.layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn(identify))
+}
+
+fn handler(method: &str, path: &str) -> MethodRouter<Arc<App>> {
+    match (method, path) {
+        (_, "/v1/orgs/{org}/live") => get(live::live),
+        (_, "/v1/orgs/{org}/schema") => get(schema::schema),
+        (_, "/v1/orgs/{org}/members") => get(schema::members),
+        (_, "/v1/orgs/{org}/entities/{type}") => get(entities::list),
+        (_, "/v1/orgs/{org}/entities/{type}/{id}") => get(entities::one),
+        (_, "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}") => get(entities::field),
+        (_, "/v1/admin/source") => get(operations::source),
+        (_, "/v1/admin/source/pause") => post(operations::pause),
+        (_, "/v1/admin/source/resume") => post(operations::resume),
+        (_, "/healthz") => get(operations::healthz),
+        (_, "/readyz") => get(operations::readyz),
+        (_, "/metrics") => get(operations::metrics),
+        (_, "/openapi.json") => get(openapi::document),
+        (_, "/docs") => get(openapi::page),
+        // A test asks every route of the list, so one without a handler is found there.
+        _ => MethodRouter::new(),
+    }
+}
+
+/// Gives each request an id, and counts the answers.
+async fn identify(request: Request, next: Next) -> Response {
+    let id = Uuid::now_v7().to_string();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let class = match status.as_u16() / 100 {
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    metrics::counter!("antiphon_http_requests_total", "status" => class).increment(1);
+    // Never the query: it may hold what does not belong into a log.
+    tracing::debug!(request.id = id, %method, path, status = status.as_u16(), "answered {method} {path} with {status}");
+    response
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!("a request handler panicked");
+    Problem::new(Code::Internal, "").into_response()
+}
+
+/// Pages served from this machine may call `dev`, whatever their port.
+fn local_cors() -> CorsLayer {
+    let local = |origin: &HeaderValue, _: &Parts| origin.to_str().is_ok_and(is_local_origin);
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(local))
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([
+            REQUEST_ID,
+            HeaderName::from_static("antiphon-schema"),
+            HeaderName::from_static("stream-next-offset"),
+            header::ETAG,
+        ])
+        .max_age(Duration::from_secs(600))
+}
+
+pub(crate) fn is_local_origin(origin: &str) -> bool {
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let Some(host) = host else { return false };
+    let name = host
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(name, _)| name);
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// A handler's plain answer for documents that are text.
+pub(crate) fn text(content_type: &'static str, body: String) -> Response {
+    (StatusCode::OK, [(header::CONTENT_TYPE, content_type)], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_this_machine_are_local() {
+        for (origin, local) in [
+            ("http://localhost:5173", true),
+            ("http://127.0.0.1", true),
+            ("http://[::1]:80", true),
+            ("http://localhost.example.com", false),
+            ("http://example.com:80", false),
+            ("null", false),
+            ("http://127.0.0.1.example:1", false),
+        ] {
+            assert_eq!(is_local_origin(origin), local, "{origin}");
+        }
+    }
+}
