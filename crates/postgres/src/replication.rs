@@ -206,3 +206,6 @@ impl ReplicationConnection {
 fn unexpected(tag: u8) -> Fault {
     Fault::new(Code::DecodeFailed, format!("the server sent a message of the unexpected kind {tag}"))
 }
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -148,7 +148,11 @@ impl Spool {
     /// Most connections never meet a large transaction and need no folder.
     fn folder(&mut self) -> Result<&Path, Fault> {
         if self.folder.is_none() {
-            let folder = tempfile::Builder::new().prefix(&self.prefix).tempdir_in(&self.within);
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(&self.prefix);
+            #[cfg(unix)]
+            builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+            let folder = builder.tempdir_in(&self.within);
             self.folder = Some(folder.map_err(|error| failed("the spool's folder cannot be made", error))?);
         }
         self.folder.as_ref().map(TempDir::path).ok_or_else(|| Fault::new(Code::Internal, "a spool went away"))

@@ -1,0 +1,15 @@
+//! Capture against real servers of every version: what arrives, what is refused, and what survives.
+//!
+//! Each test names the hazard or requirement that it proves. A test waits for conditions with a deadline, never for time.
+
+#[path = "capture/large.rs"]
+mod large;
+#[path = "capture/refusals.rs"]
+mod refusals;
+#[path = "capture/stage.rs"]
+mod stage;
+#[path = "capture/streams.rs"]
+mod streams;
+#[cfg(unix)]
+#[path = "capture/wrap.rs"]
+mod wrap;
