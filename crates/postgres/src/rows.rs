@@ -102,11 +102,12 @@ impl LiveRows {
                 Ok(answer) => return Ok((described, answer)),
                 Err(Refused::Value(name)) if !unreadable.contains(&name) => unreadable.push(name),
                 Err(Refused::Value(name)) => return Err(invalid(&name, "the value does not fit its type")),
-                Err(Refused::Comparison) => {
+                Err(Refused::Fault(fault)) => return Err(fault),
+                // With a description made just now it is the caller's request that does not fit.
+                Err(Refused::Comparison) if attempt > 0 => {
                     return Err(Fault::new(Code::ParameterInvalid, "order, where: a field of this type has no order"));
                 }
-                Err(Refused::Fault(fault)) => return Err(fault),
-                Err(Refused::Stale) => {
+                Err(Refused::Stale | Refused::Comparison) => {
                     attempt += 1;
                     if attempt == ATTEMPTS_MAX {
                         return Err(Fault::new(Code::TryAgain, "the table is being changed"));

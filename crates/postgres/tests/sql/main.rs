@@ -1,0 +1,10 @@
+//! The SQL side against real servers: types, lists, copies, preparing tables, doctor.
+
+mod copying;
+mod doctor;
+mod entities;
+mod fixture;
+mod lists;
+mod names;
+mod shapes;
+mod values;
