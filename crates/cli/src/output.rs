@@ -93,7 +93,7 @@ impl Output {
         for row in rows {
             table.add_row(row.iter().map(|cell| neutral(cell).into_owned()));
         }
-        table.lines().try_for_each(|line| self.raw(line.trim_end()))
+        table.lines().try_for_each(|line| self.raw(line.strip_prefix(' ').unwrap_or(&line).trim_end()))
     }
 
     /// Returns text in a tone, if stdout shows colours.

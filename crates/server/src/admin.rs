@@ -15,25 +15,25 @@ use std::path::PathBuf;
 use antiphon_model::EntityType;
 use antiphon_postgres::ConnectionInfo;
 
+pub use crate::Service;
+pub(crate) use crate::compose::SOURCE;
 pub use antiphon_engine::{
     Fault,
     ports::{Head, Scope, Shape, SnapshotProgress},
 };
 
+pub(crate) use self::serving::serve_with_page;
 pub use self::{
     entities::{EntityStatus, Identity, Plan, Progress, Proposal, Step},
     log::LogReader,
     people::{Org, People, Place, TokenInfo, User},
-    serving::{ServeOptions, Serving, serve},
+    serving::{ServeOptions, serve},
     slots::Slot,
     source::{Finding, Outcome},
 };
-pub(crate) use self::serving::serve_with_page;
 
 /// The name of our own database where nobody gives another.
 pub(crate) const LOG_DATABASE: &str = "antiphon";
-/// The name of the one source that this version captures.
-pub(crate) const SOURCE: &str = "main";
 /// How our connections of operators' commands name themselves.
 pub(crate) const APPLICATION: &str = "antiphon admin";
 
@@ -77,5 +77,5 @@ impl Admin {
 
 /// Returns the OpenAPI document of the API.
 pub fn openapi() -> String {
-    "{}".to_owned()
+    crate::openapi_document()
 }

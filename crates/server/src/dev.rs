@@ -24,7 +24,7 @@ use rustix::process::{Pid, test_kill_process};
 use tokio::task::JoinHandle;
 
 use self::folder::Folder;
-use crate::admin::{AdminConfig, ServeOptions, Serving, serve_with_page};
+use crate::admin::{AdminConfig, ServeOptions, Service, serve_with_page};
 
 const APP_DATABASE: &str = "app";
 const LOG_DATABASE: &str = "antiphon";
@@ -107,7 +107,7 @@ impl DevInfo {
 /// Everything on this machine, running.
 pub struct Dev {
     info: DevInfo,
-    serving: Serving,
+    serving: Service,
     cluster: Arc<Mutex<Option<Cluster>>>,
     watch: JoinHandle<()>,
     folder: Folder,
@@ -124,7 +124,8 @@ impl Dev {
         let (place, path) = (folder.cluster(), lookup.path.clone());
         talk(if durable { "starting Postgres" } else { "making a private Postgres" });
         let started = tokio::task::spawn_blocking(move || start_cluster(lookup, place, password, durable));
-        let cluster = started.await.map_err(|error| Fault::new(Code::Internal, "a thread failed").with_source(error))??;
+        let cluster =
+            started.await.map_err(|error| Fault::new(Code::Internal, "a thread failed").with_source(error))??;
         talk(&format!("Postgres {} runs", cluster.installation().version()));
         let mut info = describe(&cluster, &folder, &path);
 
@@ -153,7 +154,10 @@ impl Dev {
         // Set once, here; the page answers that it is not ready until then.
         shown.set(info.clone()).map_err(|_| Fault::new(Code::Internal, "the page was shown twice"))?;
         talk("the server runs; waiting until it captures");
-        ready::wait(serving.local_addr()).await?;
+        ready::answers(serving.local_addr()).await?;
+        if !ready::streams(&serving).await {
+            talk("copying the rows takes its time; they appear as they come");
+        }
         let cluster = Arc::new(Mutex::new(Some(cluster)));
         let watch = antiphon_engine::spawn("dev postgres watch", watch(Arc::clone(&cluster), talk));
         Ok(Dev { info, serving, cluster, watch, folder })
@@ -210,12 +214,7 @@ fn free(listen: SocketAddr) -> Result<(), Fault> {
     }
 }
 
-fn start_cluster(
-    lookup: PostgresLookup,
-    place: PathBuf,
-    password: String,
-    durable: bool,
-) -> Result<Cluster, Fault> {
+fn start_cluster(lookup: PostgresLookup, place: PathBuf, password: String, durable: bool) -> Result<Cluster, Fault> {
     let options =
         FindOptions { flag: lookup.flag, environment: lookup.environment, path: lookup.path, cache: lookup.cache };
     let installation = Installation::find(&options)?;

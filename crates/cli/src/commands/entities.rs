@@ -134,6 +134,9 @@ async fn add(context: &Context, settings: &Settings, admin: &Admin, args: AddArg
 async fn proposal(admin: &Admin, settings: &Settings, args: &AddArgs, table: &str) -> Result<EntityType, Stop> {
     let table = RelationName::parse(table).ok_or_else(|| usage("--table takes schema.table"))?;
     let proposal = admin.propose(&table, settings.entities()).await?;
+    if let Some(why) = &proposal.refusal {
+        return Err(Fault::new(Code::TableUnfit, format!("table {table}: {why}")).into());
+    }
     let Some(org) = args.org.as_ref() else {
         let guesses = proposal.org.join(", ");
         let guesses = if guesses.is_empty() { String::new() } else { format!("; it may be {guesses}") };
@@ -197,7 +200,6 @@ pub(crate) async fn carry_out(
         ask::confirm(context, consent.what, "--yes").await?;
     }
     let out = context.out.clone();
-    let step = context.out.step("working");
     admin
         .apply(plan, &mut |progress| match progress {
             Progress::Started { step, .. } => out.talk(&format!("{} ...", step.why)),
@@ -207,7 +209,6 @@ pub(crate) async fn carry_out(
             Progress::Done { .. } | Progress::Skipped { .. } => {}
         })
         .await?;
-    drop(step);
     context.out.talk_toned(Tone::Good, "done");
     Ok(())
 }

@@ -18,7 +18,9 @@ use crate::{
     context::{Context, admin_config},
     fault::{Stop, usage},
     output::Tone,
-    settings::{DATABASE_URL, Origin, Settings, entity_section, quoted},
+    settings::{
+        DATABASE_LOG_URL, DATABASE_PUBLICATION, DATABASE_SLOT, DATABASE_URL, Origin, Settings, entity_section, quoted,
+    },
 };
 
 /// The arguments of `init`.
@@ -68,7 +70,7 @@ pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<(), Stop> {
         carry_out(context, &admin, &plan, &consent).await?;
     }
     admin.migrate(false).await?;
-    let token = first_people(context, &admin, &args).await?;
+    let token = first_people(context, &admin, &args, &entities).await?;
     write_file(&path, &settings, &entities, args.force)?;
     finish(context, &path, &entities, token)
 }
@@ -142,18 +144,31 @@ async fn choose_org(context: &Context, args: &InitArgs, proposal: &Proposal) -> 
 }
 
 /// Creates a first organisation with an owner and a token where there is none.
-async fn first_people(context: &Context, admin: &Admin, args: &InitArgs) -> Result<Option<(String, String)>, Stop> {
+async fn first_people(
+    context: &Context,
+    admin: &Admin,
+    args: &InitArgs,
+    entities: &[EntityType],
+) -> Result<Option<(String, String)>, Stop> {
     let people = admin.people().await?;
     if !people.orgs().await?.is_empty() {
         return Ok(None);
     }
-    let org = if ask::possible(context) && !args.yes {
-        let question = "The id of your first organisation, as your tables hold it? [default]";
-        let answer = ask::text(context, question, "--yes").await?;
-        if answer.is_empty() { "default".to_owned() } else { answer }
-    } else {
-        "default".to_owned()
-    };
+    // An id that rows have already, so that the first stream shows something.
+    let mut org = "default".to_owned();
+    for entity in entities {
+        if let Some(usual) = admin.usual_org(entity).await? {
+            org = usual;
+            break;
+        }
+    }
+    if ask::possible(context) && !args.yes {
+        let question = format!("The id of your first organisation, as your rows hold it? [{org}]");
+        let answer = ask::text(context, &question, "--yes").await?;
+        if !answer.is_empty() {
+            org = answer;
+        }
+    }
     people.create_org(&org, &org, &org).await?;
     people.create_user("owner", "Owner", true).await?;
     people.join(&org, "owner", Role::Owner).await?;
@@ -163,10 +178,12 @@ async fn first_people(context: &Context, admin: &Admin, args: &InitArgs) -> Resu
 fn write_file(path: &Path, settings: &Settings, entities: &[EntityType], force: bool) -> Result<(), Stop> {
     let mut text =
         String::from("# Written by `antiphon init`. `antiphon config print` shows what is in force.\n\n[database]\n");
-    let from_environment = matches!(settings.origin(&DATABASE_URL), Origin::Environment(_));
-    match settings.url(&DATABASE_URL).filter(|_| !from_environment) {
-        Some(url) => text.push_str(&format!("url = {}\n", quoted(url.expose()))),
-        None => text.push_str("# url comes from ANTIPHON_DATABASE_URL\n"),
+    for key in [DATABASE_URL, DATABASE_LOG_URL, DATABASE_SLOT, DATABASE_PUBLICATION] {
+        match (settings.text(&key), settings.origin(&key)) {
+            (None, _) | (_, Origin::Default) => {}
+            (_, Origin::Environment(variable)) => text.push_str(&format!("# {} comes from {variable}\n", key.name)),
+            (Some(value), _) => text.push_str(&format!("{} = {}\n", key.name, quoted(value))),
+        }
     }
     for entity in entities {
         text.push('\n');

@@ -63,7 +63,11 @@ impl Admin {
     }
 
     /// Proposes a declaration of one table.
-    pub async fn propose(&self, table: &antiphon_model::RelationName, declared: &[EntityType]) -> Result<Proposal, Fault> {
+    pub async fn propose(
+        &self,
+        table: &antiphon_model::RelationName,
+        declared: &[EntityType],
+    ) -> Result<Proposal, Fault> {
         let client = connect_sql(&self.source, APPLICATION).await?;
         entities::infer(&client, table, declared).await
     }

@@ -170,7 +170,8 @@ fn bare(user: antiphon_store::User) -> User {
 
 /// Ids stand in addresses and in rows: they are short and visible.
 fn fit(what: &str, id: &str) -> Result<(), Fault> {
-    let fits = !id.is_empty() && id.len() <= 200 && !id.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/');
+    let fits =
+        !id.is_empty() && id.len() <= 200 && !id.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/');
     if fits {
         return Ok(());
     }

@@ -31,7 +31,11 @@ pub async fn serve(config: AdminConfig, options: ServeOptions) -> Result<Service
 }
 
 /// Starts the server of `antiphon dev`, with its page and without a tenant's limits.
-pub(crate) async fn serve_with_page(config: AdminConfig, options: ServeOptions, page: Router) -> Result<Service, Fault> {
+pub(crate) async fn serve_with_page(
+    config: AdminConfig,
+    options: ServeOptions,
+    page: Router,
+) -> Result<Service, Fault> {
     start(config, options, Some(page)).await
 }
 
@@ -48,9 +52,8 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         spool_dir: config.spool_dir.unwrap_or_else(spool_dir),
         spool_bytes_max: config.spool_bytes_max,
         retention: Retention {
-            age_ms: options.retention_days.saturating_mul(24 * 60 * 60 * 1000),
+            days: u32::try_from(options.retention_days).unwrap_or(u32::MAX),
             activities_min: options.retention_min_activities,
-            ..Retention::default()
         },
         migrate: options.migrate,
         streams_max: page.is_none().then_some(STREAMS_MAX),

@@ -4,11 +4,11 @@ use antiphon_engine::{
     Fault,
     ports::{Catalogue, Shape, SnapshotProgress},
 };
-use antiphon_model::{Code, EntityType};
+use antiphon_model::{Code, EntityType, Tenancy};
 use antiphon_postgres::{
     LiveCatalogue, connect_sql,
     doctor::{self, DoctorConfig},
-    find_table, pool,
+    errors, find_table, ident, pool, qualified,
 };
 
 use super::{APPLICATION, Admin};
@@ -54,6 +54,19 @@ impl Admin {
         Ok(shapes)
     }
 
+    /// Returns the organisation that most of a table's first rows have, where it has rows.
+    pub async fn usual_org(&self, entity: &EntityType) -> Result<Option<String>, Fault> {
+        let client = connect_sql(&self.source, APPLICATION).await?;
+        let Tenancy::Column(org) = &entity.org;
+        let (org, table) = (ident(org)?, qualified(&entity.table)?);
+        let sql = format!(
+            "select org from (select {org}::text as org from {table} where {org} is not null limit 1000) some
+             group by org order by count(*) desc, org limit 1"
+        );
+        let row = client.query_opt(&sql, &[]).await.map_err(errors::sql)?;
+        Ok(row.map(|row| row.get(0)))
+    }
+
     /// Runs every check of the doctor.
     pub async fn doctor(&self) -> Vec<Finding> {
         let mut entities = Vec::with_capacity(self.config.entities.len());
@@ -72,11 +85,11 @@ impl Admin {
 
     /// Lists the copies of tables with how far they are.
     pub async fn snapshots(&self) -> Result<Vec<SnapshotProgress>, Fault> {
-        Ok(Vec::new())
+        self.store().await?.copies().await
     }
 
-    /// Has a table copied anew.
+    /// Has a table copied anew by whoever captures.
     pub async fn start_snapshot(&self, entity_type: &str) -> Result<(), Fault> {
-        Err(Fault::new(Code::EntityTypeUnknown, entity_type.to_owned()))
+        self.store().await?.copy_anew(super::SOURCE, entity_type).await
     }
 }

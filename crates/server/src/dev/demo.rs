@@ -25,9 +25,19 @@ pub(super) const ORGS: [(&str, &str); 2] = [("acme", "Acme"), ("globex", "Globex
 
 /// The users of protocol 8.
 pub(super) const USERS: [DemoUser; 4] = [
-    DemoUser { id: "alice", name: "Alice Adams", org: Some(("acme", antiphon_model::Role::Owner)), system_admin: false },
+    DemoUser {
+        id: "alice",
+        name: "Alice Adams",
+        org: Some(("acme", antiphon_model::Role::Owner)),
+        system_admin: false,
+    },
     DemoUser { id: "bob", name: "Bob Brown", org: Some(("acme", antiphon_model::Role::Member)), system_admin: false },
-    DemoUser { id: "carol", name: "Carol Cole", org: Some(("globex", antiphon_model::Role::Member)), system_admin: false },
+    DemoUser {
+        id: "carol",
+        name: "Carol Cole",
+        org: Some(("globex", antiphon_model::Role::Member)),
+        system_admin: false,
+    },
     DemoUser { id: "admin", name: "Admin", org: None, system_admin: true },
 ];
 

@@ -170,7 +170,8 @@ mod tests {
         for host in ["localhost", "localhost:7411", "127.0.0.1:1", "[::1]:7411", "[::1]"] {
             assert!(local(host), "{host}");
         }
-        for host in ["", "evil.example", "evil.example:7411", "127.0.0.1.evil.example", "localhost.evil:80", "10.0.0.1"] {
+        for host in ["", "evil.example", "evil.example:7411", "127.0.0.1.evil.example", "localhost.evil:80", "10.0.0.1"]
+        {
             assert!(!local(host), "{host}");
         }
     }
@@ -178,7 +179,9 @@ mod tests {
     #[test]
     fn other_origins_are_refused_even_on_this_machine() {
         let check = |pairs: &[(&'static str, &'static str)]| {
-            let pairs = pairs.iter().map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)));
             same_origin(&pairs.collect())
         };
         assert!(check(&[("host", "localhost:1")]));
