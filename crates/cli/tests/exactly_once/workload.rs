@@ -79,7 +79,8 @@ impl Workload {
                     transaction.batch_execute("rollback to savepoint s").await?;
                 }
                 92..99 => self.change_org(&transaction, random).await?,
-                _ => large(&transaction).await?,
+                _ if random.random_ratio(1, 4) => large(&transaction).await?,
+                _ => inserted.push(insert(&transaction, random, "row").await?),
             }
         }
         if random.random_ratio(1, 10) {
