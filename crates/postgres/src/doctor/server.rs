@@ -1,4 +1,7 @@
 //! The server and the role: version, log level, recovery, TLS, poolers, privileges, clock, old transactions.
+//!
+//! Asked of the server itself, because what a configuration file says may not be in force; only the replication
+//! connection is tried out, because host rules and poolers treat it apart. It changes nothing.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,7 @@
 //! Slots: how many are free, the state of ours, and how much log it may hold back before the server gives it up.
+//!
+//! A slot that nobody reads fills the disk or is lost; both are told of while there is time. It neither makes nor drops
+//! a slot.
 
 use std::path::Path;
 

@@ -1,4 +1,7 @@
 //! The publication and each declared table: identity, privileges, row security, indexes for declared filters.
+//!
+//! A table is looked at even where the role may not read it: the catalogue is open to all. What is wrong with one table
+//! is told of that table and keeps no other from being looked at (PG-95).
 
 use antiphon_engine::Fault;
 use antiphon_model::{Code, EntityType, Tenancy};
@@ -103,11 +106,12 @@ fn indexes(table: &TableInfo, entity: &EntityType, findings: &mut Findings) -> R
     let wanted = entity.filter.iter().chain(entity.key.first()).filter(|column| *column != org);
     for column in wanted {
         let Some(info) = table.column(column) else { continue };
+        let of_key = entity.key.first() == Some(column);
         let by_bytes = !info.collatable || info.bytewise;
         let served = table.indexes.iter().filter(|index| index.whole && index.valid).any(|index| {
-            // After the organisation, or first of all.
+            // After the organisation; where a filter names one value, first of all will do too.
             let at = index.columns.iter().take(2).position(|candidate| candidate.as_deref() == Some(column));
-            let led = |at: usize| at == 0 || index.columns[0].as_deref() == Some(org);
+            let led = |at: usize| if at == 0 { !of_key } else { index.columns[0].as_deref() == Some(org) };
             at.is_some_and(|at| led(at) && (by_bytes || index.bytewise[at]))
         });
         if !served {

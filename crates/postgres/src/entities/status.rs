@@ -1,4 +1,7 @@
 //! What is prepared of each declared table and what is not.
+//!
+//! Read from the catalogue each time, so an index that was dropped or left invalid shows before the application's own
+//! updates fail (PG-64). It repairs nothing: a new plan does.
 
 use antiphon_engine::Fault;
 use antiphon_model::{Code, EntityType, RelationName, Tenancy};

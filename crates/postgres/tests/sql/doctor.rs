@@ -22,6 +22,11 @@ fn find<'a>(findings: &'a [Finding], check: &str) -> &'a Finding {
     })
 }
 
+fn all_were_made(findings: &[Finding]) {
+    let unmade = findings.iter().find(|finding| finding.detail.contains("could not be checked"));
+    assert!(unmade.is_none(), "{unmade:?}");
+}
+
 fn problems(findings: &[Finding]) -> Vec<&Finding> {
     findings.iter().filter(|finding| finding.status == Outcome::Problem).collect()
 }
@@ -38,6 +43,7 @@ async fn a_prepared_database_has_no_problems() {
         entities::apply(&client, &plan, &mut |_| {}).await.expect("prepared");
         let findings = doctor(&fixture::info(&db), &DoctorConfig { entities: vec![entity], ..config(&db) }).await;
         assert!(problems(&findings).is_empty(), "{:#?}", problems(&findings));
+        all_were_made(&findings);
         for check in [
             "connection",
             "version",
@@ -88,6 +94,7 @@ async fn each_problem_of_a_table_is_found_and_one_hinders_no_other_pg_95() {
         let url = db.url().replace("postgres@", &format!("{role}@"));
         let info = ConnectionInfo::parse(&url).expect("a URL");
         let findings = doctor(&info, &DoctorConfig { entities, ..config(&db) }).await;
+        all_were_made(&findings);
         for (check, code, remedy) in [
             ("create_privilege", Code::Permission, "grant create on database"),
             ("table public.raw", Code::TableWithoutIdentity, "antiphon entities add raw --table public.raw --org org"),

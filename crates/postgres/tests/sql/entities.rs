@@ -239,7 +239,9 @@ async fn a_plan_broken_off_anywhere_is_made_anew_and_goes_on() {
                 let left = rest.steps.iter().filter(|step| step.needed).count();
                 assert!(left <= needed.len() - stop_after + 1, "step {stop_after} is done again");
                 entities::apply(&client, &rest, &mut |_| {}).await.expect("the rest");
-                let status = &entities::list(&client, &[entity.clone()], &db.publication()).await.expect("a list")[0];
+                let status = &entities::list(&client, std::slice::from_ref(&entity), &db.publication())
+                    .await
+                    .expect("a list")[0];
                 assert!(status.ready(), "after {stop_after}: {status:?}");
                 stop_after += 3;
             }
@@ -270,7 +272,17 @@ async fn an_index_left_incomplete_is_dropped_first() {
         let plan = entities::plan_add(&client, &entity, &options(&db, false)).await.expect("a plan");
         assert!(plan.steps.iter().any(|step| step.needed && step.sql.starts_with("drop index concurrently")));
         entities::apply(&client, &plan, &mut |_| {}).await.expect("prepared");
-        assert!(entities::list(&client, &[entity], &db.publication()).await.expect("a list")[0].ready());
+        // One that was dropped later is missed at once, and made anew (PG-64).
+        for expected in [true, false, true] {
+            let statuses = entities::list(&client, std::slice::from_ref(&entity), &db.publication()).await;
+            assert_eq!(statuses.expect("a list")[0].ready(), expected);
+            if expected {
+                client.batch_execute(&format!("drop index {name}")).await.expect("no index");
+            } else {
+                let plan = entities::plan_add(&client, &entity, &options(&db, false)).await.expect("a plan");
+                entities::apply(&client, &plan, &mut |_| {}).await.expect("prepared");
+            }
+        }
     })
     .await;
 }

@@ -222,6 +222,31 @@ async fn a_page_knows_what_its_snapshot_saw_even_when_it_is_empty() {
 }
 
 #[tokio::test]
+async fn a_large_value_is_left_out_of_the_list_and_read_whole_by_itself() {
+    for_each_postgres(|pg| async move {
+        let db = pg.database("large").await;
+        let client = db.connect().await;
+        client.batch_execute(TASKS).await.expect("tables");
+        let id = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+        let sql = format!("insert into tasks (id, org, title) values ('{id}', 'acme', repeat('ab\"', 200000))");
+        client.batch_execute(&sql).await.expect("a row");
+        let rows = fixture::rows(&db);
+        let page = rows.list(&query(&tasks(), "acme")).await.expect("a page");
+        let image: Value = serde_json::from_str(&page.rows[0].image).expect("JSON");
+        assert!(image.get("title").is_none());
+        let details: Value =
+            serde_json::from_str(&format!("{{{}}}", page.rows[0].details.as_ref().expect("details"))).unwrap();
+        let value = rows.field(&tasks(), "acme", &[id.to_owned()], "title").await.expect("an answer").expect("a row");
+        let omitted = &details["omitted"]["title"];
+        assert_eq!(omitted["bytes"], value.value.len());
+        assert_eq!(omitted["checksum"], antiphon_engine::checksum(&value.value));
+        let theirs = rows.field(&tasks(), "globex", &[id.to_owned()], "title").await.expect("an answer");
+        assert!(theirs.is_none(), "another organisation reads the value");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_changed_table_is_described_anew_in_the_same_call() {
     for_each_postgres(|pg| async move {
         let db = pg.database("ddl").await;
