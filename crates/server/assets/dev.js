@@ -5,6 +5,7 @@ const FEED_MAX = 300;
 const BEGIN_BEFORE_HEAD = 40;
 const EPOCH_SPAN = 2 ** 40;
 const ANNOUNCE_MS = 3000;
+const ROWS_KNOWN_MAX = 2000;
 const PREPARED = [
   ["Rename a page", "update pages set title = 'Welcome, it is ' || to_char(now(), 'HH24:MI:SS'), updated_at = now()\nwhere id = '00000000-0000-4001-8001-000000000001'"],
   ["Write a new page", "insert into pages (id, organization_id, title, body)\nvalues (gen_random_uuid(), 'acme', 'A page from the browser', 'Hello from the SQL box.')\nreturning id, title"],
@@ -27,6 +28,7 @@ let session;
 let reader = 0;
 let paused = false;
 let waiting = [];
+const known = new Map();
 let shown = 0;
 let unseen = 0;
 let unannounced = [];
@@ -56,6 +58,20 @@ function titleOf(activity) {
   return data.title ?? data.name ?? activity.entityId ?? "all rows";
 }
 
+// What really differs, where this page has seen the row before; without a stamp in the row the log names every field.
+function changesOf(activity) {
+  const key = `${activity.entityType} ${activity.entityId}`;
+  const before = known.get(key);
+  if (activity.data) known.set(key, activity.data);
+  else known.delete(key);
+  if (known.size > ROWS_KNOWN_MAX) known.delete(known.keys().next().value);
+  if (activity.action !== "update") return null;
+  const named = activity.changedKeys ?? [];
+  if (!before || !activity.data) return named.length < Object.keys(activity.data ?? {}).length ? named.join(", ") : "sent as a whole row";
+  const differing = named.filter((field) => JSON.stringify(before[field]) !== JSON.stringify(activity.data[field]));
+  return differing.join(", ") || "nothing: written with the same values";
+}
+
 function sentence(activity) {
   return `${activity.action} ${activity.entityType} ${titleOf(activity)}`;
 }
@@ -69,9 +85,8 @@ function item(activity) {
   what.append(time, node("span", `action ${activity.action}`, activity.action), node("span", "", activity.entityType));
   what.append(node("span", "title", titleOf(activity)), node("span", "id", `#${activity.activityId}`));
   entry.append(what);
-  if (activity.action === "update") {
-    entry.append(node("p", "changed", `changed: ${(activity.changedKeys ?? []).join(", ") || "nothing that you may see"}`));
-  }
+  const changes = changesOf(activity);
+  if (changes !== null) entry.append(node("p", "changed", `changed: ${changes}`));
   const details = node("details");
   details.append(node("summary", "", "JSON"));
   details.addEventListener("toggle", () => {
@@ -94,11 +109,12 @@ function draw() {
     const feed = byId("activities");
     const before = feed.scrollHeight;
     const atTop = feed.scrollTop < 8;
-    const visible = batch.slice(-FEED_MAX).reverse().map((activity) => {
+    // In their own order, because each is compared with the one before it; then newest first.
+    const visible = batch.slice(-FEED_MAX).map((activity) => {
       const entry = item(activity);
       entry.classList.add("fresh");
       return entry;
-    });
+    }).reverse();
     feed.prepend(...visible);
     while (feed.childElementCount > FEED_MAX) feed.lastElementChild.remove();
     if (atTop) feed.scrollTop = 0;
@@ -278,6 +294,7 @@ async function begin() {
     byId("activities").replaceChildren();
     byId("empty").hidden = false;
     waiting = []; shown = 0; unseen = 0;
+    known.clear();
     byId("count").textContent = "none yet";
     showJump();
     watch(session.users.find((user) => user.id === who.value));

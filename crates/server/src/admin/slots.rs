@@ -58,7 +58,12 @@ impl Admin {
                     waiting(waits_for(blocker));
                 }
             };
-            slots::create(&self.source, &self.config.slot, &tell).await?;
+            let created = slots::create(&self.source, &self.config.slot, &tell).await;
+            let found = slots::find(&client, &self.config.slot).await?;
+            // A capturing server may have made it at the same time.
+            if found.is_none_or(|slot| slot.plugin.as_deref() != Some(slots::PLUGIN)) {
+                created?;
+            }
         }
         let slot = slots::find(&client, &self.config.slot).await?;
         slot.map(|slot| self.document(slot)).ok_or_else(|| Fault::new(Code::SlotMissing, self.config.slot.clone()))
@@ -80,9 +85,12 @@ impl Admin {
     pub async fn new_epoch(&self) -> Result<u32, Fault> {
         let store = self.store().await?;
         let client = connect_sql(&self.source, APPLICATION).await?;
-        let present = slots::find(&client, &self.config.slot).await?;
-        if present.is_some_and(|slot| slot.active_pid.is_none() || slot.lost()) {
-            slots::drop(&client, &self.config.slot, false).await?;
+        // The slot goes before the checkpoint: a server that meets the old checkpoint without a slot waits, one that met
+        // a new checkpoint with the old slot would lose it again a moment later.
+        match slots::drop(&client, &self.config.slot, true).await {
+            Ok(()) => {}
+            Err(fault) if fault.code() == Code::SlotMissing => {}
+            Err(fault) => return Err(fault),
         }
         let epoch = store.new_epoch(super::SOURCE).await?;
         Ok(epoch.as_u32())

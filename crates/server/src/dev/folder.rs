@@ -117,7 +117,12 @@ impl Kept {
         let tokens = USERS.iter().map(|user| (user.id.to_owned(), format!("ant_{}", secret()))).collect();
         let reachable = Cluster::could_live_in(&root.join("postgres"));
         let elsewhere = Path::new(ELSEWHERE).join(format!("antiphon-dev-{}", Uuid::new_v4().simple()));
-        Kept { version: 1, password: secret(), tokens, cluster: (!reachable).then_some(elsewhere) }
+        Kept {
+            version: 1,
+            password: Uuid::new_v4().simple().to_string(),
+            tokens,
+            cluster: (!reachable).then_some(elsewhere),
+        }
     }
 }
 
