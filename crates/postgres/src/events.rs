@@ -1,4 +1,7 @@
-//! What happens between us and the source's server, as data: each event's one `emit` writes log line and metric together.
+//! What happens between us and the source's server, as data.
+//!
+//! Each event's one `emit` writes log line and metric together, so that neither can be forgotten where it happens.
+//! Nothing here decides anything, and no event holds a host, a secret or a row.
 
 use antiphon_engine::Fault;
 use antiphon_model::{Code, RelationName};
@@ -115,7 +118,8 @@ pub(crate) struct SlotMeasured<'a> {
 }
 
 impl SlotMeasured<'_> {
-    pub(crate) fn emit(&self) {
+    /// Sets the metrics, and logs where the level differs from that of the last look; returns the present one.
+    pub(crate) fn emit(&self, before: Level) -> Level {
         let slot = self.slot;
         let retained = slot.retained_bytes.unwrap_or(0);
         metrics::gauge!("antiphon_capture_slot_lag_bytes").set(slot.lag_bytes.unwrap_or(0) as f64);
@@ -124,9 +128,10 @@ impl SlotMeasured<'_> {
         if let Some(safe) = slot.safe_wal_bytes {
             metrics::gauge!("antiphon_capture_slot_safe_wal_bytes").set(safe as f64);
         }
-        let name = &slot.name;
-        match self.level() {
-            Level::Quiet => {}
+        let (name, level) = (&slot.name, self.level());
+        match level {
+            level if level == before => {}
+            Level::Quiet => tracing::info!(slot.name = name, retained, "the slot {name} holds little log again"),
             Level::Notice => {
                 tracing::info!(slot.name = name, retained, "the slot {name} holds {retained} bytes of log")
             }
@@ -137,6 +142,7 @@ impl SlotMeasured<'_> {
                 "the slot {name} holds {retained} bytes of log on the server's disk and may be lost"
             ),
         }
+        level
     }
 
     fn level(&self) -> Level {
@@ -153,11 +159,23 @@ impl SlotMeasured<'_> {
     }
 }
 
+/// How much a slot's retained log is worth a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
+pub(crate) enum Level {
     Quiet,
     Notice,
     Warning,
+}
+
+/// How much waits for the caller.
+pub(crate) struct OutboxMeasured {
+    pub(crate) bytes: usize,
+}
+
+impl OutboxMeasured {
+    pub(crate) fn emit(&self) {
+        metrics::gauge!("antiphon_capture_waiting_bytes").set(self.bytes as f64);
+    }
 }
 
 /// What the spool holds on our own disk.

@@ -1,4 +1,9 @@
-//! postgres
+//! The source database: capture by its log, slots, snapshots, catalogue, rows, and private clusters.
+//!
+//! Adapters of the engine's ports over one Postgres of 15 or newer, and what an operator does to it by command line.
+//! Laws: a database that needs a person gets a named reason and is never healed in silence; SQLSTATE becomes a fault in
+//! one place; every session pins the settings that change how values are printed. The room knows neither our own tables
+//! nor HTTP.
 
 mod catalogue;
 mod cluster;
@@ -7,15 +12,15 @@ mod conninfo;
 pub mod doctor;
 pub mod entities;
 pub mod errors;
-mod log_capture;
-mod spool;
 mod events;
+mod log_capture;
 pub mod publication;
-pub mod slots;
 mod quote;
-mod rows;
-pub mod snapshot;
 mod replication;
+mod rows;
+pub mod slots;
+pub mod snapshot;
+mod spool;
 mod tls;
 
 pub use catalogue::{

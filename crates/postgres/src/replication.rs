@@ -25,6 +25,9 @@ use crate::{
 
 /// One read takes at most this much: large enough that a busy stream costs few system calls and few wake-ups.
 const READ_BYTES: usize = 256 << 10;
+/// A new buffer is taken only when less than this is left: payloads keep their buffer alive, and many small reads must
+/// not keep many large ones.
+const SPARE_BYTES_MIN: usize = 32 << 10;
 /// A message of the stream may be this long; Postgres itself builds none above 1 GiB.
 const STREAM_MESSAGE_BYTES_MAX: usize = (1 << 30) + (1 << 20);
 /// Answers to commands are short.
@@ -142,7 +145,9 @@ impl ReplicationConnection {
     /// Waits for bytes; cancelling loses none.
     pub(crate) async fn fill(&mut self) -> Result<(), Fault> {
         // A long message doubles the buffer with each read; a claimed length alone allocates nothing.
-        self.input.reserve(READ_BYTES.max(self.input.len()));
+        if self.input.capacity() - self.input.len() < SPARE_BYTES_MIN {
+            self.input.reserve(READ_BYTES.max(self.input.len()));
+        }
         match self.socket.read_buf(&mut self.input).await {
             Ok(0) => Err(Fault::new(Code::SourceUnreachable, "the server closed the connection")),
             Ok(_) => Ok(()),

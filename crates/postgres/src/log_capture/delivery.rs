@@ -14,6 +14,8 @@ use antiphon_model::{Change, ChangedRow, Code, Lsn, Micros, OldRow, SourceIdenti
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use crate::events::OutboxMeasured;
+
 /// So many bytes may wait for the caller: enough to keep it busy while the socket is read again.
 const WAITING_BYTES_MAX: usize = 6 << 20;
 /// What a parcel is counted for beyond its rows, which bounds the number of parcels too.
@@ -79,6 +81,9 @@ impl Outbox {
 
     /// Hands over what can be handed over now.
     pub(super) fn flush(&mut self) {
+        if self.waits() {
+            OutboxMeasured { bytes: WAITING_BYTES_MAX - self.room.available_permits() + self.bytes }.emit();
+        }
         while self.waits() {
             match Arc::clone(&self.room).try_acquire_many_owned(self.permits()) {
                 Ok(permit) => self.send(permit),

@@ -12,7 +12,13 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_postgres::Client;
 
 use super::SourceConfig;
-use crate::{connect::connect_sql, errors, events::SlotMeasured, publication::Baseline, slots};
+use crate::{
+    connect::connect_sql,
+    errors,
+    events::{Level, SlotMeasured},
+    publication::Baseline,
+    slots,
+};
 
 /// A look takes at most this long; then a new connection is made for the next one.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,8 +58,9 @@ impl Drop for Watch {
 
 async fn watch(config: &SourceConfig, baseline: &Baseline) -> Fault {
     let mut client = None;
+    let mut level = Level::Quiet;
     loop {
-        match tokio::time::timeout(LOOK_TIMEOUT, look(config, baseline, &mut client)).await {
+        match tokio::time::timeout(LOOK_TIMEOUT, look(config, baseline, &mut client, &mut level)).await {
             Ok(Ok(())) => {}
             Ok(Err(fault)) if fault.code() == Code::PublicationChanged => return fault,
             Ok(Err(fault)) => {
@@ -66,7 +73,12 @@ async fn watch(config: &SourceConfig, baseline: &Baseline) -> Fault {
     }
 }
 
-async fn look(config: &SourceConfig, baseline: &Baseline, client: &mut Option<Client>) -> Result<(), Fault> {
+async fn look(
+    config: &SourceConfig,
+    baseline: &Baseline,
+    client: &mut Option<Client>,
+    level: &mut Level,
+) -> Result<(), Fault> {
     let client = match client {
         Some(client) => client,
         None => client.insert(connect_sql(&config.info, "antiphon slot watch").await?),
@@ -77,6 +89,6 @@ async fn look(config: &SourceConfig, baseline: &Baseline, client: &mut Option<Cl
     let statement = "select setting::bigint from pg_catalog.pg_settings where name = 'max_slot_wal_keep_size'";
     let megabytes: i64 = client.query_one(statement, &[]).await.map_err(errors::sql)?.get(0);
     let keep_bytes_max = (megabytes >= 0).then(|| megabytes.saturating_mul(1 << 20));
-    SlotMeasured { slot: &slot, keep_bytes_max }.emit();
+    *level = SlotMeasured { slot: &slot, keep_bytes_max }.emit(*level);
     Ok(())
 }

@@ -95,6 +95,8 @@ impl Reader {
             Captured::Transactions(transactions) => {
                 for transaction in transactions {
                     self.checkpoint.lsn = transaction.commit_lsn;
+                    self.checkpoint.ordinal =
+                        (transaction.first_ordinal + transaction.changes.len() as u64).saturating_sub(1);
                     self.checkpoint.xid = transaction.xid;
                     self.checkpoint.complete = transaction.last;
                     if transaction.last {

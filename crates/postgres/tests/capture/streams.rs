@@ -1,9 +1,10 @@
 //! What arrives: everything that was committed, once, in order, under pinned settings.
 
 use antiphon_engine::ports::{Captured, Source};
-use antiphon_model::{Change, Checkpoint, Code, Lsn};
+use antiphon_model::{Change, Checkpoint, Code, Lsn, Transaction};
 use antiphon_postgres::{ConnectionInfo, LogSource, connect_sql, slots};
 use antiphon_testkit::{Direction, Faults, Pg, PgVersion, Proxy, StopMode, for_each_postgres};
+use rand::{Rng, SeedableRng, seq::IndexedRandom};
 
 use crate::stage::{Reader, Stage, column, until, within};
 
@@ -228,6 +229,65 @@ async fn a_silent_network_is_noticed_within_two_timeouts_pg_36() {
         let fault = reader.end().await;
         assert_eq!(fault.code(), Code::SourceUnreachable);
         assert!(fault.detail().contains("nothing was heard"), "{fault}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_break_anywhere_neither_lose_nor_double_cap_11_pg_37() {
+    let seed: u64 = std::env::var("ANTIPHON_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
+    eprintln!("ANTIPHON_SEED={seed}");
+    for_each_postgres(|pg| async move {
+        let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+        let stage = Stage::set(&pg, "breaks").await;
+        let proxy = Proxy::with_seed(pg.address(), seed).await.unwrap();
+        let mut config = stage.config_of(&stage.db.url_through(proxy.address()));
+        // Large ones are streamed, middle ones are spooled for their size, small ones are kept in memory.
+        config.decoding_work_memory = "64kB".into();
+        config.transaction_bytes_max = 20_000;
+        let source = LogSource::new(config).unwrap();
+        let mut checkpoint = Reader::connect(&source, Checkpoint::start()).await.unwrap().checkpoint;
+        let mut committed = Vec::new();
+        let mut id = 0;
+        for _ in 0..60 {
+            let rows = *[1, 5, 60, 400, 1_500].choose(&mut random).unwrap();
+            let insert = |from: i32, rows: i32| {
+                let to = from + rows - 1;
+                format!("insert into notes (id, body) select i, repeat('x', 150) from generate_series({from}, {to}) i")
+            };
+            let (kept, dropped) = (insert(id, rows), insert(id + rows, rows));
+            stage.run(&format!("begin; {kept}; savepoint a; {dropped}; rollback to a; commit")).await;
+            committed.extend(id..id + rows);
+            id += 2 * rows;
+        }
+        let mut taken: Vec<i32> = Vec::new();
+        let mut connections = 0;
+        while taken.len() < committed.len() {
+            let reset_after_bytes = Some(random.random_range(20_000..2_000_000));
+            let slice_bytes_max = Some(random.random_range(1..10_000));
+            proxy.set(Direction::Down, Faults { reset_after_bytes, slice_bytes_max, ..Faults::default() });
+            let Ok(mut reader) = Reader::connect(&source, checkpoint.clone()).await else { continue };
+            connections += 1;
+            loop {
+                let before = reader.checkpoint.clone();
+                let Ok(captured) = reader.next().await else { break };
+                let Captured::Transactions(transactions) = captured else { continue };
+                for transaction in &transactions {
+                    for (index, change) in transaction.changes.iter().enumerate() {
+                        if !before.covers(transaction.commit_lsn, transaction.first_ordinal + index as u64) {
+                            let one = Transaction { changes: vec![change.clone()], ..transaction.clone() };
+                            taken.push(column(&[one], 0)[0].parse().unwrap());
+                        }
+                    }
+                }
+                if taken.len() >= committed.len() {
+                    break;
+                }
+            }
+            checkpoint = reader.checkpoint.clone();
+        }
+        assert!(connections > 3, "{connections} connections: nothing broke");
+        assert!(taken == committed, "seed {seed}: {} rows came of {}", taken.len(), committed.len());
     })
     .await;
 }
