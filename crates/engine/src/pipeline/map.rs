@@ -70,9 +70,10 @@ impl Map {
 
     pub(super) async fn run(mut self, mut capture: Box<dyn Capture>, to: mpsc::Sender<Work>) -> Option<Fault> {
         if self.checkpoint.identity.is_none() {
-            self.checkpoint.identity = Some(capture.identity().clone());
             self.checkpoint.acknowledged = self.checkpoint.acknowledged.max(capture.started_at());
         }
+        // After a failover the timeline is a newer one; the adapter has proved that it continues ours.
+        self.checkpoint.identity = Some(capture.identity().clone());
         self.observe(false);
         loop {
             let step = match self.step(&mut *capture, &to).await {
