@@ -1,2 +1,43 @@
-//! main
-fn main() {}
+//! Measures capture beside what the server can send at all, in one run, as ratios.
+//!
+//! `capture` prepares a private Postgres and a backlog, then lets `pg_recvlogical` and Antiphon read the same backlog
+//! through copies of one slot, in turn. Antiphon runs as a child process of its own, so that memory and CPU are its own.
+//! The table goes to stderr, the same as JSON to stdout. Build with `--release`; `script/bench` does.
+
+mod capture;
+mod child;
+mod discard;
+mod latency;
+mod recvlogical;
+mod report;
+mod usage;
+mod watched;
+mod workload;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Measurements.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Drain of a backlog, a large transaction, and latency from commit to log
+    Capture(capture::Options),
+    /// What the other commands run as a process of its own
+    #[command(hide = true)]
+    Child(child::Options),
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match arguments.command {
+        Command::Capture(options) => runtime.block_on(capture::run(options)),
+        Command::Child(options) => runtime.block_on(child::run(options)),
+    }
+}
