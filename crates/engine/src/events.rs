@@ -28,6 +28,7 @@ impl BatchPublished {
 }
 
 /// Transactions were mapped.
+#[derive(Default)]
 pub(crate) struct TransactionsMapped {
     pub(crate) transactions: u64,
     pub(crate) changes: u64,

@@ -16,6 +16,8 @@ use crate::{
     ports::{Batch, Capture, Captured, Schemas, SnapshotProgress, Source},
 };
 
+/// A batch smaller than this waits for what has come already, never for what has not.
+const BATCH_ACTIVITIES_MIN: usize = 500;
 /// A source whose newest transaction is older than this, in microseconds, is catching up.
 const CATCHING_UP_AFTER: i64 = 2_000_000;
 /// While copies wait for readers to see what was captured before, look this often.
@@ -46,6 +48,9 @@ pub(super) struct Map {
     mapped: Mapped,
     copied: Option<Copied>,
     catching_up: bool,
+    /// What was last told: catching up, copying.
+    told: Option<(bool, bool)>,
+    counts: TransactionsMapped,
 }
 
 impl Map {
@@ -65,6 +70,8 @@ impl Map {
             mapped: Mapped::default(),
             copied: None,
             catching_up: true,
+            told: None,
+            counts: TransactionsMapped::default(),
         }
     }
 
@@ -139,17 +146,23 @@ impl Map {
                     at = at.max(clock);
                 }
             }
-            // Waiting longer makes batches larger only while the next stage could not take one anyway.
-            if self.mapped.activities.is_empty() || to.capacity() == 0 {
+            // More that has come already joins the batch: always up to a size that spreads the cost of handing it on,
+            // and beyond that while the next stage could not take it anyway.
+            if self.mapped.activities.len() < BATCH_ACTIVITIES_MIN || to.capacity() == 0 {
                 next = capture.try_next().transpose()?;
             }
         }
+        std::mem::take(&mut self.counts).emit();
         self.observe((self.clock)().0 - at.0 > CATCHING_UP_AFTER);
+        let appends = !self.mapped.activities.is_empty() || self.copied.is_some();
         if !self.send(to).await? {
             return Ok(false);
         }
+        if appends || !self.checkpoint.complete {
+            return Ok(true);
+        }
         let progress = Work::Progress { checkpoint: self.checkpoint.clone(), at };
-        Ok(!self.checkpoint.complete || to.send(progress).await.is_ok())
+        Ok(to.send(progress).await.is_ok())
     }
 
     fn full(&self) -> bool {
@@ -172,8 +185,9 @@ impl Map {
             }
         }
         let count = transaction.changes.len() as u64;
-        let resent_changes = self.mapper.resent_changes() - resent;
-        TransactionsMapped { transactions: u64::from(transaction.last), changes: count, resent_changes }.emit();
+        self.counts.transactions += u64::from(transaction.last);
+        self.counts.changes += count;
+        self.counts.resent_changes += self.mapper.resent_changes() - resent;
         self.advance(transaction, count);
         Ok(())
     }
@@ -247,7 +261,13 @@ impl Map {
         Ok(())
     }
 
+    /// Tells what was noticed, where it is news.
     fn observe(&mut self, catching_up: bool) {
+        let copying = self.copier.active();
+        if self.told == Some((catching_up, false)) && !copying {
+            return;
+        }
+        self.told = Some((catching_up, copying));
         self.catching_up = catching_up;
         let copies = self.copier.active().then(|| self.copier.progress().cloned().collect());
         (self.observer)(Observed { catching_up, copies });
