@@ -33,12 +33,15 @@ pub struct World {
     state: Arc<Mutex<State>>,
 }
 
+/// A commit position and its rows: id and organisation.
+type Committed = (u64, Vec<(u64, Option<&'static str>)>);
+
 struct State {
     random: StdRng,
     life: u64,
     healed: bool,
     ended: bool,
-    transactions: Vec<(u64, Vec<(u64, Option<&'static str>)>)>,
+    transactions: Vec<Committed>,
     appended: Log,
     durable: Log,
     acknowledged_max: Lsn,
@@ -114,7 +117,7 @@ impl World {
             let lsn = state.transactions.last().map_or(100, |(lsn, _)| lsn + 10);
             let rows = state.random.random_range(1..12);
             let nobodys = state.random.random_bool(0.2);
-            let mut org = |random: &mut StdRng| match random.random_range(0..3) {
+            let org = |random: &mut StdRng| match random.random_range(0..3) {
                 _ if nobodys => None,
                 0 => Some(ORG),
                 1 => Some("other"),
