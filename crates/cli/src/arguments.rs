@@ -107,3 +107,14 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Openapi,
 }
+
+impl Command {
+    /// Returns what the command logs unless it is told otherwise.
+    pub(crate) fn usual_log(&self) -> &'static str {
+        match self {
+            // A database that goes with the run need not survive the machine.
+            Command::Dev(args) if args.data.is_none() => "warn,antiphon_store::lease=error",
+            _ => "warn",
+        }
+    }
+}

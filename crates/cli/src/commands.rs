@@ -1,4 +1,7 @@
 //! The commands, one file each; this file only picks one.
+//!
+//! Those that run on until they are stopped handle the interrupt key themselves; every other one is dropped where it
+//! stands and exits with 130, which is safe because each of its steps is.
 
 mod ask;
 pub(crate) mod completions;

@@ -1,4 +1,7 @@
 //! What every command is handed: the printer, the environment, the global flags, and the configuration on demand.
+//!
+//! Configuration is resolved where a command first needs it, so that help, versions and explanations work without any.
+//! Without a database an operator's command turns to a running `antiphon dev`, and says so; `serve` never does.
 
 use std::path::PathBuf;
 
@@ -33,10 +36,9 @@ impl Context {
         Context { out, environment, global }
     }
 
-    /// Starts the log on stderr; `ANTIPHON_LOG` says how much (`warn` without it), `ANTIPHON_LOG_JSON` is not known:
-    /// with `--json` lines are JSON.
-    pub(crate) fn start_log(&self) {
-        let filter = self.environment.var("ANTIPHON_LOG").unwrap_or("warn");
+    /// Starts the log on stderr; `ANTIPHON_LOG` says how much, `usual` where it does not. With `--json` lines are JSON.
+    pub(crate) fn start_log(&self, usual: &str) {
+        let filter = self.environment.var("ANTIPHON_LOG").unwrap_or(usual);
         let Ok(filter) = EnvFilter::try_new(filter) else {
             self.out.talk("ANTIPHON_LOG is not a filter such as `info` or `antiphon_engine=debug`; it is ignored");
             return;
@@ -84,7 +86,7 @@ impl Context {
     /// Opens the operator's façade.
     pub(crate) fn admin(&self) -> Result<(Settings, Admin), Fault> {
         let settings = self.operator_settings()?;
-        let admin = Admin::new(admin_config(&settings)?)?;
+        let admin = Admin::new(admin_config(&settings, &self.environment)?)?;
         Ok((settings, admin))
     }
 
@@ -98,7 +100,7 @@ impl Context {
 }
 
 /// Puts together what the façade needs.
-pub(crate) fn admin_config(settings: &Settings) -> Result<AdminConfig, Fault> {
+pub(crate) fn admin_config(settings: &Settings, environment: &Environment) -> Result<AdminConfig, Fault> {
     let url = settings.url(&DATABASE_URL).ok_or_else(no_database)?;
     let text = |key: &Key| settings.text(key).unwrap_or_default().to_owned();
     Ok(AdminConfig {
@@ -107,7 +109,7 @@ pub(crate) fn admin_config(settings: &Settings) -> Result<AdminConfig, Fault> {
         slot: text(&DATABASE_SLOT),
         publication: text(&DATABASE_PUBLICATION),
         entities: settings.entities().to_vec(),
-        spool_dir: settings.text(&DATABASE_SPOOL_DIR).map(PathBuf::from),
+        spool_dir: settings.text(&DATABASE_SPOOL_DIR).map_or_else(|| environment.spool(), PathBuf::from),
         spool_bytes_max: settings.count(&DATABASE_SPOOL_BYTES_MAX),
     })
 }

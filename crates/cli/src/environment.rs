@@ -53,6 +53,19 @@ impl Environment {
         Some(folder.or_else(|| Some(self.home()?.join(".local/state")))?.join("antiphon"))
     }
 
+    /// Returns the folder of temporary files.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        PathBuf::from(self.filled("TMPDIR").unwrap_or("/tmp"))
+    }
+
+    /// Returns where large transactions wait for their commit, unless configured: private to this user.
+    pub(crate) fn spool(&self) -> PathBuf {
+        match self.state() {
+            Some(state) => state.join("spool"),
+            None => self.temporary().join("antiphon-spool"),
+        }
+    }
+
     fn home(&self) -> Option<PathBuf> {
         self.filled("HOME").map(PathBuf::from)
     }

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     };
     let output = Output::new(arguments.global.json, &environment);
     let context = Context::new(output.clone(), environment, arguments.global);
-    context.start_log();
+    context.start_log(arguments.command.usual_log());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

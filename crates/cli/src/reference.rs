@@ -1,4 +1,7 @@
 //! Reference pages that the binary prints about itself, so that they cannot differ from it.
+//!
+//! They are made from the definitions that parse the command line, read the configuration and describe the API; the
+//! documentation keeps what is printed here, and a check compares the two.
 
 use std::fmt::Write as _;
 

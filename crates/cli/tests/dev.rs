@@ -33,7 +33,10 @@ impl Dev {
             start.arg("--data").arg(data);
         }
         let mut process = Process::start(start.into()).expect("the binary runs");
-        let line = process.wait_for_line(|line| line.starts_with('{'), START).await.expect("the line");
+        let line = process
+            .wait_for_line(|line| line.starts_with("{\"api\"") || line.starts_with("{\"error\""), START)
+            .await
+            .expect("the line");
         let line: Value = serde_json::from_str(&line).expect("JSON");
         assert!(line["error"].is_null(), "{line}");
         Some(Dev { process, line, home })
@@ -60,6 +63,13 @@ impl Dev {
         let status = self.process.wait(SOON).await.expect("its end");
         assert!(status.success(), "{status}: {}", self.process.lines().join("\n"));
     }
+}
+
+/// Returns the number of the server's first process.
+async fn postmaster(client: &Client) -> u32 {
+    let folder: String = client.query_one("show data_directory", &[]).await.expect("a row").get(0);
+    let file = std::fs::read_to_string(Path::new(&folder).join("postmaster.pid")).expect("the server's file");
+    file.lines().next().and_then(|pid| pid.trim().parse().ok()).expect("its number")
 }
 
 async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
@@ -167,8 +177,7 @@ async fn after_sigkill_of_both_a_next_start_keeps_data_and_tokens() {
     let update = format!("update pages set title = 'Kept' where id = '{PAGE}'");
     client.execute(&update, &[]).await.expect("the update");
     let folder: String = client.query_one("show data_directory", &[]).await.expect("a row").get(0);
-    let pid_file = std::fs::read_to_string(Path::new(&folder).join("postmaster.pid")).expect("the server's file");
-    let postgres: u32 = pid_file.lines().next().and_then(|pid| pid.trim().parse().ok()).expect("its number");
+    let postgres = postmaster(&client).await;
     let (alice, password_url) = (dev.token("alice").to_owned(), dev.text("databaseUrl").to_owned());
     dev.process.kill9().await.expect("killed");
     // It may have noticed already that its owner is gone.
@@ -190,6 +199,96 @@ async fn after_sigkill_of_both_a_next_start_keeps_data_and_tokens() {
         get(&again.url(&format!("/v1/orgs/acme/entities/page/{PAGE}")), Some(&alice), &[]).await.expect("an answer");
     assert_eq!(item.json().expect("JSON")["data"]["title"], "Kept", "{}", item.text());
     again.stop().await;
+    // As root the server's files lie where its user can reach them.
+    let cluster = Path::new(&folder).parent().expect("the cluster's folder");
+    if !cluster.starts_with(parent.path()) {
+        std::fs::remove_dir_all(cluster).expect("cleaned up");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_copied_anew_and_a_new_epoch_lose_nothing_and_go_on_by_themselves() {
+    let Some(dev) = Dev::start(None, &[]).await else { return };
+    let live = dev.url("/v1/orgs/acme/live?live=sse&offset=now");
+    let mut stream = sse(&live, Some(dev.token("alice")), None).await.expect("the stream");
+    let run = |arguments: &[&str]| command(dev.home.path()).args(arguments).output().expect("the binary runs");
+    let started = run(&["snapshot", "start", "attachment", "--json"]);
+    assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    let mut copied = 0;
+    while copied < 12 {
+        let event = stream.next(SOON).await.expect("an event").expect("an open stream");
+        copied += usize::from(event.event == "change" && event.data.contains("\"entityType\":\"attachment\""));
+    }
+    let begun = run(&["slots", "create", "--new-epoch", "--yes", "--json"]);
+    assert!(begun.status.success(), "{}", String::from_utf8_lossy(&begun.stderr));
+    let document: Value = serde_json::from_slice(&begun.stdout).expect("JSON");
+    assert_eq!((&document["epoch"], &document["slot"]["plugin"]), (&json!(2), &json!("pgoutput")));
+    loop {
+        let event = stream.next(SOON).await.expect("an event").expect("an open stream");
+        if event.event == "reset" {
+            assert!(event.data.contains("EPOCH_CHANGED"), "{}", event.data);
+            break;
+        }
+    }
+    let mut stream = sse(&dev.url("/v1/orgs/acme/live?live=sse&offset=-1"), Some(dev.token("alice")), None)
+        .await
+        .expect("the stream");
+    let insert = "insert into pages(id, organization_id, title) values (gen_random_uuid(), 'acme', 'In epoch two')";
+    dev.connect().await.execute(insert, &[]).await.expect("the insert");
+    let (mut seen, mut last) = (0, String::new());
+    loop {
+        let event = stream.next(SOON).await.expect("an event");
+        let event = event.unwrap_or_else(|| {
+            panic!("the stream ended after {seen} changes and {last}: {}", dev.process.lines().join("\n"))
+        });
+        last = format!("{} {}", event.event, event.data);
+        seen += usize::from(event.event == "change");
+        if event.data.contains("In epoch two") && seen > 25 + 42 + 12 {
+            break;
+        }
+        assert_ne!(event.event, "reset", "{}", event.data);
+    }
+    dev.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_postgres_is_started_again_and_a_seed_is_run_once() {
+    let parent = tempfile::tempdir().expect("a folder");
+    let seed = parent.path().join("seed.sql");
+    std::fs::write(&seed, "insert into tasks(id, organization_id, title) values (gen_random_uuid(), 'acme', 'Seeded')")
+        .expect("written");
+    let Some(dev) = Dev::start(None, &["--seed", &seed.display().to_string()]).await else { return };
+    let client = dev.connect().await;
+    let count = "select count(*) from tasks where title = 'Seeded'";
+    assert_eq!(client.query_one(count, &[]).await.expect("a row").get::<_, i64>(0), 1);
+    let postgres = postmaster(&client).await;
+    signal(postgres, Signal::Kill).expect("killed");
+    let deadline = tokio::time::Instant::now() + SOON;
+    let again = loop {
+        match connect(dev.text("databaseUrl")).await {
+            Ok(client) => {
+                if client
+                    .execute("update tasks set votes = 7 where title = 'Seeded'", &[])
+                    .await
+                    .is_ok_and(|rows| rows == 1)
+                {
+                    break client;
+                }
+            }
+            Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
+        }
+    };
+    assert_ne!(postmaster(&again).await, postgres);
+    let mut stream = sse(&dev.url("/v1/orgs/acme/live?live=sse&offset=-1"), Some(dev.token("alice")), None)
+        .await
+        .expect("the stream");
+    loop {
+        let event = stream.next(SOON).await.expect("an event").expect("an open stream");
+        if event.data.contains("Seeded") && event.data.contains("\"votes\":7") {
+            break;
+        }
+    }
+    dev.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,5 +4,6 @@
 
 mod configuration;
 mod dev;
+mod operators;
 mod run;
 mod surface;

@@ -50,8 +50,8 @@ pub struct AdminConfig {
     pub publication: String,
     /// The declared types; an empty key stands for the primary key.
     pub entities: Vec<EntityType>,
-    /// Where large transactions wait; `None`: a folder of ours among the temporary files.
-    pub spool_dir: Option<PathBuf>,
+    /// Where large transactions wait.
+    pub spool_dir: PathBuf,
     /// How many bytes the spool may hold.
     pub spool_bytes_max: u64,
 }

@@ -57,6 +57,8 @@ pub struct DevConfig {
     pub listen: SocketAddr,
     /// Where data is kept; `None`: a temporary folder, removed at the end.
     pub data: Option<PathBuf>,
+    /// Where a temporary folder is made.
+    pub temporary: PathBuf,
     /// SQL to run once after the demonstration's rows are made.
     pub seed: Option<String>,
     /// Where to look for Postgres.
@@ -119,7 +121,7 @@ impl Dev {
         free(config.listen)?;
         let talk: Arc<dyn Fn(&str) + Send + Sync> = Arc::from(config.talk);
         let lookup = config.lookup;
-        let folder = Folder::open(config.data.as_deref())?;
+        let folder = Folder::open(config.data.as_deref(), &config.temporary)?;
         let (password, durable) = (folder.password().to_owned(), config.data.is_some());
         let (place, path) = (folder.cluster(), lookup.path.clone());
         talk(if durable { "starting Postgres" } else { "making a private Postgres" });
@@ -137,7 +139,7 @@ impl Dev {
             slot: SLOT.into(),
             publication: PUBLICATION.into(),
             entities: info.entities.clone(),
-            spool_dir: Some(folder.spool()),
+            spool_dir: folder.spool(),
             spool_bytes_max: SPOOL_BYTES_MAX,
         };
         setup::entities(&admin).await?;

@@ -1,4 +1,7 @@
 //! Asking the person: only at a terminal; everywhere else the answer must have come as a flag.
+//!
+//! A script that would have to answer must fail at once and name the flag, never hang. With `--json` nothing is asked
+//! either.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 

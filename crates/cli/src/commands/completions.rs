@@ -1,4 +1,7 @@
 //! `antiphon completions SHELL`: a completion script on stdout.
+//!
+//! It is made from the very definition that parses the command line, so it cannot name what does not exist. It never
+//! writes to a shell's own files: where the script goes is the person's decision.
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;

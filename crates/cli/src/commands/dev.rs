@@ -32,7 +32,7 @@ pub(crate) struct DevArgs {
     port: u16,
     /// Keep the data in this folder [default: a temporary one, removed at the end]
     #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// Run this SQL file against the demonstration database after it is made
     #[arg(long, value_name = "FILE")]
     seed: Option<PathBuf>,
@@ -58,6 +58,7 @@ pub(crate) async fn run(context: &Context, args: DevArgs) -> Result<(), Stop> {
     let config = DevConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], args.port)),
         data: args.data,
+        temporary: environment.temporary(),
         seed,
         lookup: PostgresLookup {
             flag: args.postgres_bin,

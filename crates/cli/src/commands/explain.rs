@@ -1,4 +1,7 @@
 //! `antiphon explain CODE`: what a code means, whether data is safe, what to do.
+//!
+//! It needs neither configuration nor database, so it helps also where nothing else works. Without a code it lists all;
+//! a code that does not exist is refused with the nearest one that does.
 
 use antiphon_model::{Class, Code};
 use clap::Args;

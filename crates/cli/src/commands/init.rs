@@ -51,7 +51,7 @@ pub(crate) async fn run(context: &Context, args: InitArgs) -> Result<(), Stop> {
         return Err(Fault::new(Code::ConfigInvalid, detail).into());
     }
     let settings = database(context).await?;
-    let admin = Admin::new(admin_config(&settings)?)?;
+    let admin = Admin::new(admin_config(&settings, &context.environment)?)?;
     let findings = doctor::examine(context, &admin).await;
     if !context.out.json() {
         doctor::print(context, &findings)?;

@@ -1,4 +1,7 @@
 //! `antiphon migrate`: brings our tables to this version.
+//!
+//! Safe to repeat and to run on several machines at once: one does it, the others find it done. `--dry-run` changes
+//! nothing. Tables of a newer version are refused.
 
 use clap::Args;
 use serde_json::json;

@@ -1,4 +1,7 @@
 //! `antiphon orgs`: organisations.
+//!
+//! An organisation's id is what the organisation column of rows holds; that is why it is chosen here and never made up.
+//! Creating never overwrites one that is there.
 
 use clap::Subcommand;
 use serde_json::json;

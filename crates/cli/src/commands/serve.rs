@@ -1,4 +1,7 @@
 //! `antiphon serve`: runs the server until it is asked to stop, then drains.
+//!
+//! Laws: stdout says the address once it answers; a first signal ends streams in order and gives capture back, a second
+//! one ends at once, which loses nothing either. Older tables are refused unless `--migrate` is given.
 
 use std::net::SocketAddr;
 
@@ -38,7 +41,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> 
     let step = context.out.step("starting");
     // A start that waits for a database must still end by the interrupt key.
     let started = tokio::select! {
-        started = serve(admin_config(&settings)?, options) => started,
+        started = serve(admin_config(&settings, &context.environment)?, options) => started,
         () = interrupted() => return Err(Stop::Told(130)),
     };
     drop(step);

@@ -1,4 +1,7 @@
-//! `antiphon slots`: replication slots, with a guard against dropping one in use.
+//! `antiphon slots`: replication slots, with what they hold back.
+//!
+//! A slot is where changes are lost or kept, so what loses changes asks first, and a slot in use is not dropped unless
+//! `--force` says so. A new epoch is the one way to begin anew: every client is told to list again.
 
 use antiphon_model::Lsn;
 use antiphon_server::admin::Slot;

@@ -1,4 +1,7 @@
 //! `antiphon snapshot`: the initial copies of tables.
+//!
+//! The capturing server makes them by itself; here they are shown, and one can be had anew, as after a repair of rows
+//! that capture never saw. A table that is not declared is refused.
 
 use antiphon_model::Code;
 use antiphon_server::admin::{Fault, SnapshotProgress};

@@ -1,4 +1,7 @@
 //! `antiphon users`: users and their places in organisations.
+//!
+//! For an own database without another directory of people. A place given or taken is in force within seconds, also for
+//! open streams. Creating never overwrites one who is there.
 
 use antiphon_model::Role;
 use clap::{Subcommand, ValueEnum};

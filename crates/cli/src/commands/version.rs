@@ -1,4 +1,7 @@
-//! `antiphon version`.
+//! `antiphon version`: the version, as text or as a document.
+//!
+//! The same text as `--version`; this form exists because scripts ask with `--json`. It reads nothing and fails only
+//! where nobody reads its output.
 
 use serde_json::json;
 

@@ -82,7 +82,7 @@ pub(crate) const DATABASE_SPOOL_DIR: Key = key(
     "spool_dir",
     Kind::Folder,
     None,
-    "Where large transactions wait for their commit; without it, a folder of ours among the temporary files.",
+    "Where large transactions wait for their commit; without it, `antiphon/spool` in the user's state folder.",
 );
 pub(crate) const DATABASE_SPOOL_BYTES_MAX: Key = key(
     "database",

@@ -1,4 +1,7 @@
 //! Preparing tables and undoing it, for operators.
+//!
+//! Plans come from the adapter of the database; here they are only handed on and the state of tables is made a document.
+//! A table whose key cannot be found out is listed with its problem, never left out.
 
 use antiphon_engine::Fault;
 use antiphon_model::EntityType;

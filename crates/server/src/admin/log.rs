@@ -1,4 +1,7 @@
 //! Our own database for operators: bringing its tables to this version, and reading the log.
+//!
+//! Only what is durable is read, by the same port as the server reads. Tables of another version are refused before
+//! anything is read from them, and faults name our database, so that nobody searches in the captured one.
 
 use std::{error::Error, sync::Arc};
 

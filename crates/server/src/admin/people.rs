@@ -1,4 +1,7 @@
 //! Organisations, users and tokens for operators.
+//!
+//! Laws: creating never overwrites; a token's text is returned once, at its creation; ids are short and visible, because
+//! they stand in addresses and in rows.
 
 use antiphon_engine::{Fault, ports::Directory};
 use antiphon_model::{Code, Role};

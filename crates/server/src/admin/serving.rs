@@ -1,6 +1,9 @@
 //! Running the server for the command line: from operators' words to the service's configuration.
+//!
+//! Keys that a declaration leaves out are read from the live tables here, once, at the start; a table without one is
+//! refused. Only `dev` serves a page and goes without a tenant's limits.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use antiphon_engine::Fault;
 use antiphon_store::Retention;
@@ -49,7 +52,7 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         slot: config.slot,
         publication: config.publication,
         entities,
-        spool_dir: config.spool_dir.unwrap_or_else(spool_dir),
+        spool_dir: config.spool_dir,
         spool_bytes_max: config.spool_bytes_max,
         retention: Retention {
             days: u32::try_from(options.retention_days).unwrap_or(u32::MAX),
@@ -61,9 +64,4 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         listen: options.listen,
     });
     started.await
-}
-
-/// A folder of this user's own among the temporary files.
-fn spool_dir() -> PathBuf {
-    std::env::temp_dir().join(format!("antiphon-spool-{}", rustix::process::geteuid().as_raw()))
 }

@@ -1,4 +1,7 @@
 //! Replication slots and epochs for operators.
+//!
+//! A slot in use is dropped only by force. A new epoch drops slot and checkpoint together, whatever state they are in:
+//! it is the remedy of every reason for which capture cannot go on.
 
 use antiphon_engine::Fault;
 use antiphon_model::{Code, Lsn};

@@ -1,4 +1,7 @@
-//! The captured database for operators: the doctor, tables, keys, shapes, copies.
+//! The captured database for operators: the doctor, keys, shapes, copies.
+//!
+//! It reads the live catalogue and changes nothing, but for a copy that is asked for anew. The doctor never fails: what
+//! cannot be examined is a finding too.
 
 use antiphon_engine::{
     Fault,
@@ -60,7 +63,7 @@ impl Admin {
         let Tenancy::Column(org) = &entity.org;
         let (org, table) = (ident(org)?, qualified(&entity.table)?);
         let sql = format!(
-            "select org from (select {org}::text as org from {table} where {org} is not null limit 1000) some
+            "select org from (select {org}::text as org from {table} where {org} is not null limit 1000) as sample
              group by org order by count(*) desc, org limit 1"
         );
         let row = client.query_opt(&sql, &[]).await.map_err(errors::sql)?;

@@ -42,15 +42,15 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder, making it where it is missing; `None` makes a temporary one.
-    pub(super) fn open(data: Option<&Path>) -> Result<Folder, Fault> {
+    /// Opens a folder, making it where it is missing; `None` makes one among the temporary files.
+    pub(super) fn open(data: Option<&Path>, temporary_files: &Path) -> Result<Folder, Fault> {
         let failed = |error: io::Error| {
             Fault::new(Code::PostgresStart, format!("the data folder cannot be used: {error}")).with_source(error)
         };
         let temporary = data.is_none();
         let root = match data {
             Some(folder) => folder.to_owned(),
-            None => std::env::temp_dir().join(format!("antiphon-dev-{}", Uuid::new_v4().simple())),
+            None => temporary_files.join(format!("antiphon-dev-{}", Uuid::new_v4().simple())),
         };
         // Others may pass through to reach Postgres's part, which is private by itself; they cannot list it.
         DirBuilder::new().recursive(true).mode(0o711).create(&root).map_err(failed)?;
@@ -144,8 +144,8 @@ mod tests {
     #[test]
     fn tokens_and_password_stay_between_runs_and_are_private() {
         let parent = std::env::temp_dir().join(format!("antiphon-test-{}", Uuid::new_v4().simple()));
-        let first = Folder::open(Some(&parent)).expect("the first run");
-        let again = Folder::open(Some(&parent)).expect("the second run");
+        let first = Folder::open(Some(&parent), Path::new("/nowhere")).expect("the first run");
+        let again = Folder::open(Some(&parent), Path::new("/nowhere")).expect("the second run");
         assert_eq!(first.tokens(), again.tokens());
         assert_eq!(first.password(), again.password());
         assert_eq!(first.cluster(), again.cluster());
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_temporary_folder_goes_with_the_run() {
-        let folder = Folder::open(None).expect("a folder");
+        let folder = Folder::open(None, &std::env::temp_dir()).expect("a folder");
         let root = folder.root.clone();
         assert!(root.exists() && folder.kept().is_none());
         drop(folder);
