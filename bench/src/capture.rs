@@ -1,4 +1,7 @@
 //! The benchmark `capture`: drain, large transaction, latency; each beside its reference in the same run.
+//!
+//! Reference and candidate read copies of one slot, so both decode the same log. The server's disk is real (`fsync` on):
+//! what is called durable is.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 

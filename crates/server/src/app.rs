@@ -132,8 +132,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// Shapes looked up a moment ago.
 #[derive(Default)]
 pub(crate) struct Shapes {
-    known: Mutex<HashMap<String, (Instant, Arc<Shape>, u32)>>,
+    known: Mutex<HashMap<String, KnownShape>>,
 }
+
+/// When it was looked up, the shape, its number.
+type KnownShape = (Instant, Arc<Shape>, u32);
 
 impl Shapes {
     fn find(&self, name: &str) -> Option<(Arc<Shape>, u32)> {
