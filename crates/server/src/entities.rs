@@ -1,4 +1,7 @@
 //! Lists and single entities, each joined with the stream by the offset that its snapshot vouches for (protocol 4).
+//!
+//! Law: the mark is taken before the rows are read (`before_list`), never after. Values above the limit are left out and
+//! fetched apart, by the field's own address.
 
 mod request;
 

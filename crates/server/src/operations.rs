@@ -1,4 +1,7 @@
 //! What operators and their machines ask: health, readiness, metrics, the state of the source (protocol 6).
+//!
+//! Health and metrics are open, because load balancers and scrapers have no users; what they show names no data.
+//! Everything that changes something needs a system administrator and is logged with who did it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
 //! What a reader asks for, and whether its offset is one that the log can vouch for.
+//!
+//! Law: an offset of another epoch, above the head or below the floor is answered by a reset, whether or not the epoch
+//! was given; never by an empty answer that says up to date.
 
 use antiphon_engine::{Bus, ports::Head};
 use antiphon_model::{ActivityId, Code, Epoch, Visibility};
