@@ -14,21 +14,22 @@ use antiphon_engine::{
 };
 use antiphon_model::{Activity, ActivityId, Epoch, Visibility};
 use async_trait::async_trait;
-use tokio_postgres::GenericClient;
+use tokio_postgres::{Client, Row};
 
 pub(crate) use append::{Appender, Start};
 pub(crate) use flush::Flusher;
 
 use crate::{Store, errors};
 
-/// So many activities are tested against a snapshot at a time.
-const VISIBILITY_PAGE: usize = 10_000;
+const MARKS: &str = "select h.epoch, h.last, h.floor, d.durable, v.visible
+  from log.head h, log.durable d, log.visible v where d.epoch = h.epoch and v.epoch = h.epoch";
 
 #[async_trait]
 impl ActivityLog for Store {
     async fn head(&self) -> Result<Head, Fault> {
         let client = self.client().await?;
-        head(&**client).await
+        let statement = client.prepare_cached(MARKS).await.map_err(errors::sql)?;
+        marks(client.query_opt(&statement, &[]).await.map_err(errors::sql)?)
     }
 
     async fn read(
@@ -39,7 +40,7 @@ impl ActivityLog for Store {
         limit: usize,
     ) -> Result<Vec<Activity>, Fault> {
         let client = self.client().await?;
-        read::activities(&client, scope, after, up_to, limit).await
+        read::activities(&client, scope, (after, up_to), limit, self.partition_ids).await
     }
 
     async fn first_invisible(
@@ -49,18 +50,7 @@ impl ActivityLog for Store {
         visibility: &Visibility,
     ) -> Result<Option<ActivityId>, Fault> {
         let client = self.client().await?;
-        let mut after = after;
-        while after < up_to {
-            let page = read::xids(&client, after, up_to, VISIBILITY_PAGE).await?;
-            if let Some((id, _)) = page.iter().find(|(_, xid)| !visibility.sees(*xid)) {
-                return Ok(Some(*id));
-            }
-            match page.last() {
-                Some((last, _)) if page.len() == VISIBILITY_PAGE => after = *last,
-                _ => break,
-            }
-        }
-        Ok(None)
+        read::first_invisible(&client, (after, up_to), visibility).await
     }
 
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault> {
@@ -72,25 +62,30 @@ impl ActivityLog for Store {
     }
 }
 
-/// Reads the marks.
-pub(crate) async fn head(client: &impl GenericClient) -> Result<Head, Fault> {
-    let sql = "select h.epoch, h.last, h.floor, d.durable, v.visible
-               from log.head h, log.durable d, log.visible v where d.epoch = h.epoch and v.epoch = h.epoch";
-    let row = client.query_opt(sql, &[]).await.map_err(errors::sql)?;
+/// Reads the marks by a connection of one's own.
+pub(crate) async fn head(client: &Client) -> Result<Head, Fault> {
+    marks(client.query_opt(MARKS, &[]).await.map_err(errors::sql)?)
+}
+
+fn marks(row: Option<Row>) -> Result<Head, Fault> {
     let row = row.ok_or_else(|| errors::corrupt("the log's marks belong to different epochs"))?;
-    let id = |index: usize| ActivityId::new(row.get::<_, i64>(index).unsigned_abs());
     Ok(Head {
         epoch: Epoch::new(row.get::<_, i32>(0).unsigned_abs()),
-        last: id(1),
-        floor: id(2),
-        durable: id(3),
-        visible: id(4),
+        last: number_id(row.get(1)),
+        floor: number_id(row.get(2)),
+        durable: number_id(row.get(3)),
+        visible: number_id(row.get(4)),
     })
 }
 
 /// An id as Postgres stores it; ids are below 2^53.
 pub(crate) fn id_number(id: ActivityId) -> i64 {
     id.as_u64() as i64
+}
+
+/// An id as it was stored.
+fn number_id(number: i64) -> ActivityId {
+    ActivityId::new(number.unsigned_abs())
 }
 
 /// An epoch as Postgres stores it.

@@ -58,10 +58,18 @@ impl Directory for Store {
             return Ok(known);
         }
         let client = self.client().await?;
-        let sql = "select u.id, u.system_admin from antiphon.tokens t join antiphon.users u on u.id = t.\"user\"
+        let sql = "select u.id, u.system_admin, t.last_used_at is null or t.last_used_at < now() - interval '1 minute'
+                   from antiphon.tokens t join antiphon.users u on u.id = t.\"user\"
                    where t.hash = $1 and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())";
         let statement = client.prepare_cached(sql).await.map_err(errors::sql)?;
         let row = client.query_opt(&statement, &[&&hash[..]]).await.map_err(errors::sql)?;
+        if row.as_ref().is_some_and(|row| row.get(2)) {
+            // Good to know, and no reason to turn anybody away: a full disk must not lock operators out.
+            let sql = "update antiphon.tokens set last_used_at = now() where hash = $1";
+            if let Err(error) = client.execute(sql, &[&&hash[..]]).await {
+                tracing::debug!(%error, "the use of a token was not noted");
+            }
+        }
         let principal = row.map(|row| Principal { subject: row.get(0), system_admin: row.get(1) });
         self.cache.principals.keep(hash, principal.clone());
         Ok(principal)

@@ -12,7 +12,7 @@ impl Store {
     /// Activities of former epochs are out of every reader's reach at once; `maintain` drops them.
     pub async fn new_epoch(&self, source: &str) -> Result<Epoch, Fault> {
         let mut client = self.client().await?;
-        let head = activity_log::head(&**client).await?;
+        let head = activity_log::head(&client).await?;
         let next = head.epoch.next();
         let (number, base) = (activity_log::epoch_number(next), activity_log::id_number(next.base()));
         let transaction = client.transaction().await.map_err(errors::sql)?;

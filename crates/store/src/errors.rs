@@ -23,13 +23,15 @@ pub(crate) fn sql(error: Error) -> Fault {
         TAKEN_BACK => (Code::LogUnreachable, "the log's database crashed and took back what was not flushed"),
         HEAD_MOVED => (Code::LogUnreachable, "the head of the log moved; the writer begins again"),
         "53100" => (Code::DiskFull, "the disk of the activity log's database is full"),
+        "25006" => (Code::InRecovery, "the activity log's database is a standby or read-only"),
         "42501" => (Code::Permission, "a privilege on the activity log's database is missing"),
         "42P01" | "3F000" | "42703" | "42883" => (Code::LogOlder, "tables of the activity log's database are missing"),
         "" => (Code::LogUnreachable, "the connection to the activity log's database was lost"),
         text if text.starts_with("08") || text.starts_with("57P") || text.starts_with("53") => {
             (Code::LogUnreachable, "the activity log's database is not available")
         }
-        text if text.starts_with("40") || text == "55P03" || text == "57014" => {
+        // Serialisation, a lock, a time limit, a session that the server ended.
+        text if text.starts_with("40") || matches!(text, "55P03" | "57014" | "25P02" | "25P03" | "58030") => {
             (Code::LogUnreachable, "the activity log's database gave up a statement")
         }
         _ => (Code::LogCorrupt, "the activity log's database refused a statement"),

@@ -33,6 +33,7 @@ impl Leadership for Store {
         let Some(fence) = take(&client, source, holder).await? else { return Ok(None) };
         // From here on an earlier writer can append nothing: what is there now is what there is.
         let flusher = self.connect.connect().await?;
+        warn_if_unsafe(&client).await?;
         let head = activity_log::head(&client).await?;
         let mut flusher = Flusher::new(flusher, head.epoch, head.durable).await?;
         antiphon_engine::ports::LogFlusher::flush(&mut flusher, head.last).await?;
@@ -75,6 +76,18 @@ async fn take(client: &Client, source: &str, holder: &str) -> Result<Option<i64>
     client.batch_execute("set synchronous_commit = on").await.map_err(errors::sql)?;
     let row = client.query_opt(sql, &[&source, &holder, &ttl, &alone]).await.map_err(errors::sql)?;
     Ok(row.map(|row| row.get(0)))
+}
+
+/// Says aloud when the server would not keep what it says it has written; tests do without on purpose.
+async fn warn_if_unsafe(client: &Client) -> Result<(), Fault> {
+    let sql = "select name from pg_settings where name in ('fsync', 'full_page_writes') and setting = 'off'";
+    for row in client.query(sql, &[]).await.map_err(errors::sql)? {
+        tracing::warn!(
+            setting = row.get::<_, &str>(0),
+            "the activity log's database is set to lose data when its machine crashes; switch the setting on"
+        );
+    }
+    Ok(())
 }
 
 /// The lease in hand.

@@ -1,17 +1,28 @@
 //! Retention and the state of partitions: run every minute by the server that writes (LOG-02).
 //!
 //! Law: the floor rises, committed, before a partition goes, so that a reader whose offset is below it is told to list
-//! again and never finds a silent gap. Whole partitions go; a log keeps at least what both limits ask for.
+//! again and never finds a silent gap. Whole partitions go, the oldest first; a log keeps at least what both limits ask
+//! for. One server at a time does it; another one's call does nothing.
 
 use antiphon_engine::Fault;
-use antiphon_model::ActivityId;
-use tokio_postgres::Client;
+use antiphon_model::{ActivityId, Epoch};
+use tokio_postgres::{Client, types::Type};
 
 use crate::{
     Store,
     activity_log::{self, id_number},
-    errors, partitions,
+    errors,
+    partitions::{self, Hold},
 };
+
+/// One lock for all who maintain; any number that nothing else uses.
+const LOCK: i64 = 0x0061_6e74_6b65_6570;
+/// So many partitions are ready beyond the open one.
+const AHEAD: u64 = 2;
+/// Readers and the writer come first: whatever waits for them this long is done the next time.
+const LIMITS: &str = "set lock_timeout = '2s'; set synchronous_commit = on";
+/// Building an index holds up nobody, and waits for whoever was reading when it began.
+const PATIENCE: &str = "set lock_timeout = '60s'";
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,27 +51,42 @@ pub struct Done {
 }
 
 impl Store {
-    /// Drops what is older than the retention, and builds the look-up index of partitions that are closed.
+    /// Makes partitions ahead, drops what is older than the retention, and builds the look-up index of partitions
+    /// that are closed.
     pub async fn maintain(&self, retention: &Retention) -> Result<Done, Fault> {
         // A connection of its own: building an index may take seconds, and the pool serves readers.
         let client = self.connect.connect().await?;
+        let lock = client.query_one("select pg_try_advisory_lock($1)", &[&LOCK]).await.map_err(errors::sql)?;
         let mut done = Done::default();
+        if !lock.get::<_, bool>(0) {
+            return Ok(done);
+        }
+        client.batch_execute(LIMITS).await.map_err(errors::sql)?;
         let head = activity_log::head(&client).await?;
         let open = partitions::number(head.last.as_u64(), self.partition_ids);
+        let ahead: Vec<u64> = (open..=open + AHEAD).collect();
+        partitions::ensure(&client, &ahead, self.partition_ids).await?;
         let first_of_epoch = partitions::number(head.epoch.base().as_u64(), self.partition_ids);
-        for number in partitions::list(&client).await? {
+        let mut kept = Vec::new();
+        for (number, hold) in partitions::list(&client).await?.into_iter().filter(|(number, _)| *number < open) {
             let end = ActivityId::new((number + 1) * self.partition_ids - 1);
-            let of_former_epoch = number < first_of_epoch;
+            let gone = number < first_of_epoch || hold != Hold::Attached || end <= head.floor;
             let spare = head.durable.as_u64().saturating_sub(end.as_u64()) >= retention.activities_min;
-            let old = of_former_epoch || (number < open && spare && outdated(&client, number, retention.days).await?);
-            if old {
-                if end > head.floor && !of_former_epoch {
-                    raise_floor(&client, head.epoch, end).await?;
-                    done.floor = Some(end);
-                }
-                partitions::drop(&client, number).await?;
-                done.dropped.push(number);
-            } else if number < open && index(&client, number).await? {
+            // Only where everything before it goes too: the floor rises over nothing that is kept.
+            let old = gone || (kept.is_empty() && spare && outdated(&client, number, end, retention.days).await?);
+            if !old {
+                kept.push(number);
+                continue;
+            }
+            if raise_floor(&client, head.epoch, end).await? {
+                done.floor = Some(end);
+            }
+            partitions::drop(&client, number, hold).await?;
+            done.dropped.push(number);
+        }
+        client.batch_execute(PATIENCE).await.map_err(errors::sql)?;
+        for number in kept {
+            if index(&client, number).await? {
                 done.indexed.push(number);
             }
         }
@@ -68,20 +94,23 @@ impl Store {
     }
 }
 
-async fn raise_floor(client: &Client, epoch: antiphon_model::Epoch, to: ActivityId) -> Result<(), Fault> {
+/// Raises the floor, committed, unless it is there or belongs to another epoch; tells whether it rose.
+async fn raise_floor(client: &Client, epoch: Epoch, to: ActivityId) -> Result<bool, Fault> {
     let sql = "update log.head set floor = $2 where epoch = $1 and floor < $2";
-    client.execute(sql, &[&activity_log::epoch_number(epoch), &id_number(to)]).await.map_err(errors::sql)?;
-    Ok(())
+    let raised = client.execute(sql, &[&activity_log::epoch_number(epoch), &id_number(to)]).await;
+    Ok(raised.map_err(errors::sql)? > 0)
 }
 
-/// Tells whether a partition's newest activity is older than the limit.
-async fn outdated(client: &Client, number: u64, days: u32) -> Result<bool, Fault> {
+/// Tells whether a closed partition's last activity is older than the limit.
+async fn outdated(client: &Client, number: u64, end: ActivityId, days: u32) -> Result<bool, Fault> {
     let sql = format!(
-        "select coalesce((select committed_at from log.activities_{number} order by ctid desc limit 1)
-           < extract(epoch from now() - $1 * interval '1 day') * 1000000, true)"
+        "select coalesce(max(committed_at) < extract(epoch from now() - $1 * interval '1 day') * 1000000, true)
+         from log.activities_{number} where id = $2 and action > 0"
     );
-    let row = client.query_one(&sql, &[&f64::from(days)]).await.map_err(errors::sql)?;
-    Ok(row.get(0))
+    let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        [(&f64::from(days), Type::FLOAT8), (&id_number(end), Type::INT8)];
+    let rows = client.query_typed(&sql, &values).await.map_err(errors::sql)?;
+    rows.first().map(|row| row.get(0)).ok_or_else(|| errors::corrupt("an aggregate without a row"))
 }
 
 /// Builds the index by which an entity's activities are found; tells whether it was missing.

@@ -1,7 +1,8 @@
 //! Brings our tables to this version; safe to run at once from several servers and again after a crash.
 //!
 //! Migrations are embedded and never change once released (a test holds their checksums). A database that is newer
-//! than this binary is refused, so that an old server never writes what it does not understand.
+//! than this binary is refused, so that an old server never writes what it does not understand. The list of what was
+//! applied lies in a schema by name: the role's search path may find another one (a role called `antiphon` has its own).
 
 use antiphon_engine::Fault;
 use antiphon_model::Code;
@@ -17,7 +18,7 @@ mod embedded {
 /// One lock for all who migrate; any number that nothing else uses.
 const LOCK: i64 = 0x0061_6e74_6d69_6772;
 /// Where refinery notes what was applied.
-const TABLE: &str = "antiphon_migrations";
+const TABLE: &str = "antiphon.migrations";
 
 /// A step of our schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,28 +60,47 @@ pub async fn migrate(client: &mut Client) -> Result<Vec<Migration>, Fault> {
 
 async fn apply(client: &mut Client) -> Result<Vec<Migration>, Fault> {
     let pending = pending(client).await?;
+    if pending.is_empty() {
+        return Ok(pending);
+    }
+    client.batch_execute("create schema if not exists antiphon").await.map_err(errors::sql)?;
     let mut runner = embedded::migrations::runner().set_abort_divergent(true);
     runner.set_migration_table_name(TABLE);
-    let report: Report = runner.run_async(client).await.map_err(|error| {
-        Fault::new(Code::LogCorrupt, "a migration of our tables failed; what it had begun was rolled back")
-            .with_source(error)
-    })?;
+    let report: Report = runner.run_async(client).await.map_err(failed)?;
     tracing::debug!(applied = report.applied_migrations().len(), "our tables are at this version");
     Ok(pending)
 }
 
+fn failed(error: refinery::Error) -> Fault {
+    let detail = match error.kind() {
+        refinery::error::Kind::DivergentVersion(..) | refinery::error::Kind::MissingVersion(..) => {
+            "our tables were made by a build whose migrations were not these"
+        }
+        _ => "a migration of our tables failed; what it had begun was rolled back",
+    };
+    Fault::new(Code::LogCorrupt, detail).with_source(error)
+}
+
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
+
+    /// The SHA-256 of each file, by its version. Add to it; never change a line.
+    const RELEASED: &[(u32, &str)] = &[(1, "4d7746122ef7a5617f3626494bfa36b8134c6c5b5ff6d7ad3de879c681768df7")];
 
     #[test]
     fn released_migrations_never_change_op_15() {
-        let found: Vec<(i64, u64)> = embedded::migrations::runner()
-            .get_migrations()
-            .iter()
-            .map(|migration| (i64::from(migration.version()), migration.checksum()))
-            .collect();
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].0, 1);
+        let runner = embedded::migrations::runner();
+        let mut found: Vec<(u32, String)> = Vec::new();
+        for migration in runner.get_migrations() {
+            let digest = Sha256::digest(migration.sql().unwrap_or_default());
+            let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            found.push((u32::try_from(migration.version()).unwrap(), digest));
+        }
+        found.sort();
+        let found: Vec<(u32, &str)> = found.iter().map(|(version, digest)| (*version, digest.as_str())).collect();
+        assert_eq!(found, RELEASED, "a migration changed, or a new one is not in the list");
     }
 }

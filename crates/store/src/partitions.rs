@@ -1,6 +1,7 @@
 //! Partitions of the activity log: a million ids each, made ahead of the head.
 //!
-//! A partition is made apart and then attached, which locks the parent against nothing but other changes of its shape.
+//! A partition is made apart and then attached, and let go concurrently before it is dropped: neither locks the parent
+//! against anything but other changes of its shape, so readers and the writer go on.
 
 use antiphon_engine::Fault;
 use tokio_postgres::Client;
@@ -44,20 +45,48 @@ pub(crate) async fn ensure(client: &Client, numbers: &[u64], partition_ids: u64)
     Ok(())
 }
 
-/// Returns the numbers of the partitions that exist, rising.
-pub(crate) async fn list(client: &Client) -> Result<Vec<u64>, Fault> {
-    let sql = "select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-               where i.inhparent = 'log.activities'::regclass";
-    let rows = client.query(sql, &[]).await.map_err(errors::sql)?;
-    let number =
-        |row: &tokio_postgres::Row| row.get::<_, String>(0).strip_prefix("activities_").and_then(|n| n.parse().ok());
-    let mut numbers: Vec<u64> = rows.iter().filter_map(number).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
+/// How a partition hangs on the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Readers see it.
+    Attached,
+    /// Being let go; a crash or a lock came between.
+    Pending,
+    /// Let go, but not dropped yet.
+    Detached,
 }
 
-/// Drops a partition.
-pub(crate) async fn drop(client: &Client, number: u64) -> Result<(), Fault> {
-    let sql = format!("set lock_timeout = '2s'; drop table if exists log.activities_{number}; reset lock_timeout");
-    client.batch_execute(&sql).await.map_err(errors::sql)
+/// Returns the partitions that exist by rising number.
+pub(crate) async fn list(client: &Client) -> Result<Vec<(u64, Hold)>, Fault> {
+    let sql = "select c.relname, i.inhdetachpending from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+               where c.relnamespace = 'log'::regnamespace and c.relkind = 'r' and c.relname ~ '^activities_[0-9]+$'";
+    let rows = client.query(sql, &[]).await.map_err(errors::sql)?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let number = row.get::<_, &str>(0).strip_prefix("activities_").and_then(|digits| digits.parse().ok());
+        let hold = match row.get(1) {
+            Some(false) => Hold::Attached,
+            Some(true) => Hold::Pending,
+            None => Hold::Detached,
+        };
+        found.push((number.ok_or_else(|| errors::corrupt("a partition of the log has an unknown name"))?, hold));
+    }
+    found.sort_unstable_by_key(|(number, _)| *number);
+    Ok(found)
+}
+
+/// Lets go of a partition and drops it, without a lock that readers or the writer would wait for.
+///
+/// Whatever breaks it off, the next call goes on from there.
+pub(crate) async fn drop(client: &Client, number: u64, hold: Hold) -> Result<(), Fault> {
+    let detach = format!("alter table log.activities detach partition log.activities_{number}");
+    let detach = match hold {
+        Hold::Attached => Some(format!("{detach} concurrently")),
+        Hold::Pending => Some(format!("{detach} finalize")),
+        Hold::Detached => None,
+    };
+    if let Some(sql) = detach {
+        client.batch_execute(&sql).await.map_err(errors::sql)?;
+    }
+    client.batch_execute(&format!("drop table log.activities_{number}")).await.map_err(errors::sql)
 }

@@ -29,6 +29,8 @@ pub struct TokenInfo {
     pub created_at: String,
     /// When it expires, RFC 3339.
     pub expires_at: Option<String>,
+    /// When it was last used, to the minute, RFC 3339.
+    pub last_used_at: Option<String>,
     /// Whether it was revoked.
     pub revoked: bool,
 }
@@ -67,11 +69,13 @@ impl Store {
     /// Lists tokens, newest first.
     pub async fn tokens(&self) -> Result<Vec<TokenInfo>, Fault> {
         let client = self.client().await?;
-        let sql = "select id::text, prefix, \"user\", name,
-                     to_char(created_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
-                     to_char(expires_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), revoked_at is not null
-                   from antiphon.tokens order by created_at desc, id";
-        let rows = client.query(sql, &[]).await.map_err(errors::sql)?;
+        let at = |column: &str| format!("to_char({column} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')");
+        let (created, expires, used) = (at("created_at"), at("expires_at"), at("last_used_at"));
+        let sql = format!(
+            "select id::text, prefix, \"user\", name, {created}, {expires}, {used}, revoked_at is not null
+             from antiphon.tokens order by created_at desc, id"
+        );
+        let rows = client.query(&sql, &[]).await.map_err(errors::sql)?;
         let info = |row: &Row| TokenInfo {
             id: row.get(0),
             prefix: row.get(1),
@@ -79,7 +83,8 @@ impl Store {
             name: row.get(3),
             created_at: row.get(4),
             expires_at: row.get(5),
-            revoked: row.get(6),
+            last_used_at: row.get(6),
+            revoked: row.get(7),
         };
         Ok(rows.iter().map(info).collect())
     }

@@ -2,7 +2,8 @@
 //!
 //! The commit is asynchronous: a crash may take the newest appends back, which the next writer sees by the stored
 //! checkpoint. A batch without rows is committed synchronously, because its position may be acknowledged at once.
-//! Rows go in by binary copy, written by hand into one reused buffer: this is the price of every change.
+//! Rows go in by binary copy, written by hand into one reused buffer: this is the price of every change. Everything
+//! before the rows is sent at once, and so are their end and the commit: an append waits for the server three times.
 
 use antiphon_engine::{
     Fault,
@@ -10,9 +11,9 @@ use antiphon_engine::{
 };
 use antiphon_model::{Activity, ActivityId, Checkpoint, Code, Epoch};
 use async_trait::async_trait;
-use bytes::{BufMut, BytesMut};
-use futures::SinkExt;
-use tokio_postgres::{Client, Statement, types::ToSql};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::{SinkExt, future};
+use tokio_postgres::{Client, CopyInSink, Error, Statement, types::ToSql};
 
 use super::{epoch_number, id_number};
 use crate::{errors, partitions};
@@ -27,6 +28,12 @@ const COPY: &str =
     "copy log.activities (id, org, type, entity, action, image, changed, details, schema, lsn, seq, last, xid,
                     committed_at) from stdin binary";
 const BEGIN: &str = "select log.begin_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+const ORGANISATIONS: &str =
+    "insert into log.organisations (type, org) select * from unnest($1::text[], $2::text[]) on conflict do nothing";
+const PROGRESS: &str = "insert into log.snapshots (type, last_key, rows_done, rows_estimated, complete, failure)
+     values ($1, $2, $3, $4, $5, $6)
+     on conflict (type) do update set last_key = excluded.last_key, rows_done = excluded.rows_done,
+       rows_estimated = excluded.rows_estimated, complete = excluded.complete, failure = excluded.failure";
 
 /// A writer that is gone without a word must not hold the fence's row for long.
 const LIMITS: &str = "set idle_in_transaction_session_timeout = '20s'; set tcp_keepalives_idle = 5;
@@ -35,8 +42,7 @@ const LIMITS: &str = "set idle_in_transaction_session_timeout = '20s'; set tcp_k
 /// The writer of one tenure.
 pub(crate) struct Appender {
     client: Client,
-    begin: Statement,
-    copy: Statement,
+    statements: Statements,
     source: String,
     fence: i64,
     epoch: Epoch,
@@ -46,6 +52,14 @@ pub(crate) struct Appender {
     partition_ids: u64,
     partitions_up_to: Option<u64>,
     buffer: BytesMut,
+}
+
+/// What an append consists of.
+struct Statements {
+    begin: Statement,
+    organisations: Statement,
+    progress: Statement,
+    copy: Statement,
 }
 
 /// Where a tenure begins.
@@ -68,13 +82,16 @@ impl Appender {
     /// Prepares a connection for appending.
     pub(crate) async fn new(client: Client, start: Start) -> Result<Appender, Fault> {
         client.batch_execute(LIMITS).await.map_err(errors::sql)?;
-        let begin = client.prepare(BEGIN).await.map_err(errors::sql)?;
-        let copy = client.prepare(COPY).await.map_err(errors::sql)?;
+        let statements = Statements {
+            begin: client.prepare(BEGIN).await.map_err(errors::sql)?,
+            organisations: client.prepare(ORGANISATIONS).await.map_err(errors::sql)?,
+            progress: client.prepare(PROGRESS).await.map_err(errors::sql)?,
+            copy: client.prepare(COPY).await.map_err(errors::sql)?,
+        };
         let identity = encode_identity(&start.checkpoint)?;
         Ok(Appender {
             client,
-            begin,
-            copy,
+            statements,
             source: start.source,
             fence: start.fence,
             epoch: start.epoch,
@@ -88,13 +105,29 @@ impl Appender {
     }
 
     async fn transaction(&mut self, batch: &Batch) -> Result<(), Fault> {
-        let mode = if batch.activities.is_empty() { "on" } else { "off" };
-        let begin = format!("begin; set local synchronous_commit = {mode}");
-        self.client.batch_execute(&begin).await.map_err(errors::sql)?;
         let identity = match batch.checkpoint.identity == self.checkpoint.identity {
             true => self.identity.clone(),
             false => encode_identity(&batch.checkpoint)?,
         };
+        // In this order on the wire: each is sent when it is first polled, and the first that fails is the one reported.
+        let (_, (), (), (), sink) = future::try_join5(
+            self.client.batch_execute(begin(batch)),
+            self.move_checkpoint(batch, identity.as_ref()),
+            self.note_organisations(&batch.organisations),
+            self.note_progress(batch.snapshot.as_ref()),
+            self.open_copy(batch),
+        )
+        .await
+        .map_err(errors::sql)?;
+        match sink {
+            Some(sink) => write_rows(&self.client, sink, &mut self.buffer, &batch.activities).await?,
+            None => self.client.batch_execute("commit").await.map_err(errors::sql)?,
+        }
+        self.identity = identity;
+        Ok(())
+    }
+
+    async fn move_checkpoint(&self, batch: &Batch, identity: Option<&String>) -> Result<(), Error> {
         let (was, now) = (Place::of(&self.checkpoint), Place::of(&batch.checkpoint));
         let (epoch, last, count) = (epoch_number(self.epoch), id_number(self.last), batch.activities.len() as i64);
         let values: [&(dyn ToSql + Sync); 15] = [
@@ -114,37 +147,30 @@ impl Appender {
             &last,
             &count,
         ];
-        self.client.execute(&self.begin, &values).await.map_err(errors::sql)?;
-        for (entity_type, org) in &batch.organisations {
-            let sql = "insert into log.organisations (type, org) values ($1, $2) on conflict do nothing";
-            self.client.execute(sql, &[entity_type, org]).await.map_err(errors::sql)?;
-        }
-        if let Some(progress) = &batch.snapshot {
-            save_progress(&self.client, progress).await?;
-        }
-        if !batch.activities.is_empty() {
-            self.copy(&batch.activities).await?;
-        }
-        self.client.batch_execute("commit").await.map_err(errors::sql)?;
-        self.identity = identity;
-        Ok(())
+        self.client.execute(&self.statements.begin, &values).await.map(drop)
     }
 
-    async fn copy(&mut self, activities: &[Activity]) -> Result<(), Fault> {
-        let sink = self.client.copy_in(&self.copy).await.map_err(errors::sql)?;
-        let mut sink = std::pin::pin!(sink);
-        self.buffer.put_slice(COPY_HEADER);
-        for activity in activities {
-            write_row(&mut self.buffer, activity)?;
-            if self.buffer.len() >= PIECE_BYTES {
-                sink.send(self.buffer.split().freeze()).await.map_err(errors::sql)?;
-                self.buffer.reserve(PIECE_BYTES * 2);
-            }
+    async fn note_organisations(&self, pairs: &[(String, String)]) -> Result<(), Error> {
+        if pairs.is_empty() {
+            return Ok(());
         }
-        self.buffer.put_i16(-1);
-        sink.send(self.buffer.split().freeze()).await.map_err(errors::sql)?;
-        sink.finish().await.map_err(errors::sql)?;
-        Ok(())
+        let (types, orgs): (Vec<&str>, Vec<&str>) = pairs.iter().map(|(t, org)| (t.as_str(), org.as_str())).unzip();
+        self.client.execute(&self.statements.organisations, &[&types, &orgs]).await.map(drop)
+    }
+
+    async fn note_progress(&self, progress: Option<&SnapshotProgress>) -> Result<(), Error> {
+        let Some(progress) = progress else { return Ok(()) };
+        let (done, estimated) = (progress.rows_done as i64, progress.rows_estimated as i64);
+        let SnapshotProgress { entity_type, last_key, complete, failure, .. } = progress;
+        let values: [&(dyn ToSql + Sync); 6] = [entity_type, last_key, &done, &estimated, complete, failure];
+        self.client.execute(&self.statements.progress, &values).await.map(drop)
+    }
+
+    async fn open_copy(&self, batch: &Batch) -> Result<Option<CopyInSink<Bytes>>, Error> {
+        if batch.activities.is_empty() {
+            return Ok(None);
+        }
+        self.client.copy_in(&self.statements.copy).await.map(Some)
     }
 
     async fn make_partitions(&mut self, last: ActivityId) -> Result<(), Fault> {
@@ -208,16 +234,36 @@ fn encode_identity(checkpoint: &Checkpoint) -> Result<Option<String>, Fault> {
         .map_err(|error| Fault::new(Code::Internal, "the source's identity cannot be stored").with_source(error))
 }
 
-async fn save_progress(client: &Client, progress: &SnapshotProgress) -> Result<(), Fault> {
-    let sql = "insert into log.snapshots (type, last_key, rows_done, rows_estimated, complete, failure)
-               values ($1, $2, $3, $4, $5, $6)
-               on conflict (type) do update set last_key = excluded.last_key, rows_done = excluded.rows_done,
-                 rows_estimated = excluded.rows_estimated, complete = excluded.complete, failure = excluded.failure";
-    let (done, estimated) = (progress.rows_done as i64, progress.rows_estimated as i64);
-    let SnapshotProgress { entity_type, last_key, complete, failure, .. } = progress;
-    let values: [&(dyn ToSql + Sync); 6] = [entity_type, last_key, &done, &estimated, complete, failure];
-    client.execute(sql, &values).await.map_err(errors::sql)?;
-    Ok(())
+/// A batch without rows is safe when it is committed; any other when it is flushed.
+fn begin(batch: &Batch) -> &'static str {
+    match batch.activities.is_empty() {
+        true => "begin; set local synchronous_commit = on",
+        false => "begin; set local synchronous_commit = off",
+    }
+}
+
+async fn write_rows(
+    client: &Client,
+    sink: CopyInSink<Bytes>,
+    buffer: &mut BytesMut,
+    activities: &[Activity],
+) -> Result<(), Fault> {
+    let mut sink = std::pin::pin!(sink);
+    buffer.clear();
+    buffer.put_slice(COPY_HEADER);
+    for activity in activities {
+        write_row(buffer, activity)?;
+        if buffer.len() >= PIECE_BYTES {
+            sink.send(buffer.split().freeze()).await.map_err(errors::sql)?;
+            buffer.reserve(PIECE_BYTES * 2);
+        }
+    }
+    buffer.put_i16(-1);
+    sink.send(buffer.split().freeze()).await.map_err(errors::sql)?;
+    // The commit waits in line behind the rows; should they fail, it ends the transaction all the same.
+    let (copied, committed) = future::join(sink.finish(), client.batch_execute("commit")).await;
+    copied.map_err(errors::sql)?;
+    committed.map_err(errors::sql)
 }
 
 fn write_row(out: &mut BytesMut, activity: &Activity) -> Result<(), Fault> {

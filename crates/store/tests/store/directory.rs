@@ -21,6 +21,7 @@ async fn a_token_names_its_user_until_it_expires_or_is_revoked_se_28() {
         assert_eq!(store.authenticate("ant_nonsense").await.unwrap(), None);
         let info = store.tokens().await.unwrap().remove(0);
         assert!(token.starts_with(&info.prefix) && info.prefix.len() < 16);
+        assert!(info.last_used_at.is_some(), "its use is noted");
         let stored: i64 = db
             .connect_log()
             .await

@@ -1,9 +1,10 @@
 //! Who writes.
 
 use antiphon_engine::ports::Leadership;
+use antiphon_model::Code;
 use antiphon_testkit::for_each_postgres;
 
-use crate::{open, over};
+use crate::{batch, open, over};
 
 #[tokio::test]
 async fn a_second_server_stands_by_until_the_first_is_gone_op_14() {
@@ -34,6 +35,51 @@ async fn a_released_lease_is_free_at_once() {
         first.lease.renew().await.unwrap();
         first.lease.release().await.unwrap();
         assert!(over(&db).acquire("main", "two").await.unwrap().is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_expired_lease_is_taken_over_though_its_session_hangs_op_14() {
+    for_each_postgres(|pg| async move {
+        let (db, store) = open(&pg, "halfopen").await;
+        let mut old = store.acquire("main", "one").await.unwrap().expect("free");
+        let expire = "update log.checkpoints set expires_at = clock_timestamp() - interval '1 second'";
+        db.connect_log().await.execute(expire, &[]).await.unwrap();
+        let mut new = over(&db).acquire("main", "two").await.unwrap().expect("the lease has expired");
+        assert_eq!(old.lease.renew().await.unwrap_err().code(), Code::Fenced);
+        assert_eq!(old.writer.append(&mut batch(10, vec![])).await.unwrap_err().code(), Code::Fenced);
+        // Once the old session is gone, the new holder's own end is noticed at once again.
+        let held = "select pid from pg_locks where locktype = 'advisory'
+                    and database = (select oid from pg_database where datname = current_database())";
+        let client = db.connect_log().await;
+        let first: Vec<i32> = client.query(held, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+        assert_eq!(first.len(), 1, "the old session still holds the lock");
+        drop(old);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
+        loop {
+            new.lease.renew().await.unwrap();
+            let holders: Vec<i32> = client.query(held, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+            if holders.len() == 1 && holders != first {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the new holder has no lock of its own");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_holder_whose_session_the_server_ended_gives_way_at_once_op_14() {
+    for_each_postgres(|pg| async move {
+        let (db, store) = open(&pg, "ended").await;
+        let mut old = store.acquire("main", "one").await.unwrap().expect("free");
+        let end = "select pg_terminate_backend(l.pid, 5000) from pg_locks l where l.locktype = 'advisory'
+                   and l.database = (select oid from pg_database where datname = current_database())";
+        assert_eq!(db.connect_log().await.execute(end, &[]).await.unwrap(), 1, "one session holds the lease");
+        assert!(over(&db).acquire("main", "two").await.unwrap().is_some());
+        let fault = old.writer.append(&mut batch(10, vec![])).await.unwrap_err();
+        assert_eq!(fault.code(), Code::Fenced, "its other sessions live on and are fenced: {fault:?}");
     })
     .await;
 }

@@ -1,8 +1,8 @@
-//! Appending, flushing and reading.
+//! Appending, flushing, epochs.
 
-use antiphon_engine::ports::{ActivityLog, Leadership, Scope};
-use antiphon_model::{ActivityId, Epoch};
-use antiphon_testkit::{Pg, PgVersion, for_each_postgres};
+use antiphon_engine::ports::{ActivityLog, Batch, Leadership, Scope, SnapshotProgress};
+use antiphon_model::{ActivityId, Epoch, SourceIdentity};
+use antiphon_testkit::for_each_postgres;
 
 use crate::{activity, batch, open, over};
 
@@ -47,61 +47,6 @@ async fn a_fenced_writer_changes_nothing_log_01() {
 }
 
 #[tokio::test]
-async fn a_crash_takes_back_what_was_not_flushed_and_nothing_else_log_06() {
-    // The walwriter flushes asynchronous commits after three times its delay: here it never does in time.
-    let settings = [("wal_writer_delay", "10000"), ("fsync", "on")];
-    let Some(pg) = Pg::private(PgVersion::V15, &settings).await else { return };
-    let (db, store) = open(&pg, "crash").await;
-    let mut tenure = store.acquire("main", "one").await.unwrap().unwrap();
-    tenure.writer.append(&mut batch(10, vec![activity("acme", "1", 10)])).await.unwrap();
-    tenure.flusher.flush(ActivityId::new(1)).await.unwrap();
-    tenure.writer.append(&mut batch(20, vec![activity("acme", "2", 20)])).await.unwrap();
-    pg.kill9().await;
-    pg.restart().await;
-    let again = over(&db).acquire("main", "one").await.unwrap().unwrap();
-    let taken_back = again.head.last == ActivityId::new(1);
-    assert_eq!(again.checkpoint.lsn.as_u64(), if taken_back { 10 } else { 20 }, "log and checkpoint go together");
-    assert!(again.head.durable >= ActivityId::new(1), "what was flushed is there");
-    let fault = tenure.writer.append(&mut batch(30, vec![])).await.unwrap_err();
-    assert_eq!(fault.code(), antiphon_model::Code::LogUnreachable, "{fault:?}");
-}
-
-#[tokio::test]
-async fn a_list_of_one_organisation_stops_at_its_limit_by_the_index_log_03() {
-    for_each_postgres(|pg| async move {
-        let (db, store) = open(&pg, "catchup").await;
-        let store = store.with_partition_ids(2_000);
-        let mut tenure = store.acquire("main", "one").await.unwrap().unwrap();
-        let mut next = 0;
-        for lsn in 1..=20 {
-            let org = |n: u64| if n.is_multiple_of(4) { "acme" } else { "globex" };
-            let activities = (0..500).map(|n| activity(org(n), &n.to_string(), lsn)).collect();
-            next = tenure.writer.append(&mut batch(lsn, activities)).await.unwrap().as_u64();
-        }
-        tenure.flusher.flush(ActivityId::new(next)).await.unwrap();
-        let scope = Scope::Org("acme".into());
-        let page = store.read(&scope, ActivityId::new(1_990), ActivityId::new(next), 100).await.unwrap();
-        assert_eq!(page.len(), 100);
-        assert!(page.windows(2).all(|pair| pair[0].id < pair[1].id));
-        let client = db.connect_log().await;
-        client.batch_execute("analyze log.activities; set plan_cache_mode = force_generic_plan").await.unwrap();
-        client.batch_execute("prepare p as select * from log.activities where org = $1 and id > $2 and id <= $3 order by id limit $4").await.unwrap();
-        let rows = client.simple_query("explain (analyze, timing off, costs off) execute p('acme', 1990, 10000, 100)").await.unwrap();
-        let plan: Vec<String> = rows
-            .iter()
-            .filter_map(|message| match message {
-                tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-                _ => None,
-            })
-            .collect();
-        let plan = plan.join("\n");
-        assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{plan}");
-        assert!(plan.contains("never executed"), "later partitions are not touched:\n{plan}");
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_new_epoch_starts_at_its_base_and_fences_the_writer_log_04() {
     for_each_postgres(|pg| async move {
         let (_db, store) = open(&pg, "epoch").await;
@@ -137,6 +82,80 @@ async fn the_first_activity_that_a_snapshot_does_not_see_is_found_str_02() {
         store.raise_visible(Epoch::FIRST, ActivityId::new(2)).await.unwrap();
         store.raise_visible(Epoch::new(2), ActivityId::new(9)).await.unwrap();
         assert_eq!(store.head().await.unwrap().visible, ActivityId::new(3));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn hostile_text_comes_back_byte_for_byte_pg_24() {
+    for_each_postgres(|pg| async move {
+        let (_db, store) = open(&pg, "hostile").await;
+        let mut tenure = store.acquire("main", "one").await.unwrap().unwrap();
+        let long = "\u{10ffff}é\\".repeat(60_000);
+        let texts =
+            ["", " ", "\\N", "\\.", "a\tb\nc\rd", "'; drop table log.activities; --", "\u{feff}\u{fffe}", &long];
+        let activities = texts.iter().map(|text| {
+            let text = (*text).to_owned();
+            let mut activity = activity("acme", &text, 10);
+            activity.changed = Some(text.clone());
+            activity.details = Some(text);
+            activity
+        });
+        let mut batch = batch(10, activities.collect());
+        let last = tenure.writer.append(&mut batch).await.unwrap();
+        tenure.flusher.flush(last).await.unwrap();
+        let read = store.read(&Scope::Org("acme".into()), ZERO, last, 100).await.unwrap();
+        assert_eq!(read, batch.activities);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_batch_that_the_database_refuses_changes_nothing_log_01() {
+    for_each_postgres(|pg| async move {
+        let (_db, store) = open(&pg, "refused").await;
+        let mut tenure = store.acquire("main", "one").await.unwrap().unwrap();
+        let many = |count: u64| (0..count).map(|n| activity("acme", &n.to_string(), 10));
+        // Postgres cannot store this character; the source cannot have it either.
+        let bad = activity("acme", "\0", 10);
+        let mut refused = batch(10, many(5_000).chain([bad]).chain(many(5_000)).collect());
+        tenure.writer.append(&mut refused).await.unwrap_err();
+        let mut tenure = store.acquire("main", "one").await.unwrap().unwrap();
+        assert_eq!((tenure.head.last, tenure.checkpoint.lsn.as_u64(), tenure.organisations.len()), (ZERO, 0, 0));
+        let good = batch(10, many(5_000).collect());
+        assert_eq!(tenure.writer.append(&mut good.clone()).await.unwrap(), ActivityId::new(5_000));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_batch_without_activities_moves_the_checkpoint_and_remembers_progress_cap_22() {
+    for_each_postgres(|pg| async move {
+        let (_db, store) = open(&pg, "empty").await;
+        let mut tenure = store.acquire("main", "one").await.unwrap().unwrap();
+        let progress = |rows_done| SnapshotProgress {
+            entity_type: "page".into(),
+            last_key: Some("[\"k\"]".into()),
+            rows_done,
+            rows_estimated: 9,
+            complete: false,
+            failure: None,
+        };
+        for rows in [1, 2] {
+            let mut batch = Batch { snapshot: Some(progress(rows)), ..batch(rows, vec![]) };
+            batch.checkpoint.complete = false;
+            batch.checkpoint.identity = Some(SourceIdentity {
+                system_identifier: "7".into(),
+                timeline: 1,
+                database_oid: 5,
+                database: "app".into(),
+            });
+            assert_eq!(tenure.writer.append(&mut batch).await.unwrap(), ZERO);
+            let next = store.acquire("main", "one").await.unwrap().unwrap();
+            assert_eq!((&next.checkpoint, &next.snapshots[..]), (&batch.checkpoint, &[progress(rows)][..]));
+            assert_eq!(next.organisations, [("page".to_owned(), "acme".to_owned())]);
+            tenure = next;
+        }
     })
     .await;
 }

@@ -1,9 +1,11 @@
 //! Our tables over real Postgres 15 and 18.
 
+mod crash;
 mod directory;
 mod lease;
 mod log;
 mod migrations;
+mod reading;
 mod retention;
 
 use std::sync::Arc;

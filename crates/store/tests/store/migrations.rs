@@ -23,10 +23,44 @@ async fn a_newer_database_is_refused_and_not_touched_op_15() {
         let mut client = db.connect_log().await;
         antiphon_store::migrate(&mut client).await.unwrap();
         let sql =
-            "insert into antiphon_migrations select 99, 'later', applied_on, checksum from antiphon_migrations limit 1";
+            "insert into antiphon.migrations select 99, 'later', applied_on, checksum from antiphon.migrations limit 1";
         client.execute(sql, &[]).await.unwrap();
         assert_eq!(antiphon_store::pending(&mut client).await.unwrap_err().code(), Code::LogNewer);
         assert_eq!(antiphon_store::migrate(&mut client).await.unwrap_err().code(), Code::LogNewer);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_role_with_a_schema_of_its_own_name_migrates_twice_op_15() {
+    for_each_postgres(|pg| async move {
+        let db = pg.database("searchpath").await;
+        // What a role called `antiphon` has by default.
+        let client = db.connect_log().await;
+        let sql =
+            "do $$ begin execute format('alter database %I set search_path = antiphon, public', current_database());
+                   end $$";
+        client.batch_execute(sql).await.unwrap();
+        for expected in [1, 0] {
+            let mut client = db.connect_log().await;
+            assert_eq!(antiphon_store::migrate(&mut client).await.unwrap().len(), expected);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_migration_that_broke_off_leaves_nothing_and_is_done_again_op_15() {
+    for_each_postgres(|pg| async move {
+        let db = pg.database("brokenoff").await;
+        let mut client = db.connect_log().await;
+        // Something of somebody else's is in the way of its last table.
+        client.batch_execute("create schema antiphon; create table antiphon.tokens ()").await.unwrap();
+        assert_eq!(antiphon_store::migrate(&mut client).await.unwrap_err().code(), Code::LogCorrupt);
+        let left = "select to_regclass('log.activities') is null and to_regclass('antiphon.users') is null";
+        assert!(client.query_one(left, &[]).await.unwrap().get::<_, bool>(0));
+        client.batch_execute("drop table antiphon.tokens").await.unwrap();
+        assert_eq!(antiphon_store::migrate(&mut client).await.unwrap().len(), 1);
     })
     .await;
 }
