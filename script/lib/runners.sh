@@ -19,7 +19,6 @@ run_counted() {
   "$@" 2>&1 | tee "$log" || status=$?
   counts=$(sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
     function number(word) { return match($0, "[0-9]+ " word) ? substr($0, RSTART, RLENGTH) + 0 : 0 }
-    / Summary \[/      { p += number("passed"); f += number("failed") + number("timed out") + number("exec failed"); s += number("skipped") }
     /^test result:/    { p += number("passed"); f += number("failed"); s += number("ignored") }
     /^# pass [0-9]+$/  { p += $3 }
     /^# fail [0-9]+$/  { f += $3 }
@@ -50,17 +49,12 @@ run_browser_tests() {
     run_counted browser node --test --test-reporter=tap tests/browser/
 }
 
-# Prints the slowest tests of nextest's output, or the slowest programs of cargo's.
+# Prints the slowest test programs.
 print_slowest() {
   local log=$runs/tests.log
   [ -f "$log" ] || return 0
-  printf '\nslowest tests\n'
+  printf '\nslowest test programs\n'
   sed 's/\x1b\[[0-9;]*m//g' "$log" | awk '
-    /^ *(PASS|FAIL|LEAK|TIMEOUT) \[/ {
-      seconds = $0; sub(/^[^[]*\[[ >]*/, "", seconds); sub(/s\].*/, "", seconds)
-      name = $0; sub(/^[^]]*\] */, "", name); sub(/^\([ 0-9]+\/[0-9]+\) */, "", name)
-      printf "%9.3f s  %s\n", seconds, name
-    }
     /^ *Running / { program = $0; sub(/^ *Running /, "", program); sub(/ \(.*/, "", program) }
     /^test result:.*finished in/ { seconds = $0; sub(/.*finished in /, "", seconds); printf "%9.3f s  %s\n", seconds, program }
   ' | sort -u | sort -rn >"$runs/slowest"
