@@ -122,12 +122,18 @@ impl Dev {
         let talk: Arc<dyn Fn(&str) + Send + Sync> = Arc::from(config.talk);
         let lookup = config.lookup;
         let folder = Folder::open(config.data.as_deref(), &config.temporary)?;
-        let (password, durable) = (folder.password().to_owned(), config.data.is_some());
-        let (place, path) = (folder.cluster(), lookup.path.clone());
+        let durable = config.data.is_some();
         talk(if durable { "starting Postgres" } else { "making a private Postgres" });
-        let started = tokio::task::spawn_blocking(move || start_cluster(lookup, place, password, durable));
-        let cluster =
-            started.await.map_err(|error| Fault::new(Code::Internal, "a thread failed").with_source(error))??;
+        let path = lookup.path.clone();
+        // The folder goes along, so that it cannot be removed under a server that is just starting.
+        let started = tokio::task::spawn_blocking(move || {
+            let cluster = start_cluster(lookup, &folder, durable)?;
+            Ok::<_, Fault>((folder, cluster))
+        });
+        let started =
+            started.await.map_err(|error| Fault::new(Code::Internal, "a thread failed").with_source(error))?;
+        // Wherever the start ends early, the server is dropped first and its folder last.
+        let (folder, cluster) = started?;
         talk(&format!("Postgres {} runs", cluster.installation().version()));
         let mut info = describe(&cluster, &folder, &path);
 
@@ -151,7 +157,7 @@ impl Dev {
             retention_min_activities: RETENTION_MIN_ACTIVITIES,
         };
         let shown = Arc::new(OnceLock::new());
-        let serving = serve_with_page(admin, options, page::router(Arc::clone(&shown))?).await?;
+        let serving = serve_with_page(admin, options, page::router(Arc::clone(&shown))).await?;
         info.api = format!("http://{}", serving.local_addr());
         // Set once, here; the page answers that it is not ready until then.
         shown.set(info.clone()).map_err(|_| Fault::new(Code::Internal, "the page was shown twice"))?;
@@ -216,13 +222,13 @@ fn free(listen: SocketAddr) -> Result<(), Fault> {
     }
 }
 
-fn start_cluster(lookup: PostgresLookup, place: PathBuf, password: String, durable: bool) -> Result<Cluster, Fault> {
+fn start_cluster(lookup: PostgresLookup, folder: &Folder, durable: bool) -> Result<Cluster, Fault> {
     let options =
         FindOptions { flag: lookup.flag, environment: lookup.environment, path: lookup.path, cache: lookup.cache };
-    let installation = Installation::find(&options)?;
-    let mut config = ClusterConfig::new(installation, place);
+    let mut config = ClusterConfig::new(Installation::find(&options)?, folder.cluster());
     config.durable = durable;
-    config.password = Some(password);
+    config.ephemeral = !durable;
+    config.password = Some(folder.password().to_owned());
     Cluster::start(config)
 }
 

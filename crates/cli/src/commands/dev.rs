@@ -3,7 +3,7 @@
 //! It prints addresses, tokens and three commands to try; with `--json` exactly the one line of protocol 8. It stops
 //! all that it started, whatever ends it.
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::Stdio};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, pin::pin, process::Stdio};
 
 use antiphon_model::Code;
 use antiphon_server::{
@@ -72,9 +72,17 @@ pub(crate) async fn run(context: &Context, args: DevArgs) -> Result<(), Stop> {
             }
         }),
     };
+    let mut starting = pin!(Dev::start(config));
     let dev = tokio::select! {
-        started = Dev::start(config) => started?,
-        () = interrupted() => return Err(Stop::Told(130)),
+        started = &mut starting => started?,
+        () = interrupted() => {
+            // What is half started is brought to its end and stopped, so that nothing is left behind.
+            tokio::select! {
+                started = &mut starting => if let Ok(dev) = started { dev.stop().await },
+                () = interrupted() => {}
+            }
+            return Err(Stop::Told(130));
+        }
     };
     let written = publish(context, &dev);
     let told = tell(context, &dev);

@@ -8,7 +8,6 @@ mod sql;
 
 use std::sync::{Arc, OnceLock};
 
-use antiphon_engine::Fault;
 use antiphon_model::{Code, Role};
 use antiphon_postgres::ConnectionInfo;
 use axum::{
@@ -35,8 +34,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 type Shown = Arc<OnceLock<DevInfo>>;
 
 /// Makes the routes of the page; they answer once `shown` is set.
-pub(super) fn router(shown: Shown) -> Result<Router, Fault> {
-    let router = Router::new()
+pub(super) fn router(shown: Shown) -> Router {
+    Router::new()
         .route("/", get(|| asset("text/html; charset=utf-8", PAGE)))
         .route("/desk", get(|| async { Redirect::temporary("/") }))
         .route("/dev/dev.css", get(|| asset("text/css; charset=utf-8", STYLE)))
@@ -45,8 +44,7 @@ pub(super) fn router(shown: Shown) -> Result<Router, Fault> {
         .route("/dev/sql", post(run_sql))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(guard))
-        .with_state(shown);
-    Ok(router)
+        .with_state(shown)
 }
 
 async fn asset(kind: &'static str, text: &'static str) -> Response {
