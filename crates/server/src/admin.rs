@@ -23,6 +23,7 @@ pub use antiphon_engine::{
 };
 
 pub(crate) use self::serving::serve_with_page;
+pub(crate) use self::log::create_database;
 pub use self::{
     entities::{EntityStatus, Identity, Plan, Progress, Proposal, Step},
     log::LogReader,

@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admin,
     app::{App, Shapes, Streams},
     router, telemetry,
 };
@@ -186,7 +187,7 @@ async fn open_store(config: &Config) -> Result<Store, Fault> {
     let mut client = match connect_sql(&config.log, "antiphon migrate").await {
         Ok(client) => client,
         Err(fault) if config.migrate => {
-            create_database(config).await.map_err(|_| log_fault(fault))?;
+            admin::create_database(&config.log).await.map_err(|_| log_fault(fault))?;
             connect_sql(&config.log, "antiphon migrate").await.map_err(log_fault)?
         }
         Err(fault) => return Err(log_fault(fault)),
@@ -204,23 +205,6 @@ async fn open_store(config: &Config) -> Result<Store, Fault> {
     }
     let pool = pool(&config.log, "antiphon readers", LOG_POOL_MAX)?;
     Ok(Store::new(pool, Arc::new(LogConnector(config.log.clone()))))
-}
-
-/// Makes our own database; harmless where it exists.
-pub(crate) async fn create_database(config: &Config) -> Result<(), Fault> {
-    create_log_database(&config.source, &config.log).await
-}
-
-/// As `create_database`, from the two addresses.
-pub(crate) async fn create_log_database(source: &ConnectionInfo, log: &ConnectionInfo) -> Result<(), Fault> {
-    let name = log.database();
-    let client = connect_sql(source, "antiphon setup").await?;
-    let exists = client.query_opt("select from pg_database where datname = $1", &[&name]).await;
-    if exists.map_err(antiphon_postgres::errors::sql)?.is_some() {
-        return Ok(());
-    }
-    let sql = format!("create database {} encoding 'UTF8' template template0", antiphon_postgres::ident(name)?);
-    client.batch_execute(&sql).await.map_err(antiphon_postgres::errors::sql)
 }
 
 fn source(config: &Config, entities: &[Arc<EntityType>]) -> Result<LogSource, Fault> {

@@ -122,7 +122,7 @@ fn missing(fault: &Fault) -> bool {
 }
 
 /// Makes our database, by way of the database that every cluster has.
-async fn create_database(log: &ConnectionInfo) -> Result<(), Fault> {
+pub(crate) async fn create_database(log: &ConnectionInfo) -> Result<(), Fault> {
     let client = connect_sql(&log.with_database(MAINTENANCE_DATABASE), APPLICATION).await?;
     let sql = format!("create database {} template template0 encoding 'UTF8'", ident(log.database())?);
     match client.batch_execute(&sql).await {
