@@ -10,6 +10,12 @@ use crate::verify::{self, Seen};
 
 const TABLE: &str = "create table items (id uuid primary key default gen_random_uuid(), organization_id text not null,
                      version int not null default 1, payload text)";
+/// Some values long enough to be stored out of line, so that updates leave them unchanged.
+const ROWS: &str = "insert into items (organization_id, payload)
+                    select case when n % 2 = 0 then 'globex' else 'acme' end,
+                      case when n % 50 = 0 then (select string_agg(md5(n::text || m), '') from generate_series(1, 200) m)
+                           else 'row ' || n end
+                    from generate_series(1, $1) n";
 /// Starting, recovering from a crash and catching up must each be done within this time.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -30,11 +36,13 @@ pub struct Reader {
 }
 
 impl Scene {
-    /// Prepares database, table, configuration, organisations and token, and starts the server.
-    pub async fn open(version: PgVersion) -> Option<Scene> {
+    /// Prepares database, table with `rows` rows, configuration, organisations and token, and starts the server.
+    pub async fn open(version: PgVersion, rows: i32) -> Option<Scene> {
         let pg = Pg::private(version, &[]).await?;
         let db = pg.database("exactlyonce").await;
-        db.connect().await.batch_execute(TABLE).await.expect("the table is made");
+        let client = db.connect().await;
+        client.batch_execute(TABLE).await.expect("the table is made");
+        client.execute(ROWS, &[&rows]).await.expect("the rows are made");
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("antiphon.toml");
         let port = free_port();
@@ -59,7 +67,8 @@ impl Scene {
         let token = token["token"].as_str().expect("a token").to_owned();
         let server = Process::start(run(&["serve"])).expect("the server starts");
         let mut scene = Scene { pg, db, config, _folder: folder, port, token, server };
-        scene.ready().await;
+        let line = scene.server.wait_for_line(|line| line.contains("http://"), DEADLINE).await;
+        line.expect("the server says its address");
         Some(scene)
     }
 
@@ -92,17 +101,21 @@ impl Scene {
         self.server = Process::start(command(&self.config, &["serve"])).expect("the server starts");
     }
 
-    async fn ready(&mut self) {
-        let line = self.server.wait_for_line(|line| line.contains("http://"), DEADLINE).await;
-        line.expect("the server says its address");
-        // The copy of the (empty) table has to be over, or rows of this test would come by copy and by stream.
+    /// Waits until the initial copy of the table is in the log.
+    pub async fn copied(&self) {
         let client = self.log_client().await;
         let deadline = Instant::now() + DEADLINE;
         let sql = "select exists (select from log.snapshots where type = 'item' and complete)";
         while !client.query_one(sql, &[]).await.expect("the log can be read").get::<_, bool>(0) {
-            assert!(Instant::now() < deadline, "capture never began:\n{}", self.server.lines().join("\n"));
-            tokio::task::yield_now().await;
+            assert!(Instant::now() < deadline, "the copy never ended:\n{}", self.server.lines().join("\n"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Returns the ids of the rows there are.
+    pub async fn ids(&self) -> Vec<String> {
+        let rows = self.client().await.query("select id::text from items", &[]).await.expect("the rows are read");
+        rows.iter().map(|row| row.get(0)).collect()
     }
 
     /// Connects to the source.

@@ -26,6 +26,11 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// Makes a workload that changes these rows too.
+    pub fn of(rows: Vec<String>) -> Workload {
+        Workload { rows: Mutex::new(rows), ..Workload::default() }
+    }
+
     /// Starts `sessions` writers on a database.
     pub fn start(self: &Arc<Workload>, pg: &Pg, database: &str, sessions: u64, seed: u64) -> JoinSet<()> {
         let mut writers = JoinSet::new();
@@ -111,10 +116,11 @@ impl Workload {
         client.execute("delete from items where id::text = $1", &[&id]).await.map(drop)
     }
 
-    /// Picks one of the newer rows, so that sessions meet.
+    /// Picks a row, often one of the newer, so that sessions meet.
     fn pick(&self, random: &mut StdRng) -> Option<String> {
         let rows = self.lock();
-        let newest = rows.len().saturating_sub(200);
+        // Half of them anywhere, so that rows change while they are copied.
+        let newest = if random.random_bool(0.5) { rows.len().saturating_sub(200) } else { 0 };
         rows[newest..].choose(random).cloned()
     }
 
