@@ -22,8 +22,8 @@ pub use antiphon_engine::{
     ports::{Head, Scope, Shape, SnapshotProgress},
 };
 
-pub(crate) use self::serving::serve_with_page;
 pub(crate) use self::log::create_database;
+pub(crate) use self::serving::serve_with_page;
 pub use self::{
     entities::{EntityStatus, Identity, Plan, Progress, Proposal, Step},
     log::LogReader,

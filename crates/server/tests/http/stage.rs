@@ -1,0 +1,148 @@
+//! The real service over a real Postgres, with two organisations, their people and one table.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use antiphon_model::{EntityType, RelationName, Role, Sync, Tenancy};
+use antiphon_server::Service;
+use antiphon_server::admin::{Admin, AdminConfig, People, ServeOptions, serve};
+use antiphon_testkit::{Pg, Response, Sse, TestDb, get, sse};
+use serde_json::Value;
+use tokio_postgres::Client;
+
+/// Whatever is waited for comes within this time.
+pub const SOON: Duration = Duration::from_secs(30);
+
+const TABLE: &str = "
+create table notes (id text primary key, org text not null, title text, rank int4, secret text default 'hush', body text,
+  doc json, at timestamptz, amount numeric, flag bool, tags text[], span interval, fixed char(5), net inet);
+create unique index notes_identity on notes (id, org);
+alter table notes replica identity using index notes_identity;";
+
+/// A service under test.
+pub struct Stage {
+    pub db: TestDb,
+    pub client: Client,
+    pub people: People,
+    pub alice: String,
+    pub carol: String,
+    pub admin: String,
+    base: String,
+    serving: Option<Service>,
+}
+
+/// The declared type.
+fn entity() -> EntityType {
+    EntityType {
+        name: "note".into(),
+        table: RelationName { schema: "public".into(), name: "notes".into() },
+        org: Tenancy::Column("org".into()),
+        key: vec!["id".into()],
+        tx: "tx".into(),
+        hidden: vec!["secret".into()],
+        sync: Sync::All,
+        filter: vec!["title".into(), "rank".into()],
+        together: Vec::new(),
+        refs: BTreeMap::new(),
+        fields: BTreeMap::new(),
+    }
+}
+
+impl Stage {
+    pub async fn open(pg: &Pg) -> Stage {
+        let db = pg.database("http").await;
+        let client = db.connect().await;
+        client.batch_execute(TABLE).await.expect("the table");
+        client
+            .batch_execute(&format!("create publication {} for table notes", db.publication()))
+            .await
+            .expect("published");
+        let config = AdminConfig {
+            database_url: db.url(),
+            log_url: Some(db.log_url()),
+            slot: db.slot(),
+            publication: db.publication(),
+            entities: vec![entity()],
+            spool_dir: std::env::temp_dir().join(db.slot()),
+            spool_bytes_max: 1 << 30,
+        };
+        let admin = Admin::new(config.clone()).expect("the configuration");
+        admin.migrate(false).await.expect("our tables");
+        let people = admin.people().await.expect("people");
+        for (org, user, role) in [("acme", "alice", Role::Owner), ("globex", "carol", Role::Member)] {
+            people.create_org(org, org, org).await.expect("an organisation");
+            people.create_user(user, user, false).await.expect("a user");
+            people.join(org, user, role).await.expect("a member");
+        }
+        people.create_user("root", "root", true).await.expect("an administrator");
+        let listen = ([127, 0, 0, 1], 0).into();
+        let options = ServeOptions { listen, migrate: false, retention_days: 7, retention_min_activities: 1_000_000 };
+        let serving = serve(config, options).await.expect("the service starts");
+        let mut tokens = Vec::new();
+        for user in ["alice", "carol", "root"] {
+            tokens.push(people.create_token(user, "test", None).await.expect("a token"));
+        }
+        let [alice, carol, root] = <[String; 3]>::try_from(tokens).expect("three");
+        let base = format!("http://{}", serving.local_addr());
+        let stage = Stage { db, client, people, alice, carol, admin: root, base, serving: Some(serving) };
+        stage.copied().await;
+        stage
+    }
+
+    /// Waits until the copy of the (empty) table is over.
+    async fn copied(&self) {
+        let log = self.db.connect_log().await;
+        let deadline = tokio::time::Instant::now() + SOON;
+        let sql = "select exists (select from log.snapshots where complete)";
+        while !log.query_one(sql, &[]).await.expect("the log").get::<_, bool>(0) {
+            assert!(tokio::time::Instant::now() < deadline, "capture never began");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// Asks as alice.
+    pub async fn get(&self, path: &str) -> Response {
+        self.get_as(&self.alice, path).await
+    }
+
+    pub async fn get_as(&self, token: &str, path: &str) -> Response {
+        get(&self.url(path), Some(token), &[]).await.expect("an answer")
+    }
+
+    /// Asks as alice and reads a document.
+    pub async fn json(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        response.json().expect("JSON")
+    }
+
+    /// Opens alice's stream.
+    pub async fn stream(&self, parameters: &str, last: Option<&str>) -> Sse {
+        let url = self.url(&format!("/v1/orgs/acme/live?live=sse&{parameters}"));
+        sse(&url, Some(&self.alice), last).await.expect("the stream")
+    }
+
+    pub async fn run(&self, sql: &str) {
+        self.client.batch_execute(sql).await.expect("the statement");
+    }
+
+    /// Stops the service.
+    pub async fn stop(&mut self) {
+        if let Some(serving) = self.serving.take() {
+            serving.stop().await;
+        }
+    }
+}
+
+/// Waits for the next event of a kind and returns its id and data.
+pub async fn next(stream: &mut Sse, kind: &str) -> (Option<String>, Value) {
+    loop {
+        let event = stream.next(SOON).await.expect("an event").expect("an open stream");
+        if event.event == kind {
+            return (event.id, serde_json::from_str(&event.data).expect("JSON"));
+        }
+    }
+}
