@@ -79,22 +79,32 @@ impl Scene {
 
     /// Kills the server and starts it again.
     pub async fn kill_server(&mut self) {
+        self.supervise().await;
         self.server.kill9().await.expect("the server was running");
         self.start_server();
     }
 
     /// Kills Postgres and starts it again; the server has to cope.
     pub async fn kill_postgres(&mut self) {
+        self.supervise().await;
         self.pg.kill9().await;
         self.pg.restart().await;
     }
 
     /// Kills both at once.
     pub async fn kill_postgres_and_server(&mut self) {
+        self.supervise().await;
         self.pg.kill9().await;
         self.server.kill9().await.expect("the server was running");
         self.pg.restart().await;
         self.start_server();
+    }
+
+    /// Starts the server again where it has ended by itself: one that starts while Postgres is down says so and ends.
+    pub async fn supervise(&mut self) {
+        if self.server.wait(Duration::from_millis(1)).await.is_ok() {
+            self.start_server();
+        }
     }
 
     fn start_server(&mut self) {
@@ -144,9 +154,17 @@ impl Scene {
     /// Waits until the reader was shown the sentinel, and returns all that it was shown.
     pub async fn collect(&mut self, reader: Reader, sentinel: &str) -> Vec<Seen> {
         let sentinel = sentinel.to_owned();
-        let shown = tokio::time::timeout(DEADLINE, reader.task).await;
-        let Ok(Ok(shown)) = shown else {
-            panic!("the reader was never shown the end; the server says:\n{}", self.server.lines().join("\n"));
+        let (deadline, mut task) = (Instant::now() + DEADLINE, reader.task);
+        let shown = loop {
+            match tokio::time::timeout(Duration::from_millis(200), &mut task).await {
+                Ok(shown) => break shown.expect("the reader does not panic"),
+                Err(_) => self.supervise().await,
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the end was never shown; the server says:\n{}",
+                self.server.lines().join("\n")
+            );
         };
         assert!(shown.iter().any(|seen| seen.entity == sentinel), "the reader ended before the sentinel");
         shown
