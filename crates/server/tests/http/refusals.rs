@@ -68,8 +68,8 @@ async fn refusals_are_problems_with_a_code_a_hint_and_a_request_id() {
         }
         let anonymous = get(&stage.url("/v1/orgs/acme/schema"), None, &[]).await.expect("an answer");
         assert_eq!((anonymous.status, anonymous.header("www-authenticate")), (401, Some("Bearer")));
-        assert_eq!(stage.get_as("ant_bad", "/v1/orgs/acme/schema").await.status, 401);
-        assert_eq!(stage.get_as(&stage.admin, "/v1/admin/source").await.status, 200);
+        assert_eq!(stage.ask_as("ant_bad", "/v1/orgs/acme/schema").await.status, 401);
+        assert_eq!(stage.ask_as(&stage.admin, "/v1/admin/source").await.status, 200);
     })
     .await;
 }

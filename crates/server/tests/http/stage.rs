@@ -105,10 +105,10 @@ impl Stage {
 
     /// Asks as alice.
     pub async fn get(&self, path: &str) -> Response {
-        self.get_as(&self.alice, path).await
+        self.ask_as(&self.alice, path).await
     }
 
-    pub async fn get_as(&self, token: &str, path: &str) -> Response {
+    pub async fn ask_as(&self, token: &str, path: &str) -> Response {
         get(&self.url(path), Some(token), &[]).await.expect("an answer")
     }
 
