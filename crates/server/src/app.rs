@@ -10,7 +10,7 @@ use std::{
 };
 
 use antiphon_engine::{
-    Bus, CaptureHandle,
+    Bus, CaptureHandle, Fault,
     ports::{Catalogue, Directory, Membership, Principal, Rows, Schemas, Shape},
 };
 use antiphon_model::{Access, Code, EntityType};
@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, Uri, header};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::problem::Problem;
+use crate::{operations::SlotView, problem::Problem};
 
 /// A shape is looked up again after this time: a change of a table shows in lists at once and in the schema soon.
 const SHAPE_FRESH: Duration = Duration::from_secs(2);
@@ -28,6 +28,7 @@ pub(crate) struct App {
     pub(crate) entities: BTreeMap<String, Arc<EntityType>>,
     pub(crate) bus: Bus,
     pub(crate) capture: CaptureHandle,
+    pub(crate) slot: SlotView,
     pub(crate) rows: Arc<dyn Rows>,
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) schemas: Arc<dyn Schemas>,
@@ -39,6 +40,19 @@ pub(crate) struct App {
     pub(crate) drain: CancellationToken,
     pub(crate) shapes: Shapes,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
+}
+
+/// What became of a caller's right to read since the request began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is what it was.
+    Same,
+    /// The token has expired or was revoked.
+    TokenEnded,
+    /// The place in the organisation is lost.
+    PlaceLost,
+    /// Something else may be seen now.
+    Changed,
 }
 
 /// A caller in an organisation.
@@ -76,7 +90,12 @@ impl App {
     /// Finds out who is asking and what place they have in an organisation.
     pub(crate) async fn caller(&self, headers: &HeaderMap, uri: &Uri, org: &str) -> Result<Caller, Problem> {
         let (principal, token) = self.principal(headers, uri).await?;
-        match self.directory.membership(org, &principal.subject).await? {
+        // No name holds this character, and the database would refuse the question instead of answering it.
+        let found = match org.contains('\0') {
+            true => None,
+            false => self.directory.membership(org, &principal.subject).await?,
+        };
+        match found {
             Some(membership) => {
                 let access = Access::of(&principal.subject, &membership.org, membership.role);
                 Ok(Caller { principal, membership, access, token })
@@ -86,6 +105,19 @@ impl App {
                 Err(Problem::new(Code::NotAMember, ""))
             }
         }
+    }
+
+    /// Looks again whether a caller may still read; cheap, because the directory remembers answers for a moment.
+    pub(crate) async fn standing(&self, caller: &Caller) -> Result<Standing, Fault> {
+        if self.directory.authenticate(&caller.token).await?.is_none() {
+            return Ok(Standing::TokenEnded);
+        }
+        let subject = &caller.principal.subject;
+        Ok(match self.directory.membership(&caller.membership.org, subject).await? {
+            None => Standing::PlaceLost,
+            Some(place) if Access::of(subject, &place.org, place.role) != caller.access => Standing::Changed,
+            Some(_) => Standing::Same,
+        })
     }
 
     /// Lets only system administrators pass.

@@ -3,6 +3,8 @@
 //! The one place that knows every room. Order of a stop: no new requests, streams are told and end, then capture gives
 //! its lease back; what was acknowledged is durable at every moment, so there is nothing to save.
 
+mod connections;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use antiphon_engine::{Bus, CaptureConfig, CaptureHandle, CaptureService, Fault, ports::ActivityLog, spawn};
@@ -11,12 +13,14 @@ use antiphon_postgres::{ConnectionInfo, LiveCatalogue, LiveRows, LogSource, Sour
 use antiphon_store::{Connect, Retention, Store};
 use async_trait::async_trait;
 use axum::Router;
+use connections::Limits;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
     app::{App, Shapes, Streams},
+    operations::SlotView,
     router, telemetry,
 };
 
@@ -28,6 +32,8 @@ const ROWS_POOL_MAX: usize = 8;
 const MAINTENANCE: Duration = Duration::from_secs(60);
 /// Streams have so long to end by themselves at a stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// What peers may take: a minute between requests of a kept connection, half a minute for a socket that is full.
+const LIMITS: Limits = Limits { head: Duration::from_secs(60), stalled: Duration::from_secs(30) };
 /// The source's name in the log.
 pub(crate) const SOURCE: &str = "main";
 
@@ -65,7 +71,7 @@ pub struct Service {
     capture: CaptureHandle,
     drain: CancellationToken,
     stop: CancellationToken,
-    failed: watch::Receiver<Option<String>>,
+    ended: watch::Receiver<Option<&'static str>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -106,6 +112,7 @@ impl Service {
             entities: entities.into_iter().map(|entity| (entity.name.clone(), entity)).collect(),
             bus,
             capture: capture.clone(),
+            slot: SlotView { source: config.source.clone(), name: config.slot.clone() },
             rows: Arc::new(LiveRows::new(rows.clone())),
             catalogue: Arc::new(LiveCatalogue::new(rows)),
             schemas: Arc::new(store.clone()),
@@ -118,13 +125,14 @@ impl Service {
         });
         let local = config.page.is_some();
         let router = router::router(app, config.page, local);
-        let (report, failed) = watch::channel(None);
+        let (report, ended) = watch::channel(None);
+        let report = |task| Ends { task, report: report.clone() };
         let tasks = vec![
-            spawn("capture", service.run(stop.clone())),
-            spawn("maintenance", maintain(store, config.retention, stop.clone())),
-            spawn("http", serve(listener, router, drain.clone(), report)),
+            spawn("capture", report("capture").after(service.run(stop.clone()))),
+            spawn("maintenance", report("maintenance").after(maintain(store, config.retention, stop.clone()))),
+            spawn("http", report("http").after(connections::serve(listener, router, LIMITS, drain.clone()))),
         ];
-        Ok(Service { address, capture, drain, stop, failed, tasks })
+        Ok(Service { address, capture, drain, stop, ended, tasks })
     }
 
     /// Returns the address that it listens on.
@@ -137,14 +145,14 @@ impl Service {
         &self.capture
     }
 
-    /// Waits for a failure that the server cannot mend by itself.
+    /// Waits until a part of the server has ended that never should, by a panic.
     pub async fn failed(&self) -> Fault {
-        let mut failed = self.failed.clone();
-        let detail = match failed.wait_for(Option::is_some).await {
-            Ok(detail) => detail.clone().unwrap_or_default(),
-            Err(_) => "the HTTP server ended".to_owned(),
+        let mut ended = self.ended.clone();
+        let task = match ended.wait_for(Option::is_some).await {
+            Ok(task) => task.unwrap_or_default(),
+            Err(_) => "server",
         };
-        Fault::new(Code::Internal, detail)
+        Fault::new(Code::Internal, format!("the task `{task}` ended"))
     }
 
     /// Drains and stops; returns when everything has ended.
@@ -237,10 +245,21 @@ async fn maintain(store: Store, retention: Retention, stop: CancellationToken) {
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, drain: CancellationToken, report: watch::Sender<Option<String>>) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { drain.cancelled().await }).await;
-    if let Err(error) = served {
-        report.send_replace(Some(format!("the HTTP server failed: {error}")));
+/// Tells that a task has ended, by itself or by a panic.
+struct Ends {
+    task: &'static str,
+    report: watch::Sender<Option<&'static str>>,
+}
+
+impl Ends {
+    async fn after(self, task: impl Future<Output = ()>) {
+        task.await;
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.report.send_modify(|ended| *ended = ended.or(Some(self.task)));
     }
 }
 

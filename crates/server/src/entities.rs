@@ -8,9 +8,9 @@ mod request;
 use std::sync::Arc;
 
 use antiphon_engine::ports::{ListQuery, RowImage};
-use antiphon_model::{Code, Visibility, write_string};
+use antiphon_model::{Code, EntityType, Visibility, write_string};
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -20,13 +20,13 @@ pub(crate) use request::PARAMETERS;
 use crate::{
     app::{App, Caller},
     problem::Problem,
-    query::Query,
+    query::{Query, Segments},
 };
 
 /// Lists rows of a type.
 pub(crate) async fn list(
     State(app): State<Arc<App>>,
-    Path((org, name)): Path<(String, String)>,
+    Segments((org, name)): Segments<(String, String)>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
@@ -58,14 +58,14 @@ pub(crate) async fn list(
 /// Returns one entity.
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
-    Path((org, name, id)): Path<(String, String, String)>,
+    Segments((org, name, id)): Segments<(String, String, String)>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let caller = app.caller(&headers, &uri, &org).await?;
     let entity = app.entity(&name)?;
     Query::parse(uri.query(), &[], &[])?;
-    let key = entity.key_values(&id).ok_or_else(missing)?;
+    let key = key(entity, &id)?;
     let query = ListQuery {
         entity: Arc::clone(entity),
         org: caller.membership.org.clone(),
@@ -89,14 +89,14 @@ pub(crate) async fn one(
 /// Returns one value of an entity whole, however large: what `omitted` names.
 pub(crate) async fn field(
     State(app): State<Arc<App>>,
-    Path((org, name, id, field)): Path<(String, String, String, String)>,
+    Segments((org, name, id, field)): Segments<(String, String, String, String)>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let caller = app.caller(&headers, &uri, &org).await?;
     let entity = app.entity(&name)?;
     Query::parse(uri.query(), &[], &[])?;
-    let key = entity.key_values(&id).ok_or_else(missing)?;
+    let key = key(entity, &id)?;
     let (shape, schema) = app.shape(entity).await?;
     if !shape.fields.iter().any(|known| known.name == field) {
         return Err(Problem::new(Code::NotFound, "this type has no such field"));
@@ -129,6 +129,12 @@ fn write_item(out: &mut String, row: &RowImage) {
 /// An id that the key's type cannot hold names no row.
 fn not_an_id(fault: antiphon_engine::Fault) -> Problem {
     if fault.code() == Code::ParameterInvalid { missing() } else { fault.into() }
+}
+
+/// Reads the key of an id; one that no value of the database can equal names no row.
+fn key(entity: &EntityType, id: &str) -> Result<Vec<String>, Problem> {
+    let fits = |key: &Vec<String>| !key.iter().any(|part| part.contains('\0'));
+    entity.key_values(id).filter(fits).ok_or_else(missing)
 }
 
 fn missing() -> Problem {

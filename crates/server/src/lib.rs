@@ -19,3 +19,6 @@ mod telemetry;
 
 pub use compose::{Config, Service};
 pub use openapi::openapi_document;
+/// For the tests of the contract only.
+#[doc(hidden)]
+pub use router::ROUTES;

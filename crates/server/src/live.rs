@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use antiphon_model::Code;
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
@@ -18,12 +18,12 @@ use cursor::{Ended, Reset};
 pub(crate) use request::PARAMETERS;
 use request::{Form, Request};
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, problem::Problem, query::Segments};
 
 /// Answers a reader.
 pub(crate) async fn live(
     State(app): State<Arc<App>>,
-    Path(org): Path<String>,
+    Segments(org): Segments<String>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
@@ -44,9 +44,9 @@ pub(crate) async fn live(
         (Form::Sse, Err(Ended::Reset(reset))) => sse::ended(&reset),
         (_, Err(Ended::Reset(reset))) => return Err(gone(&reset)),
         (Form::Sse, Ok(cursor)) => sse::open(Arc::clone(&app), cursor, caller, place),
-        (Form::Page, Ok(cursor)) => page::page(&app, cursor, request.limit).await?,
+        (Form::Page, Ok(cursor)) => page::page(&app, &caller, cursor, request.limit).await?,
         (Form::Poll { timeout_seconds }, Ok(cursor)) => {
-            page::poll(&app, cursor, request.limit, timeout_seconds).await?
+            page::poll(&app, &caller, cursor, request.limit, timeout_seconds).await?
         }
     };
     if let Ok(value) = HeaderValue::from_str(&schema) {

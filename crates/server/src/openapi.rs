@@ -107,7 +107,11 @@ type Parameters = &'static [(&'static str, &'static str, &'static str)];
 const LIST: Parameters = &[
     ("limit", "query", "rows of a page, 1 to 1000, default 100"),
     ("after", "query", "the `next` of the page before"),
-    ("ids", "query", "only these entities, at most 100, separated by commas (JSON arrays for keys of several columns)"),
+    (
+        "ids",
+        "query",
+        "only these entities, at most 100, separated by commas; as JSON arrays of texts where the key has several columns or an id holds a comma",
+    ),
     (
         "order",
         "query",
@@ -247,7 +251,10 @@ fn schemas() -> Value {
             "offset": { "type": "integer" }, "epoch": { "type": "integer" }, "access": { "type": "string" }, "upToDate": { "type": "boolean" } } },
         "Schema": { "type": "object", "properties": { "types": { "type": "object" }, "access": { "type": "string" } } },
         "Members": { "type": "object", "properties": { "items": { "type": "array" } } },
-        "Source": { "type": "object" },
+        "Source": { "type": "object", "properties": {
+            "state": { "type": "string" }, "status": { "type": "string" }, "reason": { "type": ["string", "null"] }, "detail": { "type": "string" },
+            "since": { "type": "string" }, "nextAttemptAt": { "type": ["string", "null"] }, "asOf": { "type": ["string", "null"] },
+            "slot": { "type": ["object", "null"], "description": "null where the source does not answer" }, "copies": { "type": "array" } } },
     })
 }
 

@@ -3,10 +3,11 @@
 //! Health and metrics are open, because load balancers and scrapers have no users; what they show names no data.
 //! Everything that changes something needs a system administrator and is logged with who did it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use antiphon_engine::CopyStatus;
 use antiphon_model::{SourceState, SourceStatus, write_time};
+use antiphon_postgres::{ConnectionInfo, connect_sql, slots};
 use axum::{
     extract::State,
     http::{HeaderMap, StatusCode, Uri, header},
@@ -15,6 +16,44 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::{app::App, problem::Problem, query::Query};
+
+/// An operator who asks for the state while the source is away waits at most so long for what it would say.
+const SLOT_WAIT: Duration = Duration::from_secs(2);
+
+/// Where the slot of the source is looked at.
+pub(crate) struct SlotView {
+    /// The source.
+    pub(crate) source: ConnectionInfo,
+    /// The slot's name.
+    pub(crate) name: String,
+}
+
+impl SlotView {
+    /// Describes the slot; null where it is not there or the source does not answer.
+    async fn describe(&self) -> Value {
+        let look = async {
+            let client = connect_sql(&self.source, "antiphon status").await?;
+            slots::find(&client, &self.name).await
+        };
+        match tokio::time::timeout(SLOT_WAIT, look).await {
+            Ok(Ok(Some(slot))) => json!({
+                "name": slot.name,
+                "active": slot.active_pid.is_some(),
+                "walStatus": slot.wal_status,
+                "invalidation": slot.invalidation,
+                "confirmed": slot.confirmed.map(|lsn| lsn.to_string()),
+                "lagBytes": slot.lag_bytes,
+                "retainedBytes": slot.retained_bytes,
+                "safeWalBytes": slot.safe_wal_bytes,
+            }),
+            Ok(Ok(None)) | Err(_) => Value::Null,
+            Ok(Err(fault)) => {
+                tracing::debug!(error = %fault.chain(), "the slot could not be looked at");
+                Value::Null
+            }
+        }
+    }
+}
 
 /// The process answers.
 pub(crate) async fn healthz() -> Response {
@@ -56,26 +95,28 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
 pub(crate) async fn source(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
     app.administrator(&headers, &uri).await?;
     Query::parse(uri.query(), &[], &[])?;
-    Ok(document(StatusCode::OK, &describe(&app)))
+    Ok(document(StatusCode::OK, &describe(&app).await))
 }
 
 /// Pauses capture: the checkpoint holds, the slot stays, nothing is lost (CAP-51).
 pub(crate) async fn pause(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
     let administrator = app.administrator(&headers, &uri).await?;
+    Query::parse(uri.query(), &[], &[])?;
     tracing::info!(user.id = administrator.subject, "capture is paused by {}", administrator.subject);
     app.capture.pause();
-    Ok(document(StatusCode::ACCEPTED, &describe(&app)))
+    Ok(document(StatusCode::ACCEPTED, &describe(&app).await))
 }
 
 /// Resumes capture from its checkpoint.
 pub(crate) async fn resume(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
     let administrator = app.administrator(&headers, &uri).await?;
+    Query::parse(uri.query(), &[], &[])?;
     tracing::info!(user.id = administrator.subject, "capture is resumed by {}", administrator.subject);
     app.capture.resume();
-    Ok(document(StatusCode::ACCEPTED, &describe(&app)))
+    Ok(document(StatusCode::ACCEPTED, &describe(&app).await))
 }
 
-fn describe(app: &App) -> Value {
+async fn describe(app: &App) -> Value {
     let SourceStatus { state, reason, detail, since, next_attempt_at } = app.capture.status();
     let time = |at| {
         let mut text = String::new();
@@ -100,6 +141,7 @@ fn describe(app: &App) -> Value {
         "since": time(since),
         "nextAttemptAt": next_attempt_at.map(time),
         "asOf": app.bus.as_of().map(time),
+        "slot": app.slot.describe().await,
         "copies": app.capture.copies().iter().map(copy).collect::<Vec<_>>(),
     })
 }

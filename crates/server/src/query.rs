@@ -3,8 +3,25 @@
 //! A parameter that is silently ignored is a filter that silently does not apply; so nothing is ignored.
 
 use antiphon_model::Code;
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
+};
+use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
+
+/// The parts of a path, percent-decoded; what is not UTF-8 is refused like everything else, as a problem.
+pub(crate) struct Segments<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segments<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segments<T>, Problem> {
+        let refused = |_| Problem::new(Code::ParameterInvalid, "the path is not percent-encoded UTF-8");
+        Path::from_request_parts(parts, state).await.map(|Path(parts)| Segments(parts)).map_err(refused)
+    }
+}
 
 /// The parameters of a request, in order.
 #[derive(Debug)]
@@ -26,6 +43,9 @@ impl Query {
             }
             if pairs.iter().any(|(other, _)| *other == name) {
                 return Err(invalid(&name, "it is given more than once"));
+            }
+            if value.contains('\0') {
+                return Err(invalid(&name, "no value of the database holds the character 0"));
             }
             pairs.push((name, value));
         }
@@ -138,6 +158,7 @@ mod tests {
             ("limit=1&limit=2", Code::ParameterInvalid),
             ("limit=%zz", Code::ParameterInvalid),
             ("limit=%ff", Code::ParameterInvalid),
+            ("limit=%00", Code::ParameterInvalid),
             ("token=ant_x", Code::TokenInUrl),
             ("whre[a]=1", Code::ParameterUnknown),
         ] {

@@ -25,8 +25,8 @@ use crate::{app::App, entities, live, openapi, operations, problem::Problem, sch
 const BODY_BYTES_MAX: usize = 1 << 20;
 const REQUEST_ID: HeaderName = HeaderName::from_static("antiphon-request-id");
 
-/// A route's path, in axum's and OpenAPI's common spelling.
-pub(crate) const ROUTES: &[(&str, &str)] = &[
+/// Every route: its method and its path, in axum's and OpenAPI's common spelling.
+pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/orgs/{org}/live"),
     ("get", "/v1/orgs/{org}/schema"),
     ("get", "/v1/orgs/{org}/members"),

@@ -7,18 +7,22 @@ use std::sync::Arc;
 use antiphon_engine::ports::{Field, FieldDefault, Shape};
 use antiphon_model::{EntityType, Merge, Role, Sync, Tenancy, TypeKind};
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
 
-use crate::{app::App, problem::Problem, query::Query};
+use crate::{
+    app::App,
+    problem::Problem,
+    query::{Query, Segments},
+};
 
 /// Describes every declared type for the caller.
 pub(crate) async fn schema(
     State(app): State<Arc<App>>,
-    Path(org): Path<String>,
+    Segments(org): Segments<String>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
@@ -33,14 +37,16 @@ pub(crate) async fn schema(
     let body = json!({ "types": types, "access": caller.access }).to_string();
     let etag = format!("\"{}\"", &antiphon_engine::checksum(&body)[7..39]);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let unchanged = known.is_some_and(|known| known.split(',').any(|one| one.trim().trim_start_matches("W/") == etag));
+    let unchanged = known.is_some_and(|known| {
+        known.split(',').any(|one| matches!(one.trim().trim_start_matches("W/"), one if one == "*" || one == etag))
+    });
     let mut response = match unchanged {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
     };
     let values = [
         (header::ETAG, etag),
-        (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+        (header::CACHE_CONTROL, "private, no-store".to_owned()),
         (header::HeaderName::from_static("antiphon-schema"), numbers.join(", ")),
     ];
     for (name, value) in values {
@@ -54,7 +60,7 @@ pub(crate) async fn schema(
 /// Lists the members of an organisation.
 pub(crate) async fn members(
     State(app): State<Arc<App>>,
-    Path(org): Path<String>,
+    Segments(org): Segments<String>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {

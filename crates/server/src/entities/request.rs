@@ -39,14 +39,15 @@ pub(super) fn list(query: Option<&str>, entity: &Arc<EntityType>, org: &str) -> 
 
 fn ids(query: &Query, entity: &EntityType) -> Result<Vec<Vec<String>>, Problem> {
     let Some(text) = query.text("ids") else { return Ok(Vec::new()) };
-    let ids: Vec<String> = match entity.key.len() {
-        1 => query.list("ids"),
-        // Ids of several columns are JSON arrays: commas between arrays make one array of all.
-        _ => {
-            let all: Vec<Vec<String>> = serde_json::from_str(&format!("[{text}]"))
-                .map_err(|_| invalid("ids", "JSON arrays of the key's texts are wanted"))?;
+    // Ids of several columns are JSON arrays: commas between arrays make one array of all. An id of one column may be
+    // written so too, because it may hold a comma.
+    let arrays: Option<Vec<Vec<String>>> = serde_json::from_str(&format!("[{text}]")).ok();
+    let ids: Vec<String> = match (arrays, entity.key.len()) {
+        (Some(all), parts) if all.iter().all(|key| key.len() == parts) => {
             all.iter().map(|key| EntityType::entity_id(key.iter().map(String::as_str))).collect()
         }
+        (_, 1) => query.list("ids"),
+        _ => return Err(invalid("ids", "JSON arrays of the key's texts are wanted")),
     };
     if ids.is_empty() || ids.len() > IDS_MAX {
         return Err(invalid("ids", &format!("from 1 to {IDS_MAX} ids are wanted")));

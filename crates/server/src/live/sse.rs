@@ -1,23 +1,27 @@
 //! The stream as server-sent events: catch-up, then live.
 //!
 //! One task a stream reads from its position and hands over frames through a channel of two: what the socket does not
-//! take is not read from the log either. Membership and token are looked at every two seconds (STR-05). A stream ends
-//! with the reason as its last event; the reader goes on from its last id.
+//! take is not read from the log either. Law: between two pages of the log the stream looks whether it is to end, and
+//! every two seconds at membership and token (STR-05), also in the middle of a long catch-up. A stream ends with the
+//! reason as its last event; the reader goes on from its last id.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use antiphon_engine::{Fault, spawn};
-use antiphon_model::{Access, ActivityId, Code, write_time};
+use antiphon_engine::spawn;
+use antiphon_model::{ActivityId, Code, write_time};
 use axum::{
     body::Body,
     http::{HeaderValue, header},
     response::Response,
 };
 use bytes::Bytes;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Interval, MissedTickBehavior},
+};
 
 use super::cursor::{Cursor, Ended, Item, Reset};
-use crate::app::{App, Caller, Place};
+use crate::app::{App, Caller, Place, Standing};
 
 /// Frames are joined up to this size before they are handed to the socket.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -29,7 +33,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const OFFSET_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the right to read is looked at.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
-/// A socket that takes nothing for this long is dropped.
+/// A reader that takes no frame for this long is told so and let go.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// What a reader waits before it comes back, if it is not told otherwise.
 const RETRY_MS: u64 = 1_000;
@@ -39,7 +43,8 @@ pub(super) fn open(app: Arc<App>, cursor: Cursor, caller: Caller, place: Place) 
     let (frames, mut ready) = mpsc::channel::<Bytes>(2);
     let stream = Stream {
         told: cursor.position,
-        last_offset_at: None,
+        caught_up: false,
+        last_offset_at: Instant::now(),
         last_beat: Instant::now(),
         buffer: format!("retry: {RETRY_MS}\n\n"),
         app,
@@ -80,7 +85,9 @@ struct Stream {
     buffer: String,
     /// The last id that the reader was told.
     told: ActivityId,
-    last_offset_at: Option<Instant>,
+    /// Whether the reader was told that it has caught up.
+    caught_up: bool,
+    last_offset_at: Instant,
     last_beat: Instant,
 }
 
@@ -93,7 +100,7 @@ enum End {
 
 impl Stream {
     async fn run(mut self) {
-        let end = self.follow().await;
+        let Err(end) = self.follow().await;
         match end {
             End::Reset(reset) => write_reset(&mut self.buffer, &reset),
             End::Notice { reason, retry_after_ms } => {
@@ -106,63 +113,67 @@ impl Stream {
             }
             End::Gone => return,
         }
-        if self.hand_over().await.is_err() {
+        if let Err(_late) = self.hand_over().await {
             tracing::debug!("a reader was gone before it was told why its stream ends");
         }
     }
 
-    async fn follow(&mut self) -> End {
+    async fn follow(&mut self) -> Result<Infallible, End> {
         let mut head = self.app.bus.subscribe();
-        let mut check = tokio::time::interval(CHECK_INTERVAL);
-        let mut tick = tokio::time::interval(OFFSET_INTERVAL);
-        if self.hand_over().await.is_err() {
-            return End::Gone;
-        }
+        let (mut check, mut tick) = (every(CHECK_INTERVAL), every(OFFSET_INTERVAL));
+        self.hand_over().await?;
         loop {
             head.borrow_and_update();
-            match self.deliver().await {
-                Ok(()) => {}
-                Err(end) => return end,
-            }
+            let more = self.deliver().await?;
             tokio::select! {
-                changed = head.changed() => if changed.is_err() { return shutdown() },
+                // What ends a stream goes before what it has still to deliver.
+                biased;
+                () = self.app.drain.cancelled() => return Err(shutdown()),
+                () = self.frames.closed() => return Err(End::Gone),
+                _ = check.tick() => self.check().await?,
+                () = tokio::task::yield_now(), if more => {}
+                changed = head.changed() => if changed.is_err() { return Err(shutdown()) },
                 _ = tick.tick() => {}
-                _ = check.tick() => if let Some(end) = self.check().await { return end },
-                () = self.app.drain.cancelled() => return shutdown(),
-                () = self.frames.closed() => return End::Gone,
             }
         }
     }
 
-    /// Delivers everything up to the durable head, then tells the offset where it is due.
-    async fn deliver(&mut self) -> Result<(), End> {
+    /// Delivers one page of the log and tells the offset where it is due; returns whether there is more.
+    async fn deliver(&mut self) -> Result<bool, End> {
+        let head = self.app.bus.head();
         // Between the durable head and the head the answer waits.
-        let waits =
-            self.cursor.position > self.app.bus.head().durable && self.cursor.epoch == self.app.bus.head().epoch;
-        let mut up_to_date = waits;
-        while !up_to_date {
-            let items = match self.cursor.read(&self.app.bus, PAGE).await {
-                Ok(items) => items,
+        let waits = self.cursor.position > head.durable && self.cursor.epoch == head.epoch;
+        let mut more = false;
+        if !waits {
+            match self.cursor.read(&self.app.bus, PAGE).await {
+                Ok(items) => {
+                    more = !items.up_to_date;
+                    self.write_page(items.items).await?;
+                    self.tell_offset(items.up_to_date);
+                }
                 Err(Ended::Reset(reset)) => return Err(End::Reset(reset)),
                 // The log's database is away: the stream stays open and goes on when it is back.
-                Err(Ended::Problem(_)) => break,
-            };
-            for item in items.items {
-                self.write(item);
-                if self.buffer.len() >= CHUNK_BYTES {
-                    self.hand_over().await.map_err(|()| End::Gone)?;
-                }
+                Err(Ended::Problem(_)) => self.tell_offset(false),
             }
-            up_to_date = items.up_to_date;
-        }
-        if up_to_date && !waits {
-            self.tell_offset();
         }
         if self.last_beat.elapsed() >= HEARTBEAT {
             self.buffer.push_str(": beat\n\n");
             self.last_beat = Instant::now();
         }
-        self.hand_over().await.map_err(|()| End::Gone)
+        self.hand_over().await?;
+        Ok(more)
+    }
+
+    async fn write_page(&mut self, items: Vec<Item>) -> Result<(), End> {
+        let changes = items.iter().filter(|item| matches!(item, Item::Change(_))).count();
+        metrics::counter!("antiphon_stream_changes_total").increment(changes as u64);
+        for item in items {
+            self.write(item);
+            if self.buffer.len() >= CHUNK_BYTES {
+                self.hand_over().await?;
+            }
+        }
+        Ok(())
     }
 
     fn write(&mut self, item: Item) {
@@ -172,21 +183,19 @@ impl Stream {
                 activity.write_json(&mut data);
                 write_event(&mut self.buffer, "change", Some(activity.id), &data);
                 self.told = activity.id;
-                metrics::counter!("antiphon_stream_changes_total").increment(1);
             }
             Item::Offset(id) => self.write_offset(id),
         }
     }
 
-    fn tell_offset(&mut self) {
-        let since = self.last_offset_at.map(|at| at.elapsed());
+    fn tell_offset(&mut self, up_to_date: bool) {
+        let since = self.last_offset_at.elapsed();
         let filtered = self.cursor.position > self.told;
-        let due = match since {
-            None => true,
-            Some(since) => since >= HEARTBEAT || (filtered && since >= OFFSET_INTERVAL),
-        };
-        if due {
+        // The end of the catch-up is told at once, whatever was told before it.
+        let caught_up = up_to_date && !self.caught_up;
+        if caught_up || since >= HEARTBEAT || (filtered && since >= OFFSET_INTERVAL) {
             self.write_offset(self.cursor.position);
+            self.caught_up |= up_to_date;
         }
     }
 
@@ -204,49 +213,50 @@ impl Stream {
         let data = format!("{{\"offset\":{offset},\"epoch\":{epoch},\"access\":\"{access}\",\"asOf\":{as_of}}}");
         write_event(&mut self.buffer, "offset", Some(offset), &data);
         self.told = offset;
-        self.last_offset_at = Some(Instant::now());
+        self.last_offset_at = Instant::now();
     }
 
     /// Looks whether the caller may still read.
-    async fn check(&self) -> Option<End> {
-        let caller = &self.caller;
-        let look = async {
-            if self.app.directory.authenticate(&caller.token).await?.is_none() {
-                return Ok(Some(End::Notice { reason: "auth_expired", retry_after_ms: RETRY_MS }));
-            }
-            let subject = &caller.principal.subject;
-            Ok::<_, Fault>(match self.app.directory.membership(&caller.membership.org, subject).await? {
-                None => Some(End::Notice { reason: "access_revoked", retry_after_ms: RETRY_MS }),
-                Some(place) if Access::of(subject, &place.org, place.role) != self.cursor.access => {
-                    Some(End::Reset(Reset { code: Code::AccessChanged, epoch: self.cursor.epoch }))
-                }
-                Some(_) => None,
-            })
-        };
-        match look.await {
-            Ok(end) => end,
+    async fn check(&self) -> Result<(), End> {
+        match self.app.standing(&self.caller).await {
+            Ok(Standing::Same) => Ok(()),
+            Ok(Standing::TokenEnded) => Err(End::Notice { reason: "auth_expired", retry_after_ms: RETRY_MS }),
+            Ok(Standing::PlaceLost) => Err(End::Notice { reason: "access_revoked", retry_after_ms: RETRY_MS }),
+            Ok(Standing::Changed) => Err(End::Reset(Reset { code: Code::AccessChanged, epoch: self.cursor.epoch })),
             // The same database holds the log: while it is away nothing new is delivered either.
             Err(fault) => {
                 tracing::debug!(error = %fault.chain(), "the right to read could not be looked at");
-                None
+                Ok(())
             }
         }
     }
 
-    async fn hand_over(&mut self) -> Result<(), ()> {
+    async fn hand_over(&mut self) -> Result<(), End> {
         if self.buffer.is_empty() {
             return Ok(());
         }
         let bytes = Bytes::from(std::mem::take(&mut self.buffer));
-        metrics::counter!("antiphon_stream_bytes_total").increment(bytes.len() as u64);
+        let length = bytes.len() as u64;
         match tokio::time::timeout(STALLED_AFTER, self.frames.send(bytes)).await {
-            Ok(sent) => sent.map_err(|_| ()),
+            Ok(Ok(())) => {
+                metrics::counter!("antiphon_stream_bytes_total").increment(length);
+                Ok(())
+            }
+            Ok(Err(_)) => Err(End::Gone),
+            // What was not taken lies above the last id that the reader has, so it comes again.
             Err(_) => {
                 metrics::counter!("antiphon_stream_stalled_total").increment(1);
-                Err(())
+                Err(End::Notice { reason: "backpressure", retry_after_ms: RETRY_MS })
             }
         }
     }
+}
+
+/// A beat that was missed is not made up for.
+fn every(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// The end of a server that stops: readers come back spread over a few seconds.
@@ -266,10 +276,11 @@ fn write_event(out: &mut String, event: &str, id: Option<ActivityId>, data: &str
     }
     out.push_str("event: ");
     out.push_str(event);
-    // A document of type `json` may hold line ends: each line is a field of its own, and the reader joins them.
-    for line in data.split('\n') {
+    // A document of type `json` may hold line ends of every kind between its parts: each line is a field of its own, and
+    // the reader joins them.
+    for line in data.split(['\n', '\r']) {
         out.push_str("\ndata: ");
-        out.push_str(line.strip_suffix('\r').unwrap_or(line));
+        out.push_str(line);
     }
     out.push_str("\n\n");
 }
@@ -283,5 +294,9 @@ mod tests {
         let mut out = String::new();
         write_event(&mut out, "change", Some(ActivityId::new(7)), "{\"a\":\n1}");
         assert_eq!(out, "id: 7\nevent: change\ndata: {\"a\":\ndata: 1}\n\n");
+        // A carriage return ends a line for an EventSource as well.
+        let mut out = String::new();
+        write_event(&mut out, "change", None, "{\"a\":\r1,\r\n\"b\":2}");
+        assert_eq!(out, "event: change\ndata: {\"a\":\ndata: 1,\ndata: \ndata: \"b\":2}\n\n");
     }
 }

@@ -1,7 +1,13 @@
 //! The contract of reading (protocol 1 to 4, 6) against the real service on real Postgres 15 and 18.
 
+mod delivery;
+mod encoding;
+mod join;
+mod operations;
 mod refusals;
 mod resets;
+mod right_to_read;
 mod rows;
 mod stage;
 mod streams;
+mod wall;

@@ -1,4 +1,7 @@
-//! The real service over a real Postgres, with two organisations, their people and one table.
+//! The real service over a real Postgres, with two organisations, their people and three tables.
+//!
+//! `note` is what most tests write, `task` has a key of two columns, `kind` has a column of every type. The database's
+//! own settings for the printing of values are unusual on purpose: what readers see must not depend on them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,12 +19,37 @@ const TABLE: &str = "
 create table notes (id text primary key, org text not null, title text, rank int4, secret text default 'hush', body text,
   doc json, at timestamptz, amount numeric, flag bool, tags text[], span interval, fixed char(5), net inet);
 create unique index notes_identity on notes (id, org);
-alter table notes replica identity using index notes_identity;";
+alter table notes replica identity using index notes_identity;
+create table tasks (list text, n int4, org text not null, title text, primary key (list, n));
+create unique index tasks_identity on tasks (list, n, org);
+alter table tasks replica identity using index tasks_identity;
+create type mood as enum ('sad', 'ok');
+create type pair as (a int4, b text);
+create domain positive as numeric check (value > 0);
+create table kinds (id text primary key, org text not null, b bool, i2 int2, i4 int4, i8 int8, f4 float4, f8 float8,
+  num numeric, cash money, o oid, x8 xid8, t text, v varchar(20), c char(4), nm name, e mood, u uuid, x xml, ip inet,
+  net cidr, mac macaddr, bits bit(3), vb varbit, ts tsvector, r int4range, pt point, j json, jb jsonb, by bytea, d date,
+  tm time, tz timetz, stamp timestamp, stz timestamptz, iv interval, ia int4[], ta text[], ja jsonb[], ba bytea[],
+  za timestamptz[], p pair, pa pair[], dom positive, em mood[]);
+create unique index kinds_identity on kinds (id, org);
+alter table kinds replica identity using index kinds_identity;";
+/// What a database may be set to; no reader may notice.
+const SETTINGS: &[&str] = &[
+    "datestyle = 'German, DMY'",
+    "intervalstyle = 'postgres_verbose'",
+    "timezone = 'America/New_York'",
+    "extra_float_digits = -3",
+    "bytea_output = 'escape'",
+];
+/// The types, their tables and keys.
+const TYPES: &[(&str, &str, &[&str])] =
+    &[("note", "notes", &["id"]), ("task", "tasks", &["list", "n"]), ("kind", "kinds", &["id"])];
 
 /// A service under test.
 pub struct Stage {
     pub db: TestDb,
     pub client: Client,
+    pub operator: Admin,
     pub people: People,
     pub alice: String,
     pub carol: String,
@@ -30,17 +58,18 @@ pub struct Stage {
     serving: Option<Service>,
 }
 
-/// The declared type.
-fn entity() -> EntityType {
+/// A declared type.
+fn entity((name, table, key): &(&str, &str, &[&str])) -> EntityType {
+    let filter: &[&str] = if *name == "note" { &["title", "rank"] } else { &[] };
     EntityType {
-        name: "note".into(),
-        table: RelationName { schema: "public".into(), name: "notes".into() },
+        name: (*name).into(),
+        table: RelationName { schema: "public".into(), name: (*table).into() },
         org: Tenancy::Column("org".into()),
-        key: vec!["id".into()],
+        key: key.iter().map(|key| (*key).into()).collect(),
         tx: "tx".into(),
-        hidden: vec!["secret".into()],
+        hidden: if *name == "note" { vec!["secret".into()] } else { Vec::new() },
         sync: Sync::All,
-        filter: vec!["title".into(), "rank".into()],
+        filter: filter.iter().map(|field| (*field).into()).collect(),
         together: Vec::new(),
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
@@ -50,10 +79,14 @@ fn entity() -> EntityType {
 impl Stage {
     pub async fn open(pg: &Pg) -> Stage {
         let db = pg.database("http").await;
+        for setting in SETTINGS {
+            let sql = format!("alter database {} set {setting}", db.name());
+            pg.admin().await.batch_execute(&sql).await.expect("the setting");
+        }
         let client = db.connect().await;
         client.batch_execute(TABLE).await.expect("the table");
         client
-            .batch_execute(&format!("create publication {} for table notes", db.publication()))
+            .batch_execute(&format!("create publication {} for table notes, tasks, kinds", db.publication()))
             .await
             .expect("published");
         let config = AdminConfig {
@@ -61,7 +94,7 @@ impl Stage {
             log_url: Some(db.log_url()),
             slot: db.slot(),
             publication: db.publication(),
-            entities: vec![entity()],
+            entities: TYPES.iter().map(entity).collect(),
             spool_dir: std::env::temp_dir().join(db.slot()),
             spool_bytes_max: 1 << 30,
         };
@@ -83,16 +116,17 @@ impl Stage {
         }
         let [alice, carol, root] = <[String; 3]>::try_from(tokens).expect("three");
         let base = format!("http://{}", serving.local_addr());
-        let stage = Stage { db, client, people, alice, carol, admin: root, base, serving: Some(serving) };
+        let stage =
+            Stage { db, client, operator: admin, people, alice, carol, admin: root, base, serving: Some(serving) };
         stage.copied().await;
         stage
     }
 
-    /// Waits until the copy of the (empty) table is over.
+    /// Waits until the copies of the (empty) tables are over.
     async fn copied(&self) {
         let log = self.db.connect_log().await;
         let deadline = tokio::time::Instant::now() + SOON;
-        let sql = "select exists (select from log.snapshots where complete)";
+        let sql = "select count(*) = 3 from log.snapshots where complete";
         while !log.query_one(sql, &[]).await.expect("the log").get::<_, bool>(0) {
             assert!(tokio::time::Instant::now() < deadline, "capture never began");
             tokio::task::yield_now().await;
@@ -117,6 +151,18 @@ impl Stage {
         let response = self.get(path).await;
         assert_eq!(response.status, 200, "{path}: {}", response.text());
         response.json().expect("JSON")
+    }
+
+    /// Asks until an answer is as wanted, and returns it.
+    pub async fn until(&self, token: &str, path: &str, wanted: impl Fn(&Response) -> bool) -> Response {
+        let deadline = tokio::time::Instant::now() + SOON;
+        loop {
+            let response = self.ask_as(token, path).await;
+            if wanted(&response) {
+                return response;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{path} stayed at {}", response.text());
+        }
     }
 
     /// Opens alice's stream.

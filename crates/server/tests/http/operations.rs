@@ -1,0 +1,47 @@
+//! What every answer carries, what methods are refused, the schema and its tag.
+
+use antiphon_testkit::{for_each_postgres, get, request};
+
+use crate::stage::Stage;
+
+#[tokio::test]
+async fn every_answer_has_a_request_id_of_its_own_and_none_about_rows_may_be_stored_api_03() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::open(&pg).await;
+        let mut ids = std::collections::BTreeSet::new();
+        for path in ["/healthz", "/nowhere", "/v1/orgs/acme/entities/note", "/v1/orgs/globex/entities/note"] {
+            let answer = stage.get(path).await;
+            ids.insert(answer.header("antiphon-request-id").expect("a request id").to_owned());
+            if path.starts_with("/v1") && answer.status == 200 {
+                assert_eq!(answer.header("cache-control"), Some("private, no-store"), "{path}");
+                assert!(answer.header("antiphon-schema").is_some(), "{path}");
+            }
+        }
+        assert_eq!(ids.len(), 4, "{ids:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn other_methods_are_refused_with_those_that_are_allowed_api_03() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::open(&pg).await;
+        let answer = request("PUT", &stage.url("/healthz"), None, &[], b"").await.expect("an answer");
+        assert_eq!(answer.status, 405, "{}", answer.text());
+        assert!(answer.header("allow").is_some_and(|methods| methods.contains("GET")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_schema_answers_304_while_it_holds_api_04() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::open(&pg).await;
+        let url = stage.url("/v1/orgs/acme/schema");
+        let first = get(&url, Some(&stage.alice), &[]).await.expect("an answer");
+        let tag = first.header("etag").expect("a tag").to_owned();
+        let again = get(&url, Some(&stage.alice), &[("if-none-match", &tag)]).await.expect("an answer");
+        assert_eq!((again.status, again.text().len()), (304, 0));
+    })
+    .await;
+}
