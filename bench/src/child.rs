@@ -83,6 +83,7 @@ fn entity() -> Arc<EntityType> {
         together: Vec::new(),
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
+        rules: Vec::new(),
     })
 }
 

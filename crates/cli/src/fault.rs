@@ -73,6 +73,16 @@ pub(crate) fn exit_code(code: Code) -> u8 {
         Code::Shutdown | Code::RateLimited => 7,
         Code::SlotLost | Code::PoisonWal | Code::DiskFull | Code::SpoolFull | Code::DecodeFailed => 1,
         Code::LogCorrupt | Code::Internal | Code::PostgresStart => 1,
+        Code::OriginRefused | Code::ScopeMissing | Code::FieldForbidden | Code::TicketInvalid => 4,
+        Code::EntityGone => 5,
+        Code::FieldConflict | Code::StreamBehind | Code::AlreadyExists | Code::Aborted | Code::IdempotencyMismatch => 6,
+        Code::Constraint
+        | Code::FieldUnknown
+        | Code::FieldType
+        | Code::Suppressed
+        | Code::TooOldToProve
+        | Code::ClockAhead
+        | Code::ClockBehind => 1,
         Code::Interrupted => 130,
     }
 }

@@ -313,6 +313,8 @@ fn close(mut open: OpenTransaction, start: usize, mut commit: Commit, into: &mut
             image: None,
             changed: Some("[]".into()),
             details: None,
+            tx: None,
+            policy: None,
             schema: 0,
             commit,
         });

@@ -6,6 +6,7 @@
 
 pub mod ports;
 
+mod authorship;
 mod backoff;
 mod bus;
 mod capture;
@@ -20,6 +21,7 @@ mod policy;
 mod ring;
 mod task;
 
+pub use authorship::{Authorship, MESSAGE_PREFIX, SealKey, Unsealed, open, seal};
 pub use bus::{Bus, Page};
 pub use capture::{CaptureConfig, CaptureHandle, CaptureService, CopyStatus};
 pub use fault::Fault;

@@ -94,6 +94,8 @@ mod tests {
             image: None,
             changed: None,
             details: None,
+            tx: None,
+            policy: None,
             schema: 1,
             commit,
         }

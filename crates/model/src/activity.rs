@@ -7,7 +7,11 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActivityId, Lsn, Micros, Xid, top_level_keys, write_string};
+use crate::{
+    ActivityId, Columns, Lsn, Micros, Tx, Xid,
+    json::{cut_object, unescape},
+    top_level_keys, write_string,
+};
 
 /// What an activity does to the reader's copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,10 +103,26 @@ pub struct Activity {
     pub changed: Option<String>,
     /// `unchanged`, `omitted`, `jsonNulls`, `reason`, where they are not empty.
     pub details: Option<String>,
+    /// Who wrote it, as the JSON object of [`Tx`]; `None` where there is no stamp.
+    pub tx: Option<String>,
+    /// The columns that policies read, as a JSON object `{"new":{..},"old":{..}}` of texts and nulls; never shown.
+    ///
+    /// `new` is the row after the change, `old` before it; `old` is left out where it is equal. `None` where the type's
+    /// rules read no column.
+    pub policy: Option<String>,
     /// The number of the type's shape.
     pub schema: u32,
     /// Where it comes from.
     pub commit: Commit,
+}
+
+/// How a reader sees an activity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View<'a> {
+    /// What it is to the reader: a row that enters sight is a create, one that leaves it a delete.
+    pub action: Action,
+    /// The columns that the reader may see.
+    pub columns: &'a Columns,
 }
 
 impl Activity {
@@ -115,11 +135,59 @@ impl Activity {
             + text(&self.image)
             + text(&self.changed)
             + text(&self.details)
+            + text(&self.tx)
+            + text(&self.policy)
             + size_of::<Activity>()
     }
 
-    /// Appends the activity as the JSON object of protocol 4.
+    /// Reads who wrote it.
+    pub fn read_tx(&self) -> Option<Tx> {
+        self.tx.as_deref().and_then(Tx::parse)
+    }
+
+    /// Appends the activity as the JSON object of protocol 4, whole.
     pub fn write_json(&self, out: &mut String) {
+        self.write_start(out, self.action);
+        out.push_str(self.image.as_deref().unwrap_or("null"));
+        out.push_str(",\"changedKeys\":");
+        self.write_changed(out);
+        self.write_details(out);
+        self.write_end(out, self.tx.as_deref());
+    }
+
+    /// Appends the activity as a reader sees it; returns `false`, and appends nothing, where nothing of it is left.
+    pub fn write_view(&self, out: &mut String, view: &View<'_>) -> bool {
+        if view.action == self.action && *view.columns == Columns::All {
+            self.write_json(out);
+            return true;
+        }
+        if view.action == Action::Delete && self.action != Action::Delete {
+            self.write_start(out, Action::Delete);
+            out.push_str("null,\"changedKeys\":[],\"unchanged\":[],\"omitted\":{},\"reason\":\"access\"");
+            self.write_end(out, self.cut_tx(view.columns).as_deref());
+            return true;
+        }
+        let keep = |name: &str| view.columns.contains(name);
+        let changed = match view.action {
+            Action::Create => self.names(keep, None),
+            _ => self.names(keep, self.changed.as_deref()),
+        };
+        if view.action == Action::Update && changed == "[]" {
+            return false;
+        }
+        self.write_start(out, view.action);
+        match &self.image {
+            Some(image) => cut_object(out, image, keep),
+            None => out.push_str("null"),
+        }
+        out.push_str(",\"changedKeys\":");
+        out.push_str(&changed);
+        self.write_cut_details(out, keep);
+        self.write_end(out, self.cut_tx(view.columns).as_deref());
+        true
+    }
+
+    fn write_start(&self, out: &mut String, action: Action) {
         out.push_str("{\"activityId\":");
         push_display(out, self.id);
         out.push_str(",\"entityType\":");
@@ -130,15 +198,16 @@ impl Activity {
             None => out.push_str("null"),
         }
         out.push_str(",\"action\":\"");
-        out.push_str(self.action.as_str());
+        out.push_str(action.as_str());
         out.push_str("\",\"data\":");
-        out.push_str(self.image.as_deref().unwrap_or("null"));
-        out.push_str(",\"changedKeys\":");
-        self.write_changed(out);
-        self.write_details(out);
+    }
+
+    fn write_end(&self, out: &mut String, tx: Option<&str>) {
         out.push_str(",\"schema\":");
         push_display(out, self.schema);
-        out.push_str(",\"tx\":null,\"createdAt\":\"");
+        out.push_str(",\"tx\":");
+        out.push_str(tx.unwrap_or("null"));
+        out.push_str(",\"createdAt\":\"");
         write_time(out, self.commit.at);
         out.push_str("\",\"commit\":{\"lsn\":\"");
         push_display(out, self.commit.lsn);
@@ -149,6 +218,61 @@ impl Activity {
         out.push_str(",\"xid\":\"");
         push_display(out, self.commit.xid);
         out.push_str("\"}}");
+    }
+
+    /// The metadata without the fields that a reader may not see.
+    fn cut_tx(&self, columns: &Columns) -> Option<String> {
+        let text = self.tx.as_deref()?;
+        if *columns == Columns::All {
+            return Some(text.to_owned());
+        }
+        let mut tx = Tx::parse(text)?;
+        tx.changed_field = tx.changed_field.filter(|field| columns.contains(field));
+        tx.fields.retain(|field, _| columns.contains(field));
+        Some(tx.to_json())
+    }
+
+    /// The names in a JSON array, or all of the row's, that are kept.
+    fn names(&self, keep: impl Fn(&str) -> bool, array: Option<&str>) -> String {
+        let names: Vec<String> = match array {
+            Some(array) => serde_json::from_str(array).unwrap_or_default(),
+            None => {
+                let omitted = self.details.as_deref().and_then(omitted_object).unwrap_or("");
+                let keys = [self.image.as_deref().unwrap_or(""), omitted].map(top_level_keys).concat();
+                keys.into_iter().filter_map(unescape).collect()
+            }
+        };
+        let mut out = String::from("[");
+        for name in names.iter().filter(|name| keep(name)) {
+            if out.len() > 1 {
+                out.push(',');
+            }
+            write_string(&mut out, name);
+        }
+        out.push(']');
+        out
+    }
+
+    fn write_cut_details(&self, out: &mut String, keep: impl Fn(&str) -> bool) {
+        let text = format!("{{{}}}", self.details.as_deref().unwrap_or(""));
+        let details: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap_or_default();
+        for (name, empty) in [("unchanged", "[]"), ("omitted", "{}"), ("jsonNulls", "")] {
+            let kept = details.get(name).cloned().map(|mut value| {
+                match &mut value {
+                    serde_json::Value::Array(names) => names.retain(|name| name.as_str().is_some_and(&keep)),
+                    serde_json::Value::Object(fields) => fields.retain(|name, _| keep(name)),
+                    _ => {}
+                }
+                value.to_string()
+            });
+            let kept = kept.unwrap_or_else(|| empty.to_owned());
+            if !kept.is_empty() {
+                out.push_str(",\"");
+                out.push_str(name);
+                out.push_str("\":");
+                out.push_str(&kept);
+            }
+        }
     }
 
     fn write_changed(&self, out: &mut String) {
@@ -231,6 +355,8 @@ mod tests {
             image: Some(r#"{"id":"7","title":"a"}"#.into()),
             changed: Some(r#"["title"]"#.into()),
             details: None,
+            tx: None,
+            policy: None,
             schema: 7,
             commit: Commit {
                 lsn: "0/16B3748".parse().unwrap(),
@@ -262,6 +388,34 @@ mod tests {
         assert_eq!(value["changedKeys"], serde_json::json!(["id", "title", "body"]));
         assert_eq!(value["unchanged"], serde_json::json!(["x"]));
         assert_eq!(value["omitted"]["body"]["bytes"], 9);
+    }
+
+    #[test]
+    fn columns_that_a_reader_may_not_see_are_cut_everywhere_sec_01() {
+        let tx =
+            r#"{"transactionId":"2","sourceId":"s","actor":"a","changedField":"pay","fields":{"pay":"2","title":"1"}}"#;
+        let activity = Activity {
+            image: Some(r#"{"id":"7","pay":{"x":[1,"}"]},"title":"a"}"#.into()),
+            changed: Some(r#"["pay","title"]"#.into()),
+            details: Some(r#""unchanged":["notes","body"],"omitted":{"pay":{"bytes":1},"body":{"bytes":2}}"#.into()),
+            tx: Some(tx.into()),
+            ..sample()
+        };
+        let columns = Columns::of(["id", "title", "body"]);
+        let mut out = String::new();
+        assert!(activity.write_view(&mut out, &View { action: Action::Update, columns: &columns }));
+        assert!(!out.contains("pay") && !out.contains("notes"), "{out}");
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(value["data"], serde_json::json!({"id": "7", "title": "a"}));
+        assert_eq!((&value["changedKeys"][0], &value["tx"]["fields"]["title"]), (&"title".into(), &"1".into()));
+        // An update of which nothing is left is not delivered; a row that leaves sight is a delete without its values.
+        let none = Columns::of(["id", "body"]);
+        out.clear();
+        assert!(!activity.write_view(&mut out, &View { action: Action::Update, columns: &none }) && out.is_empty());
+        assert!(activity.write_view(&mut out, &View { action: Action::Delete, columns: &none }));
+        let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&value["data"], &value["reason"]), (&serde_json::Value::Null, &"access".into()));
+        assert!(!out.contains("pay"), "{out}");
     }
 
     #[test]

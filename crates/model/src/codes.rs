@@ -104,6 +104,24 @@ codes! {
     BodyInvalid "BODY_INVALID" Caller "the body is not what this address takes" "Nothing was changed. The detail says where it is wrong.";
     BodyTooLarge "BODY_TOO_LARGE" Caller "the body is too large" "Nothing was changed.";
     MethodNotAllowed "METHOD_NOT_ALLOWED" Caller "this address does not take this method" "Nothing was changed. The header `Allow` lists those that it takes.";
+    OriginRefused "ORIGIN_REFUSED" Caller "pages of this origin may not connect" "Nothing was changed. Add the origin to `allowed_origins` in the section [server].";
+    TicketInvalid "TICKET_INVALID" Caller "the ticket is unknown, used or expired" "Nothing was changed. POST /v1/tickets gives a new one.";
+    ScopeMissing "SCOPE_MISSING" Caller "the token's scopes do not allow this" "Nothing was changed. Use a token with the scope that the detail names.";
+    // Writing (protocol 5).
+    FieldConflict "FIELD_CONFLICT" Caller "someone else changed the field since it was read" "Nothing was changed. Settle the difference, then send the edit again with the server's id as expected one.";
+    StreamBehind "STREAM_BEHIND" Caller "the client has not seen recent changes of these entities" "Nothing was changed. Read the stream up to the server's offset, then send the edit again.";
+    EntityGone "ENTITY_GONE" Caller "the entity was deleted" "Nothing was changed. Its last row is in the list of deleted entities; creating it again brings it back.";
+    AlreadyExists "ALREADY_EXISTS" Caller "an entity with this key exists" "Nothing was changed. Edit that entity, or create one under another key.";
+    Constraint "CONSTRAINT" Caller "a rule of the database refuses the row" "Nothing was changed. The name of the constraint is in the answer.";
+    FieldUnknown "FIELD_UNKNOWN" Caller "the entity type has no such field" "Nothing was changed. GET .../schema lists the fields.";
+    FieldForbidden "FIELD_FORBIDDEN" Caller "the caller may not write this field" "Nothing was changed. GET .../schema lists the fields that the caller may write.";
+    FieldType "TYPE" Caller "the value does not fit the field's type" "Nothing was changed. GET .../schema gives the type of each field.";
+    Suppressed "SUPPRESSED" Caller "the database left the row as it was" "Nothing was changed. A rule or a trigger of the application withholds this write.";
+    TooOldToProve "TOO_OLD_TO_PROVE" Caller "the edit is older than the records that would show whether it was applied" "Nothing was changed. Compare it with the present row and send it again under a new id.";
+    ClockAhead "CLOCK_AHEAD" Caller "the client's clock is ahead of the server's" "Nothing was changed. Set the clock right, or take the server's time from the answer, and send the edit under a new id.";
+    ClockBehind "CLOCK_BEHIND" Caller "the edit's id is not above the one that it expects" "Nothing was changed. Make a new id above the server's and send the edit again.";
+    IdempotencyMismatch "IDEMPOTENCY_MISMATCH" Caller "this transaction id was used for another edit" "Nothing was changed. Send the edit under an id of its own.";
+    Aborted "ABORTED" Caller "another edit of the same atomic batch was refused" "Nothing was changed. The answer names the edit that was refused.";
     RateLimited "RATE_LIMITED" Caller "there were too many requests" "Nothing was changed. Wait as long as the header `Retry-After` says.";
     Shutdown "SHUTDOWN" Transient "the server is stopping" "Nothing is lost: connect again; another server or the next start goes on from your offset.";
     TryAgain "TRY_AGAIN" Transient "the request could not be served just now" "Nothing was changed. Try again.";

@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Rule;
+
 /// A table's full name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RelationName {
@@ -37,7 +39,21 @@ impl fmt::Display for RelationName {
 pub enum Tenancy {
     /// The named column holds the organisation's id.
     Column(String),
+    /// The row belongs to the organisation of the row that it refers to; our own column `antiphon_org` holds it.
+    Via {
+        /// The referring column.
+        column: String,
+        /// The table referred to.
+        table: RelationName,
+    },
+    /// Everyone reads it, and only plain SQL writes it.
+    Everyone,
 }
+
+/// The column that we keep where the organisation comes from another row.
+pub const ORG_COLUMN: &str = "antiphon_org";
+/// The organisation under which the log stores what everyone reads; no organisation may have this id.
+pub const EVERYONE: &str = "*";
 
 /// How two edits of one field are settled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,12 +108,25 @@ pub struct EntityType {
     pub refs: BTreeMap<String, String>,
     /// Merge strategies of fields that are not `lww`.
     pub fields: BTreeMap<String, Merge>,
+    /// Who may see and write what; empty: the plain rules (see `rights`).
+    #[serde(default)]
+    pub rules: Vec<Rule>,
 }
 
 impl EntityType {
-    /// Tells whether a column may leave the server as a field: the metadata and the hidden columns may not.
+    /// Tells whether a column may leave the server as a field: the metadata, ours and the hidden ones may not.
     pub fn shows(&self, column: &str) -> bool {
-        column != self.tx && !self.hidden.iter().any(|hidden| hidden == column)
+        let ours = matches!(self.org, Tenancy::Via { .. }) && column == ORG_COLUMN;
+        column != self.tx && !ours && !self.hidden.iter().any(|hidden| hidden == column)
+    }
+
+    /// Returns the column that holds the organisation's id; `None` where everyone reads the type.
+    pub fn org_column(&self) -> Option<&str> {
+        match &self.org {
+            Tenancy::Column(column) => Some(column),
+            Tenancy::Via { .. } => Some(ORG_COLUMN),
+            Tenancy::Everyone => None,
+        }
     }
 
     /// Writes the entity id of a key: its text for one column, else a JSON array of texts.

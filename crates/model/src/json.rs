@@ -66,6 +66,65 @@ pub fn top_level_keys(object: &str) -> Vec<&str> {
     keys
 }
 
+/// Appends an object that we wrote with only those members whose name is kept.
+pub(crate) fn cut_object(out: &mut String, object: &str, keep: impl Fn(&str) -> bool) {
+    out.push('{');
+    let mut first = true;
+    for member in members(object) {
+        let (key, _) = member.split_at(end_of_string(member.as_bytes(), 0));
+        if !unescape(&key[1..key.len() - 1]).is_some_and(|key| keep(&key)) {
+            continue;
+        }
+        if !first {
+            out.push(',');
+        }
+        out.push_str(member);
+        first = false;
+    }
+    out.push('}');
+}
+
+/// Returns the text of a raw key of `top_level_keys`.
+pub(crate) fn unescape(key: &str) -> Option<String> {
+    match key.contains('\\') {
+        true => serde_json::from_str(&format!("\"{key}\"")).ok(),
+        false => Some(key.to_owned()),
+    }
+}
+
+/// Splits an object that we wrote into its members, each `"key":value`.
+fn members(object: &str) -> Vec<&str> {
+    let bytes = object.as_bytes();
+    let (mut members, mut at, mut depth, mut start) = (Vec::new(), 0, 0usize, 1);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => at = end_of_string(bytes, at) - 1,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' if depth == 1 => {
+                members.push(&object[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    let last = object.get(start..object.len().saturating_sub(1)).unwrap_or("");
+    if !last.is_empty() {
+        members.push(last);
+    }
+    members
+}
+
+/// The place behind a string that begins at `at`.
+fn end_of_string(bytes: &[u8], mut at: usize) -> usize {
+    at += 1;
+    while at < bytes.len() && bytes[at] != b'"' {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    (at + 1).min(bytes.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +139,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn prop_a_cut_object_is_what_a_parser_would_keep(map in proptest::collection::btree_map(any::<String>(), any::<Vec<String>>(), 0..6), keep in any::<u8>()) {
+            let mut object = String::from("{");
+            for (index, (key, value)) in map.iter().enumerate() {
+                if index > 0 { object.push(','); }
+                write_string(&mut object, key);
+                object.push(':');
+                object.push_str(&serde_json::to_string(&serde_json::json!({"v": value, "}": ["{", key]})).unwrap());
+            }
+            object.push('}');
+            let kept: Vec<&String> = map.keys().enumerate().filter(|(index, _)| keep >> index & 1 == 1).map(|(_, key)| key).collect();
+            let mut out = String::new();
+            cut_object(&mut out, &object, |key| kept.iter().any(|kept| *kept == key));
+            let value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&out).unwrap();
+            prop_assert_eq!(value.keys().collect::<Vec<_>>(), kept);
+        }
+
         #[test]
         fn prop_every_string_reads_back_unchanged(text in any::<String>()) {
             let mut out = String::new();

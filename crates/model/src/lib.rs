@@ -8,25 +8,31 @@ mod activity;
 mod change;
 mod codes;
 mod entity;
+mod hlc;
 mod json;
 mod lsn;
 mod offset;
+mod rules;
 mod source;
+mod tx;
 mod types;
 mod visibility;
 mod xid;
 
-pub use access::{Access, Role};
-pub use activity::{Action, Activity, Commit, write_time};
+pub use access::{Access, AccessChange, Role};
+pub use activity::{Action, Activity, Commit, View, write_time};
 pub use change::{
     Cell, Cells, Change, ChangedRow, Column, OldRow, Relation, ReplicaIdentity, Transaction, Tuple, TupleError,
 };
 pub use codes::{Class, Code};
-pub use entity::{EntityType, Merge, RelationName, Sync, Tenancy};
+pub use entity::{EVERYONE, EntityType, Merge, ORG_COLUMN, RelationName, Sync, Tenancy};
+pub use hlc::{TransactionId, TransactionIdError};
 pub use json::{top_level_keys, write_string};
 pub use lsn::{Lsn, LsnError};
 pub use offset::{ActivityId, EPOCH_SPAN, Epoch};
+pub use rules::{Columns, Condition, Reader, Rights, Rule};
 pub use source::{Checkpoint, SourceIdentity, SourceState, SourceStatus, Status};
+pub use tx::{EVERY_FIELD, SOURCE_SQL, Tx};
 pub use types::{Type, TypeKind};
 pub use visibility::{Visibility, VisibilityError};
 pub use xid::Xid;

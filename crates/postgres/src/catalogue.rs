@@ -13,7 +13,7 @@ use antiphon_engine::{
     Fault,
     ports::{Catalogue, Field, Shape},
 };
-use antiphon_model::{Code, EntityType, Tenancy, TypeKind};
+use antiphon_model::{Code, EntityType, TypeKind};
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 
@@ -68,7 +68,7 @@ pub(crate) fn fits(table: &TableInfo, entity: &EntityType) -> Result<(), Fault> 
     if entity.key.is_empty() {
         return unfit("the declaration names no key".to_owned());
     }
-    let Tenancy::Column(org) = &entity.org;
+    let org = &entity.org_column().unwrap_or_default().to_owned();
     for name in named_columns(entity) {
         let Some(column) = table.column(name) else {
             return unfit(format!("there is no column `{name}`"));
@@ -116,11 +116,7 @@ fn org_fits(table: &TableInfo, entity: &EntityType, org: &str) -> Result<(), Fau
 
 /// Every column that a declaration needs, apart from the metadata column, which may come later.
 fn named_columns(entity: &EntityType) -> impl Iterator<Item = &str> {
-    let Tenancy::Column(org) = &entity.org;
-    let named = entity.key.iter().chain([org]).chain(&entity.filter).chain(&entity.hidden);
-    named
-        .chain(entity.together.iter().flatten())
-        .chain(entity.refs.keys())
-        .chain(entity.fields.keys())
-        .map(String::as_str)
+    let named = entity.key.iter().chain(&entity.filter).chain(&entity.hidden);
+    let named = named.chain(entity.together.iter().flatten()).chain(entity.refs.keys()).chain(entity.fields.keys());
+    named.map(String::as_str).chain(entity.org_column()).chain(entity.policy_columns())
 }

@@ -13,7 +13,7 @@ mod remove;
 mod status;
 
 use antiphon_engine::Fault;
-use antiphon_model::{EntityType, RelationName, Tenancy};
+use antiphon_model::{EntityType, RelationName};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 
@@ -157,7 +157,7 @@ impl<'a> Node<'a> {
 
 /// The columns that old rows must hold: the key, then the organisation.
 fn identity_columns(entity: &EntityType) -> Vec<String> {
-    let Tenancy::Column(org) = &entity.org;
+    let org = &entity.org_column().unwrap_or_default().to_owned();
     let mut columns = entity.key.clone();
     if !columns.contains(org) {
         columns.push(org.clone());

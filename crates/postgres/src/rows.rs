@@ -18,7 +18,7 @@ use antiphon_engine::{
     Fault, ImageWriter,
     ports::{Comparison, FieldValue, Filter, ListQuery, RowImage, RowPage, Rows},
 };
-use antiphon_model::{Code, EntityType, Tenancy, write_string};
+use antiphon_model::{Code, EntityType, write_string};
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::Row;
@@ -239,7 +239,7 @@ fn within(
     org: &str,
     unreadable: &[String],
 ) -> Result<(), Fault> {
-    let Tenancy::Column(name) = &entity.org;
+    let name = &entity.org_column().unwrap_or_default().to_owned();
     let column = column(table, name)?;
     if unreadable.iter().any(|name| name == "organisation") || org.contains('\0') {
         // An id that is no value of the column's type is that of an organisation without rows.

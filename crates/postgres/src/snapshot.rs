@@ -11,7 +11,7 @@ use antiphon_engine::{
     Fault,
     ports::{ChunkRows, SnapshotProgress, SnapshotTable},
 };
-use antiphon_model::{Code, Column, EntityType, Relation, ReplicaIdentity, Tenancy, Tuple};
+use antiphon_model::{Code, Column, EntityType, Relation, ReplicaIdentity, Tuple};
 use async_trait::async_trait;
 use tokio_postgres::{Client, Row, types::Type};
 
@@ -69,7 +69,7 @@ impl Described {
 impl Copying {
     /// The columns that put rows in order: the key, then the organisation, because keys may be unique only within it.
     fn levels<'a>(&self, table: &'a TableInfo) -> Result<Vec<Level<'a>>, Fault> {
-        let Tenancy::Column(org) = &self.entity.org;
+        let org = &self.entity.org_column().unwrap_or_default().to_owned();
         let names = self.entity.key.iter().chain((!self.entity.key.contains(org)).then_some(org));
         let level = |name: &String| {
             let column = table.column(name).ok_or_else(|| {
@@ -85,7 +85,7 @@ impl Copying {
         for column in copied(table) {
             select.columns.push(select::printed(column)?);
         }
-        let Tenancy::Column(org) = &self.entity.org;
+        let org = &self.entity.org_column().unwrap_or_default().to_owned();
         if table.column(org).is_some_and(|column| !column.not_null) {
             // Such rows are nobody's; the stream leaves them out too.
             select.conditions.push(format!("t.{} is not null", quote::ident(org)?));

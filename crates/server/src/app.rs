@@ -13,7 +13,7 @@ use antiphon_engine::{
     Bus, CaptureHandle, Fault,
     ports::{Catalogue, Directory, Membership, Principal, Rows, Schemas, Shape},
 };
-use antiphon_model::{Access, Code, EntityType};
+use antiphon_model::{Access, Code, EntityType, Reader};
 use axum::http::{HeaderMap, Uri, header};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -97,7 +97,7 @@ impl App {
         };
         match found {
             Some(membership) => {
-                let access = Access::of(&principal.subject, &membership.org, membership.role);
+                let access = self.access(&principal.subject, &membership);
                 Ok(Caller { principal, membership, access, token })
             }
             None => {
@@ -105,6 +105,11 @@ impl App {
                 Err(Problem::new(Code::NotAMember, ""))
             }
         }
+    }
+
+    fn access(&self, subject: &str, place: &Membership) -> Access {
+        let reader = Reader { subject: subject.to_owned(), role: place.role };
+        Access::of(&reader, &place.org, self.entities.values().map(|entity| &**entity))
     }
 
     /// Looks again whether a caller may still read; cheap, because the directory remembers answers for a moment.
@@ -115,7 +120,7 @@ impl App {
         let subject = &caller.principal.subject;
         Ok(match self.directory.membership(&caller.membership.org, subject).await? {
             None => Standing::PlaceLost,
-            Some(place) if Access::of(subject, &place.org, place.role) != caller.access => Standing::Changed,
+            Some(place) if self.access(subject, &place) != caller.access => Standing::Changed,
             Some(_) => Standing::Same,
         })
     }

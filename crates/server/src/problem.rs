@@ -103,9 +103,19 @@ fn status(code: Code) -> StatusCode {
         Code::OffsetExpired | Code::EpochChanged | Code::OffsetInvalid | Code::AccessChanged | Code::SchemaChanged => {
             StatusCode::GONE
         }
-        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::NotAMember | Code::Forbidden => StatusCode::FORBIDDEN,
-        Code::NotFound | Code::EntityTypeUnknown => StatusCode::NOT_FOUND,
+        Code::Unauthenticated | Code::TicketInvalid => StatusCode::UNAUTHORIZED,
+        Code::NotAMember | Code::Forbidden | Code::OriginRefused | Code::ScopeMissing => StatusCode::FORBIDDEN,
+        Code::NotFound | Code::EntityTypeUnknown | Code::EntityGone => StatusCode::NOT_FOUND,
+        Code::FieldConflict | Code::StreamBehind | Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::Constraint
+        | Code::FieldUnknown
+        | Code::FieldForbidden
+        | Code::FieldType
+        | Code::Suppressed
+        | Code::TooOldToProve
+        | Code::ClockAhead
+        | Code::ClockBehind
+        | Code::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
         Code::TokenInUrl | Code::ParameterUnknown | Code::ParameterInvalid | Code::BodyInvalid | Code::Usage => {
             StatusCode::BAD_REQUEST
         }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use antiphon_engine::ports::{Field, FieldDefault, Shape};
-use antiphon_model::{EntityType, Merge, Role, Sync, Tenancy, TypeKind};
+use antiphon_model::{EntityType, Merge, Role, Sync, TypeKind};
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
@@ -82,7 +82,7 @@ pub(crate) async fn members(
 }
 
 fn describe(entity: &EntityType, shape: &Shape, number: u32, role: Role) -> Value {
-    let Tenancy::Column(org) = &entity.org;
+    let org = &entity.org_column().unwrap_or_default().to_owned();
     let fields: Map<String, Value> =
         shape.fields.iter().map(|field| (field.name.clone(), describe_field(entity, field))).collect();
     let fixed = |name: &str| name == org || entity.key.iter().any(|key| key == name);

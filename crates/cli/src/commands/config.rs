@@ -2,7 +2,7 @@
 //!
 //! Law: passwords are never printed, not even with `--json`.
 
-use antiphon_model::{EntityType, Tenancy};
+use antiphon_model::EntityType;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -88,7 +88,7 @@ fn document(settings: &Settings) -> Value {
 
 /// Returns an entity in the words of the configuration.
 pub(crate) fn entity(entity: &EntityType) -> Value {
-    let Tenancy::Column(org) = &entity.org;
+    let org = &entity.org_column().unwrap_or_default().to_owned();
     let merges: Map<String, Value> =
         entity.fields.iter().map(|(field, merge)| (field.clone(), json!({"merge": merge}))).collect();
     json!({

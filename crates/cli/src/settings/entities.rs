@@ -68,6 +68,7 @@ fn one(document: &Document<'_>, item: &Value<'_>) -> Result<EntityType, Fault> {
         together: together(document, table)?,
         refs: refs(document, table)?,
         fields: fields(document, table)?,
+        rules: Vec::new(),
     };
     if let Some(empty) = table.get("key").filter(|_| entity.key.is_empty()) {
         return Err(document.refuse(empty, "entities.key", "is empty; leave it out to use the primary key"));

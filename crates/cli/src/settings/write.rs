@@ -2,11 +2,11 @@
 //!
 //! Law: what is written here reads back as the same declaration.
 
-use antiphon_model::{EntityType, Merge, Sync, Tenancy};
+use antiphon_model::{EntityType, Merge, Sync};
 
 /// Returns an entity as an `[[entities]]` section; parts that are the default are left out.
 pub(crate) fn entity_section(entity: &EntityType) -> String {
-    let Tenancy::Column(org) = &entity.org;
+    let org = &entity.org_column().unwrap_or_default().to_owned();
     let mut lines = vec![
         "[[entities]]".to_owned(),
         format!("type = {}", quoted(&entity.name)),

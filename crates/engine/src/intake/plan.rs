@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use antiphon_model::{Cell, Code, EntityType, Relation, ReplicaIdentity, Tenancy, Tuple, write_string};
+use antiphon_model::{Cell, Code, EVERYONE, EntityType, Relation, ReplicaIdentity, Tuple, write_string};
 
 use crate::{Fault, ports::fingerprint};
 
@@ -27,8 +27,8 @@ pub(crate) struct EntityPlan {
     pub(crate) relation: Arc<Relation>,
     /// For each column its name as JSON, or `None` where it never leaves the server.
     pub(crate) shown: Vec<Option<String>>,
-    /// The organisation column.
-    pub(crate) org: usize,
+    /// The organisation column; `None` where everyone reads the type.
+    pub(crate) org: Option<usize>,
     /// The key columns in the declaration's order.
     pub(crate) key: Vec<usize>,
     /// The number of the shape.
@@ -41,7 +41,7 @@ impl EntityPlan {
         let plan = EntityPlan::of_rows(entity, relation, schema)?;
         let identified = |column: usize| relation.columns[column].identity;
         let found = relation.identity == ReplicaIdentity::Full
-            || (identified(plan.org) && plan.key.iter().all(|column| identified(*column)));
+            || (plan.org.is_none_or(identified) && plan.key.iter().all(|column| identified(*column)));
         if found {
             return Ok(plan);
         }
@@ -60,8 +60,7 @@ impl EntityPlan {
                 Fault::new(Code::TableUnfit, format!("table {} has no column `{column}` any more", entity.table))
             })
         };
-        let Tenancy::Column(org_column) = &entity.org;
-        let org = find(org_column)?;
+        let org = entity.org_column().map(find).transpose()?;
         let key = entity.key.iter().map(|column| find(column)).collect::<Result<Vec<_>, _>>()?;
         let shown = relation.columns.iter().map(|column| {
             entity.shows(&column.name).then(|| {
@@ -95,7 +94,10 @@ impl EntityPlan {
                 _ => None,
             }
         };
-        let org = text(self.org).filter(|org| !org.is_empty());
+        let org = match self.org {
+            Some(column) => text(column).filter(|org| !org.is_empty()),
+            None => Some(EVERYONE.to_owned()),
+        };
         let id = match self.key[..] {
             [only] => text(only).unwrap_or_default(),
             _ => {

@@ -84,6 +84,8 @@ pub(super) fn blank(plan: &EntityPlan, place: Place, commit: Commit) -> Activity
         image: None,
         changed: None,
         details: None,
+        tx: None,
+        policy: None,
         schema: plan.schema,
         commit,
     }

@@ -21,6 +21,7 @@ fn entity() -> Arc<EntityType> {
         together: vec![],
         refs: BTreeMap::new(),
         fields: BTreeMap::from([("title".into(), Merge::Manual)]),
+        rules: Vec::new(),
     })
 }
 

@@ -69,6 +69,7 @@ pub fn entity() -> Arc<EntityType> {
         together: vec![],
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
+        rules: Vec::new(),
     })
 }
 

@@ -4,7 +4,7 @@
 //! is told of that table and keeps no other from being looked at (PG-95).
 
 use antiphon_engine::Fault;
-use antiphon_model::{Code, EntityType, Tenancy};
+use antiphon_model::{Code, EntityType};
 use tokio_postgres::Client;
 
 use super::{DoctorConfig, Findings};
@@ -48,7 +48,7 @@ pub(super) async fn check(
         return Ok(());
     };
     let statuses = entities::list(client, std::slice::from_ref(entity), publication).await?;
-    let Tenancy::Column(org) = &entity.org;
+    let org = &entity.org_column().unwrap_or_default().to_owned();
     let add = format!("antiphon entities add {} --table {} --org {org}", entity.name, entity.table);
     for status in statuses {
         match status.problem {
@@ -100,7 +100,7 @@ async fn access(client: &Client, table: &TableInfo, findings: &mut Findings) -> 
 
 /// A list without an index reads the organisation's rows one by one.
 fn indexes(table: &TableInfo, entity: &EntityType, findings: &mut Findings) -> Result<(), Fault> {
-    let Tenancy::Column(org) = &entity.org;
+    let org = &entity.org_column().unwrap_or_default().to_owned();
     let name = quote::qualified(&table.name)?;
     let mut missing = Vec::new();
     let wanted = entity.filter.iter().chain(entity.key.first()).filter(|column| *column != org);

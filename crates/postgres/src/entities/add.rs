@@ -5,7 +5,7 @@
 //! while the stream describes them as the root is: both get the index, joined so that new partitions have it too.
 
 use antiphon_engine::Fault;
-use antiphon_model::{Code, EntityType, Tenancy, TypeKind};
+use antiphon_model::{Code, EntityType, TypeKind};
 use tokio_postgres::Client;
 
 use super::{
@@ -44,7 +44,7 @@ pub async fn plan_add(client: &Client, entity: &EntityType, options: &AddOptions
 }
 
 fn check(table: &TableInfo, entity: &EntityType, columns: &[String]) -> Result<(), Fault> {
-    let Tenancy::Column(org) = &entity.org;
+    let org = &entity.org_column().unwrap_or_default().to_owned();
     if entity.key.is_empty() || !table.unique_within(&entity.key, org) {
         let key = if entity.key.is_empty() { "none is named".to_owned() } else { entity.key.join(", ") };
         let detail = format!(
@@ -91,7 +91,7 @@ async fn org_not_null(
     entity: &EntityType,
     steps: &mut Vec<Step>,
 ) -> Result<(), Fault> {
-    let Tenancy::Column(org) = &entity.org;
+    let org = &entity.org_column().unwrap_or_default().to_owned();
     let name = bounded_name(&table.name.name, "org_not_null");
     let found = client.query_opt(CONSTRAINT, &[&table.oid, &name]).await.map_err(errors::sql)?;
     let validated: Option<bool> = found.map(|row| row.try_get(0)).transpose().map_err(errors::sql)?;

@@ -52,6 +52,7 @@ impl Proposal {
             together: Vec::new(),
             refs: self.refs.clone(),
             fields: BTreeMap::new(),
+            rules: Vec::new(),
         }
     }
 }
@@ -158,7 +159,7 @@ fn refs(table: &TableInfo, declared: &[EntityType]) -> BTreeMap<String, String> 
         let target = declared.iter().find(|entity| entity.table == foreign.table);
         let Some(target) = target else { continue };
         // Of a key with the organisation in it, the other column is the reference.
-        let Tenancy::Column(org) = &target.org;
+        let org = &target.org_column().unwrap_or_default().to_owned();
         let mut pairs = foreign.columns.iter().zip(&foreign.target).filter(|(_, target)| *target != org);
         if let (Some((column, to)), None) = (pairs.next(), pairs.next())
             && target.key == [to.clone()]

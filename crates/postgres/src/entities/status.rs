@@ -4,7 +4,7 @@
 //! updates fail (PG-64). It repairs nothing: a new plan does.
 
 use antiphon_engine::Fault;
-use antiphon_model::{Code, EntityType, RelationName, Tenancy};
+use antiphon_model::{Code, EntityType, RelationName};
 use tokio_postgres::Client;
 
 use super::{Membership, Node, identity_columns, identity_ready};
@@ -71,7 +71,7 @@ async fn status(client: &Client, entity: &EntityType, publication: &str) -> Resu
     let ready = |node: &&&Node<'_>| *node.identity == Identity::Full || node.identified(&columns);
     let leaves_ready = leaves.iter().filter(ready).count();
     let index_valid = nodes.iter().filter_map(Node::own_index).all(|index| index.valid);
-    let Tenancy::Column(org) = &entity.org;
+    let org = &entity.org_column().unwrap_or_default().to_owned();
     let mut status = EntityStatus {
         in_publication: found.member,
         identity: match table.identity {

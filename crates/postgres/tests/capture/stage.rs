@@ -72,6 +72,7 @@ pub fn notes() -> Arc<EntityType> {
         together: Vec::new(),
         refs: Default::default(),
         fields: Default::default(),
+        rules: Vec::new(),
     })
 }
 

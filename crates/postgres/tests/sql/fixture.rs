@@ -24,6 +24,7 @@ pub fn entity(name: &str, table: &str) -> EntityType {
         together: Vec::new(),
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
+        rules: Vec::new(),
     }
 }
 

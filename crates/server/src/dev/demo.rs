@@ -55,6 +55,7 @@ pub(super) fn entities() -> Vec<EntityType> {
         together: Vec::new(),
         refs: BTreeMap::new(),
         fields: merges.iter().map(|&(field, merge)| (field.into(), merge)).collect(),
+        rules: Vec::new(),
     };
     let page = entity(
         "page",

@@ -73,6 +73,7 @@ fn entity((name, table, key): &(&str, &str, &[&str])) -> EntityType {
         together: Vec::new(),
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
+        rules: Vec::new(),
     }
 }
 

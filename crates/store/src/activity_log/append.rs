@@ -23,10 +23,10 @@ const PIECE_BYTES: usize = 128 * 1024;
 /// The signature, flags and extension length of a binary copy.
 const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Columns of an activity.
-const COLUMNS: i16 = 14;
+const COLUMNS: i16 = 16;
 const COPY: &str =
     "copy log.activities (id, org, type, entity, action, image, changed, details, schema, lsn, seq, last, xid,
-                    committed_at) from stdin binary";
+                    committed_at, tx, policy) from stdin binary";
 const BEGIN: &str = "select log.begin_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 const ORGANISATIONS: &str =
     "insert into log.organisations (type, org) select * from unnest($1::text[], $2::text[]) on conflict do nothing";
@@ -286,7 +286,8 @@ fn write_row(out: &mut BytesMut, activity: &Activity) -> Result<(), Fault> {
     out.put_u8(u8::from(commit.last));
     put_i64(out, commit.xid.as_u64() as i64);
     put_i64(out, commit.at.0);
-    Ok(())
+    put_text(out, activity.tx.as_deref())?;
+    put_text(out, activity.policy.as_deref())
 }
 
 fn put_i64(out: &mut BytesMut, value: i64) {

@@ -18,10 +18,10 @@ use crate::errors;
 
 /// Activities of one organisation in rising order, by (organisation, id).
 const OF_ORG: &str = "select id, org, type, entity, action, image, changed, details, schema, lsn, seq, last,
-  xid, committed_at from log.activities where id > $1 and id <= $2 and org = $4 order by id limit $3";
+  xid, committed_at, tx, policy from log.activities where id > $1 and id <= $2 and org = $4 order by id limit $3";
 /// All activities in rising order; every action is above 0, and saying so admits the index on id (see `V1`).
 const OF_ALL: &str = "select id, org, type, entity, action, image, changed, details, schema, lsn, seq, last,
-  xid, committed_at from log.activities where id > $1 and id <= $2 and action > 0 order by id limit $3";
+  xid, committed_at, tx, policy from log.activities where id > $1 and id <= $2 and action > 0 order by id limit $3";
 const XIDS: &str = "select id, xid from log.activities
   where id > $1 and id <= $2 and action > 0 and xid >= $4 order by id limit $3";
 const FLOOR: &str = "select floor, epoch from log.head";
@@ -131,6 +131,8 @@ fn activity(row: &Row) -> Result<Activity, Fault> {
         image: row.get(5),
         changed: row.get(6),
         details: row.get(7),
+        tx: row.get(14),
+        policy: row.get(15),
         schema: row.get::<_, i32>(8) as u32,
         commit: Commit {
             lsn: Lsn::new(row.get::<_, i64>(9) as u64),

@@ -58,6 +58,8 @@ pub fn activity(org: &str, entity: &str, lsn: u64) -> Activity {
         image: Some(format!("{{\"id\":\"{entity}\",\"nul\":\"\\u0000\"}}")),
         changed: None,
         details: None,
+        tx: None,
+        policy: None,
         schema: 1,
         commit: Commit {
             lsn: Lsn::new(lsn),
