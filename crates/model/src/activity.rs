@@ -145,6 +145,11 @@ impl Activity {
         self.tx.as_deref().and_then(Tx::parse)
     }
 
+    /// Tells whether none of the changed fields is among the columns.
+    pub fn touches_none(&self, columns: &Columns) -> bool {
+        *columns != Columns::All && self.names(|name| columns.contains(name), self.changed.as_deref()) == "[]"
+    }
+
     /// Appends the activity as the JSON object of protocol 4, whole.
     pub fn write_json(&self, out: &mut String) {
         self.write_start(out, self.action);

@@ -30,6 +30,12 @@ impl Bucket {
         passes
     }
 
+    /// Pays for what has passed already; the level may fall below 0.
+    pub fn charge(&mut self, amount: u64, now_ms: u64) {
+        self.fill(now_ms);
+        self.level_milli -= i128::from(amount) * 1_000;
+    }
+
     /// Returns in how many milliseconds an amount may pass; 0 where it may now.
     pub fn wait_ms(&mut self, amount: u64, now_ms: u64) -> u64 {
         self.fill(now_ms);

@@ -4,5 +4,10 @@
 //! builds for wasm32. Time and randomness are arguments. It knows no socket, no database and no HTTP.
 
 mod bucket;
+mod stream_server;
 
 pub use bucket::Bucket;
+pub use stream_server::{
+    CONFIRM_IDS_MAX, Frame, HEARTBEAT_MS, Input, Marks, OFFSET_INTERVAL_MS, OVERLOADED_MS, Output, Standing,
+    StreamConfig, StreamServer, UNACKNOWLEDGED_MAX, sight,
+};
