@@ -3,13 +3,16 @@
 //! Law: a reader has a position, not a buffer. Whoever lags behind the ring reads the log by the same call, so a slow
 //! reader costs nothing and misses nothing. Nothing above the durable head is ever handed out (house 7).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use antiphon_model::{Activity, ActivityId, Micros};
+use antiphon_model::{Activity, ActivityId, EVERYONE, Micros};
 use tokio::sync::watch;
 
 use crate::{
-    Fault,
+    Fault, Published,
     ports::{ActivityLog, Head, Scope},
     ring::Ring,
 };
@@ -23,7 +26,7 @@ const RING_BYTES_MAX: usize = 8 << 20;
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The activities in order, marks included.
-    pub activities: Vec<Arc<Activity>>,
+    pub activities: Vec<Arc<Published>>,
     /// The position after this page.
     pub offset: ActivityId,
     /// Whether nothing durable lies above it for this organisation.
@@ -41,13 +44,48 @@ struct Shared {
     head: watch::Sender<Head>,
     ring: Mutex<Ring>,
     as_of: watch::Sender<Option<Micros>>,
+    /// Who waits for an organisation's activities; kept while anybody does.
+    waiting: Mutex<HashMap<Arc<str>, watch::Sender<()>>>,
+}
+
+/// Wakes when something happens that a reader of one organisation must look at.
+pub struct OrgWatch {
+    receiver: watch::Receiver<()>,
+    org: Arc<str>,
+    bus: Bus,
+}
+
+impl OrgWatch {
+    /// Waits until something has happened since the last call; cancel safe.
+    pub async fn changed(&mut self) {
+        if self.receiver.changed().await.is_err() {
+            // INVARIANT: the sender is kept while this watch lives.
+            std::future::pending().await
+        }
+    }
+}
+
+impl Drop for OrgWatch {
+    fn drop(&mut self) {
+        let mut waiting = self.bus.waiting();
+        // This one still counts.
+        if waiting.get(&self.org).is_some_and(|sender| sender.receiver_count() <= 1) {
+            waiting.remove(&self.org);
+        }
+    }
 }
 
 impl Bus {
     /// Makes a bus over a log whose marks are `head`.
     pub fn new(log: Arc<dyn ActivityLog>, head: Head) -> Bus {
         let ring = Mutex::new(Ring::new(head.durable, RING_ACTIVITIES_MAX, RING_BYTES_MAX));
-        let shared = Shared { log, head: watch::Sender::new(head), ring, as_of: watch::Sender::new(None) };
+        let shared = Shared {
+            log,
+            head: watch::Sender::new(head),
+            ring,
+            as_of: watch::Sender::new(None),
+            waiting: Mutex::default(),
+        };
         Bus { shared: Arc::new(shared) }
     }
 
@@ -59,6 +97,27 @@ impl Bus {
     /// Returns a receiver that wakes when a mark moves.
     pub fn subscribe(&self) -> watch::Receiver<Head> {
         self.shared.head.subscribe()
+    }
+
+    /// Returns a watch that wakes when an organisation has new activities, or the log's epoch or horizon moves.
+    pub fn watch(&self, org: &str) -> OrgWatch {
+        let mut waiting = self.waiting();
+        let (org, receiver) = match waiting.get_key_value(org) {
+            Some((org, sender)) => (Arc::clone(org), sender.subscribe()),
+            None => {
+                let org: Arc<str> = org.into();
+                let (sender, receiver) = watch::channel(());
+                waiting.insert(Arc::clone(&org), sender);
+                (org, receiver)
+            }
+        };
+        drop(waiting);
+        OrgWatch { receiver, org, bus: self.clone() }
+    }
+
+    /// Returns how many organisations have readers that wait.
+    pub fn organisations_watched(&self) -> usize {
+        self.waiting().len()
     }
 
     /// Returns the source's clock at the newest moment before which everything is in the log.
@@ -89,7 +148,7 @@ impl Bus {
                     Some(last) if found.len() >= limit => last.id,
                     _ => durable,
                 };
-                (found.into_iter().map(Arc::new).collect(), reached)
+                (found.into_iter().map(|found| Arc::new(Published::new(found))).collect(), reached)
             }
         };
         let up_to_date = activities.len() < limit && offset >= durable;
@@ -98,6 +157,7 @@ impl Bus {
 
     /// Publishes what a flush made durable: `activities` directly follow the last published ones.
     pub fn publish(&self, activities: Vec<Activity>, durable: ActivityId) {
+        let orgs: HashSet<String> = activities.iter().map(|activity| activity.org.clone()).collect();
         self.ring(|ring| {
             let follows = activities.first().is_none_or(|first| first.id.as_u64() == ring.newest().as_u64() + 1);
             if follows && !activities.is_empty() {
@@ -110,6 +170,7 @@ impl Bus {
             head.durable = head.durable.max(durable);
             head.last = head.last.max(durable);
         });
+        self.wake(Some(&orgs));
     }
 
     /// Tells that activities up to `last` were appended but are not durable yet.
@@ -122,7 +183,7 @@ impl Bus {
 
     /// Takes over marks read from the log: another server wrote, an epoch began, the horizon rose.
     pub fn refresh(&self, read: Head) {
-        self.shared.head.send_if_modified(|head| {
+        let moved = self.shared.head.send_if_modified(|head| {
             let before = *head;
             if read.epoch > head.epoch {
                 *head = read;
@@ -142,6 +203,10 @@ impl Bus {
             }
             (before.epoch, before.durable, before.floor) != (head.epoch, head.durable, head.floor)
         });
+        if moved {
+            // Whose activities these are is not known here.
+            self.wake(None);
+        }
     }
 
     /// Tells that every transaction up to `to` is visible to readers of the source.
@@ -166,6 +231,24 @@ impl Bus {
     /// Returns how many activities and bytes the ring holds.
     pub fn ring_size(&self) -> (usize, usize) {
         self.ring(|ring| ring.size())
+    }
+
+    /// Wakes the readers of these organisations; all where none is named, or where everyone is concerned.
+    fn wake(&self, orgs: Option<&HashSet<String>>) {
+        let waiting = self.waiting();
+        match orgs.filter(|orgs| !orgs.contains(EVERYONE)) {
+            None => waiting.values().for_each(|sender| sender.send_replace(())),
+            Some(orgs) => {
+                for sender in orgs.iter().filter_map(|org| waiting.get(org.as_str())) {
+                    sender.send_replace(());
+                }
+            }
+        }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, watch::Sender<()>>> {
+        // A panic cannot leave the map half changed.
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ring<T>(&self, act: impl FnOnce(&mut Ring) -> T) -> T {

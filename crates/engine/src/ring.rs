@@ -6,14 +6,16 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use antiphon_model::{Activity, ActivityId};
+use antiphon_model::{Activity, ActivityId, EVERYONE};
+
+use crate::Published;
 
 /// Recent activities in rising order.
 #[derive(Debug)]
 pub(crate) struct Ring {
     after: ActivityId,
     newest: ActivityId,
-    activities: VecDeque<Arc<Activity>>,
+    activities: VecDeque<Arc<Published>>,
     bytes: usize,
     count_max: usize,
     bytes_max: usize,
@@ -34,7 +36,7 @@ impl Ring {
     pub(crate) fn extend(&mut self, activities: Vec<Activity>, newest: ActivityId) {
         for activity in activities {
             self.bytes += activity.byte_len();
-            self.activities.push_back(Arc::new(activity));
+            self.activities.push_back(Arc::new(Published::new(activity)));
         }
         self.newest = newest;
         while self.activities.len() > self.count_max || self.bytes > self.bytes_max {
@@ -49,21 +51,21 @@ impl Ring {
         self.newest
     }
 
-    /// Returns the organisation's activities above `after`, or `None` where the ring does not reach back so far.
+    /// Returns the activities of the organisation, and those of everyone, above `after`, or `None` where the ring does not reach back so far.
     ///
     /// The second value is the position up to which the ring was searched.
-    pub(crate) fn read(&self, org: &str, after: ActivityId, limit: usize) -> Option<(Vec<Arc<Activity>>, ActivityId)> {
+    pub(crate) fn read(&self, org: &str, after: ActivityId, limit: usize) -> Option<(Vec<Arc<Published>>, ActivityId)> {
         if after < self.after || after > self.newest {
             return None;
         }
         let start = self.activities.partition_point(|activity| activity.id <= after);
         let mut found = Vec::new();
         for activity in self.activities.range(start..) {
-            if activity.org != org {
+            if activity.org != org && activity.org != EVERYONE {
                 continue;
             }
             if found.len() == limit {
-                let reached = found.last().map_or(after, |last: &Arc<Activity>| last.id);
+                let reached = found.last().map_or(after, |last: &Arc<Published>| last.id);
                 return Some((found, reached));
             }
             found.push(Arc::clone(activity));
@@ -101,7 +103,7 @@ mod tests {
         }
     }
 
-    fn ids(page: &[Arc<Activity>]) -> Vec<u64> {
+    fn ids(page: &[Arc<Published>]) -> Vec<u64> {
         page.iter().map(|activity| activity.id.as_u64()).collect()
     }
 

@@ -311,6 +311,12 @@ impl Activity {
     }
 }
 
+impl AsRef<Activity> for Activity {
+    fn as_ref(&self) -> &Activity {
+        self
+    }
+}
+
 /// Finds the object of omitted values in a detail text; it is always written last.
 fn omitted_object(details: &str) -> Option<&str> {
     details.split_once("\"omitted\":").map(|(_, object)| object)

@@ -193,7 +193,7 @@ pub struct StreamServer<A> {
     ended: bool,
 }
 
-impl<A: Deref<Target = Activity>> StreamServer<A> {
+impl<A: Deref<Target: AsRef<Activity>>> StreamServer<A> {
     /// Opens a stream.
     pub fn new(config: StreamConfig, marks: Marks, now_ms: u64) -> StreamServer<A> {
         StreamServer {
@@ -316,6 +316,11 @@ impl<A: Deref<Target = Activity>> StreamServer<A> {
         self.ended && self.frames.is_empty()
     }
 
+    /// Returns the page that is wanted: above which position, and at most how many activities.
+    pub fn wanted(&self) -> (ActivityId, usize) {
+        (self.position, self.config.page)
+    }
+
     /// Tells whether a page was asked for and has not come.
     pub fn reading(&self) -> bool {
         self.reading && !self.ended
@@ -383,9 +388,10 @@ impl<A: Deref<Target = Activity>> StreamServer<A> {
     fn show(&mut self, frame: Frame<A>) -> Frame<A> {
         match &frame {
             Frame::Change { activity, .. } => {
-                self.told = activity.id;
+                let id = (**activity).as_ref().id;
+                self.told = id;
                 if self.acknowledges {
-                    self.unacknowledged.push_back(activity.id);
+                    self.unacknowledged.push_back(id);
                 }
             }
             Frame::Offset(offset) | Frame::Confirm { offset, .. } => self.told = self.told.max(*offset),

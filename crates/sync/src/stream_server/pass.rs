@@ -53,13 +53,14 @@ struct Values {
     old: Option<BTreeMap<String, Option<String>>>,
 }
 
-impl<A: Deref<Target = Activity>> StreamServer<A> {
+impl<A: Deref<Target: AsRef<Activity>>> StreamServer<A> {
     /// Shows an activity, or confirms what it holds of the reader, or passes it by.
     pub(super) fn pass(&mut self, activity: A) {
-        let (id, last) = (activity.id, activity.commit.last);
-        let seen = self.seen(&activity);
+        let passing: &Activity = (*activity).as_ref();
+        let (id, last) = (passing.id, passing.commit.last);
+        let seen = self.seen(passing);
         let whole = matches!(&seen, Some((_, Columns::All)));
-        let own = if whole { Vec::new() } else { self.own_ids(&activity) };
+        let own = if whole { Vec::new() } else { self.own_ids(passing) };
         let shown = seen.is_some();
         if let Some((action, columns)) = seen {
             self.frames.push_back(Frame::Change { activity, action, columns });
