@@ -21,6 +21,7 @@ mod rows;
 pub mod slots;
 pub mod snapshot;
 mod spool;
+pub mod stamp;
 mod tls;
 
 pub use catalogue::{
