@@ -68,12 +68,12 @@ pub(crate) fn fits(table: &TableInfo, entity: &EntityType) -> Result<(), Fault> 
     if entity.key.is_empty() {
         return unfit("the declaration names no key".to_owned());
     }
-    let org = &entity.org_column().unwrap_or_default().to_owned();
+    let org = entity.org_column();
     for name in named_columns(entity) {
         let Some(column) = table.column(name) else {
             return unfit(format!("there is no column `{name}`"));
         };
-        if column.generated && (name == org || entity.key.iter().any(|key| key == name)) {
+        if column.generated && (Some(name) == org || entity.key.iter().any(|key| key == name)) {
             return unfit(format!("the column `{name}` is generated: the stream does not carry it"));
         }
     }
@@ -87,7 +87,9 @@ pub(crate) fn fits(table: &TableInfo, entity: &EntityType) -> Result<(), Fault> 
             return unfit(format!("the key column `{key}` may be null"));
         }
     }
-    org_fits(table, entity, org)?;
+    if let Some(org) = org {
+        org_fits(table, entity, org)?;
+    }
     if !table.unique_within(&entity.key, org) {
         let key = entity.key.join(", ");
         return unfit(format!("nothing keeps its key ({key}) unique: a unique index or a primary key is missing"));

@@ -11,6 +11,7 @@ mod apply;
 mod infer;
 mod remove;
 mod status;
+pub(crate) mod triggers;
 
 use antiphon_engine::Fault;
 use antiphon_model::{EntityType, RelationName};
@@ -28,15 +29,20 @@ use crate::{
     catalogue::{Identity, IndexInfo, TableInfo},
     errors,
     quote::{self, NAME_BYTES_MAX},
+    stamp,
 };
 
 /// How a table is added.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AddOptions {
     /// The publication that it joins.
     pub publication: String,
     /// Whether whole old rows are logged instead of key and organisation; costs log in every update.
     pub identity_full: bool,
+    /// The role of the mutation service, whose settings the stamp believes; `None` for the role that adds the table.
+    pub service_role: Option<String>,
+    /// The declared types, among which `via` finds the organisation of the table that it names.
+    pub declared: Vec<EntityType>,
 }
 
 /// How a table is removed.
@@ -157,11 +163,9 @@ impl<'a> Node<'a> {
 
 /// The columns that old rows must hold: the key, then the organisation.
 fn identity_columns(entity: &EntityType) -> Vec<String> {
-    let org = &entity.org_column().unwrap_or_default().to_owned();
     let mut columns = entity.key.clone();
-    if !columns.contains(org) {
-        columns.push(org.clone());
-    }
+    // Where everyone reads the type, the key is all there is to know.
+    columns.extend(entity.org_column().filter(|org| !entity.key.iter().any(|key| key == org)).map(str::to_owned));
     columns
 }
 
@@ -171,7 +175,30 @@ fn identity_ready(table: &TableInfo, entity: &EntityType) -> bool {
     // The stream describes the table as its root is and sends what its leaves log: both must be of one mind.
     let full = nodes.iter().all(|node| *node.identity == Identity::Full);
     let columns = identity_columns(entity);
+    let policy = entity.policy_columns();
+    if policy.iter().any(|name| !columns.iter().any(|column| column == name)) {
+        // Whether an old row was seen is judged by columns that an index over the key does not have (ADR 0011).
+        return full;
+    }
     full || nodes.iter().filter(|node| !node.partitioned || node.parent.is_none()).all(|node| node.identified(&columns))
+}
+
+/// The stamp's trigger as it should be.
+fn stamp_trigger<'a>(table: &'a TableInfo, function: &'a stamp::function::Function) -> triggers::Wanted<'a> {
+    triggers::Wanted {
+        table,
+        name: stamp::TRIGGER,
+        event: "before insert or update",
+        condition: None,
+        function,
+        why: "keeps of each field who wrote it last, whoever writes",
+    }
+}
+
+/// The role that this session was opened as, which is what the stamp compares.
+async fn service_role(client: &Client) -> Result<String, Fault> {
+    let row = client.query_one("select session_user::text", &[]).await.map_err(errors::sql)?;
+    row.try_get(0).map_err(errors::sql)
 }
 
 /// What a publication is to a table.

@@ -4,11 +4,15 @@
 //! the server's. Laws: the setting counts only in sessions of the service's role; whatever value of `tx` arrives is
 //! replaced; no column changes without its id changing.
 
+pub(crate) mod function;
+
 use antiphon_model::{RelationName, Tx};
 use serde::Serialize;
 
 /// The setting that says who writes; empty where nobody does.
 pub const SETTING: &str = "antiphon.tx";
+/// The trigger's name, which runs after all others whose names begin with ASCII.
+pub(crate) const TRIGGER: &str = "~antiphon_stamp";
 /// The setting that leaves `tx` as it arrives, for restores.
 pub const KEEP_SETTING: &str = "antiphon.keep_tx";
 

@@ -174,6 +174,21 @@ impl TableInfo {
         primary.map(|index| index.columns.iter().flatten().cloned().collect()).unwrap_or_default()
     }
 
+    /// Adds a column that a plan is about to add.
+    pub(crate) fn plan_column(&mut self, mut column: ColumnInfo) {
+        if self.column(&column.name).is_none() {
+            column.number = self.number_max().saturating_add(1);
+            self.stamp.push_str(&format!(",{}:0", column.number));
+            self.columns.push(column);
+        }
+    }
+
+    /// Returns the greatest number that a column has or had.
+    pub(crate) fn number_max(&self) -> i16 {
+        let last = self.stamp.rsplit(['/', ',']).next().and_then(|column| column.split(':').next());
+        last.and_then(|number| number.parse().ok()).unwrap_or_default()
+    }
+
     /// Says why rows of this relation can never be captured (PG-85); `None` where they can.
     pub fn refusal(&self) -> Option<&'static str> {
         match (self.kind_letter, self.persistence) {
@@ -191,9 +206,9 @@ impl TableInfo {
     }
 
     /// Tells whether no two rows agree in `key` and `org`.
-    pub(crate) fn unique_within(&self, key: &[String], org: &str) -> bool {
+    pub(crate) fn unique_within(&self, key: &[String], org: Option<&str>) -> bool {
         let named = |column: &Option<String>| {
-            column.as_deref().is_some_and(|name| name == org || key.iter().any(|key| key == name))
+            column.as_deref().is_some_and(|name| Some(name) == org || key.iter().any(|key| key == name))
         };
         self.indexes.iter().any(|index| {
             index.unique && index.whole && index.valid && !index.columns.is_empty() && index.columns.iter().all(named)
@@ -202,8 +217,7 @@ impl TableInfo {
 }
 
 impl ColumnInfo {
-    /// Makes a nullable column of a type; the rest is what is most usual.
-    #[cfg(test)]
+    /// Makes a nullable column of a type; the rest is as text has it.
     pub(crate) fn plain(name: &str, ty: Arc<Type>) -> ColumnInfo {
         ColumnInfo {
             name: name.to_owned(),

@@ -10,10 +10,11 @@ use tokio_postgres::Client;
 
 use super::{
     AddOptions, Membership, Node, Plan, Step, bounded_name, identity_columns, identity_index_name, index_name,
+    service_role, stamp_trigger, triggers::Installed,
 };
 use crate::{
-    catalogue::{self, Identity, IndexInfo, TableInfo},
-    errors, quote,
+    catalogue::{self, ColumnInfo, Identity, IndexInfo, TableInfo},
+    errors, quote, stamp,
 };
 
 /// Plans what a table lacks.
@@ -35,6 +36,7 @@ pub async fn plan_add(client: &Client, entity: &EntityType, options: &AddOptions
         org_not_null(client, &table, entity, &mut steps).await?;
     }
     identity(&table, &columns, full, &mut steps)?;
+    stamp(client, &table, entity, options, &mut steps).await?;
     membership(client, &table, options, &mut steps).await?;
     // What the plan will make is taken as made; the rest must fit already.
     let mut prepared = table.clone();
@@ -44,7 +46,7 @@ pub async fn plan_add(client: &Client, entity: &EntityType, options: &AddOptions
 }
 
 fn check(table: &TableInfo, entity: &EntityType, columns: &[String]) -> Result<(), Fault> {
-    let org = &entity.org_column().unwrap_or_default().to_owned();
+    let org = entity.org_column();
     if entity.key.is_empty() || !table.unique_within(&entity.key, org) {
         let key = if entity.key.is_empty() { "none is named".to_owned() } else { entity.key.join(", ") };
         let detail = format!(
@@ -58,7 +60,7 @@ fn check(table: &TableInfo, entity: &EntityType, columns: &[String]) -> Result<(
         let Some(column) = table.column(name) else {
             return Err(unfit(table, format!("there is no column `{name}`")));
         };
-        if !column.not_null && name != org {
+        if !column.not_null && Some(name.as_str()) != org {
             return Err(unfit(table, format!("the key column `{name}` may be null")));
         }
     }
@@ -91,7 +93,7 @@ async fn org_not_null(
     entity: &EntityType,
     steps: &mut Vec<Step>,
 ) -> Result<(), Fault> {
-    let org = &entity.org_column().unwrap_or_default().to_owned();
+    let Some(org) = entity.org_column() else { return Ok(()) };
     let name = bounded_name(&table.name.name, "org_not_null");
     let found = client.query_opt(CONSTRAINT, &[&table.oid, &name]).await.map_err(errors::sql)?;
     let validated: Option<bool> = found.map(|row| row.try_get(0)).transpose().map_err(errors::sql)?;
@@ -258,6 +260,28 @@ fn remembered(node: &Node<'_>) -> Option<String> {
         Identity::Nothing => Some("antiphon: identity before: nothing".to_owned()),
         Identity::Index(name) => name.as_ref().map(|name| format!("antiphon: identity before: index {name}")),
     }
+}
+
+const JSONB_OID: u32 = 3802;
+
+/// The stamp's function names the metadata column, which may come by this very plan.
+async fn stamp(
+    client: &Client,
+    table: &TableInfo,
+    entity: &EntityType,
+    options: &AddOptions,
+    steps: &mut Vec<Step>,
+) -> Result<(), Fault> {
+    let role = match &options.service_role {
+        Some(role) => role.clone(),
+        None => service_role(client).await?,
+    };
+    let mut prepared = table.clone();
+    let types = catalogue::resolve_types(client, &[JSONB_OID]).await?;
+    types.iter().for_each(|(_, ty)| prepared.plan_column(ColumnInfo::plain(&entity.tx, ty.clone())));
+    let function = stamp::function::stamp(&prepared, entity, &role)?;
+    let installed = Installed::read(client, &[table]).await?;
+    installed.add(&stamp_trigger(table, &function), steps)
 }
 
 async fn membership(

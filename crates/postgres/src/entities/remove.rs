@@ -6,10 +6,10 @@ use antiphon_engine::Fault;
 use antiphon_model::EntityType;
 use tokio_postgres::Client;
 
-use super::{Membership, Node, Plan, RemoveOptions, Step, index_name};
+use super::{Membership, Node, Plan, RemoveOptions, Step, index_name, triggers::Installed};
 use crate::{
     catalogue::{self, Identity},
-    quote,
+    quote, stamp,
 };
 
 /// Without a primary key the default logs nothing, as `nothing` does, and needs no second thought once there is one.
@@ -27,6 +27,7 @@ pub async fn plan_remove(client: &Client, entity: &EntityType, options: &RemoveO
     let leave = format!("alter publication {} drop table {name}", quote::ident(&options.publication)?);
     let lock = format!("SHARE UPDATE EXCLUSIVE on {}", table.name);
     steps.push(Step::new(leave, lock, "first of all: the stream no longer carries the table", found.named));
+    Installed::read(client, &[&table]).await?.remove(&table, &[stamp::TRIGGER], &mut steps)?;
     let nodes = Node::all(&table);
     // Parents first, as they were set last.
     for node in &nodes {

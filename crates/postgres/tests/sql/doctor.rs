@@ -38,7 +38,7 @@ async fn a_prepared_database_has_no_problems() {
         let client = db.connect().await;
         client.batch_execute("create table tasks (id int primary key, org text not null)").await.expect("a table");
         let entity = fixture::entity("task", "tasks");
-        let options = AddOptions { publication: db.publication(), identity_full: false };
+        let options = AddOptions { publication: db.publication(), identity_full: false, ..AddOptions::default() };
         let plan = entities::plan_add(&client, &entity, &options).await.expect("a plan");
         entities::apply(&client, &plan, &mut |_| {}).await.expect("prepared");
         let findings = doctor(&fixture::info(&db), &DoctorConfig { entities: vec![entity], ..config(&db) }).await;

@@ -37,7 +37,7 @@ fn partitioned() -> EntityType {
 }
 
 fn options(db: &TestDb, identity_full: bool) -> AddOptions {
-    AddOptions { publication: db.publication(), identity_full }
+    AddOptions { publication: db.publication(), identity_full, ..AddOptions::default() }
 }
 
 /// The application: it updates, inserts and deletes without a pause, and none of it may ever fail.

@@ -7,4 +7,5 @@ mod fixture;
 mod lists;
 mod names;
 mod shapes;
+mod stamp;
 mod values;

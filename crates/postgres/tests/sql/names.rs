@@ -61,7 +61,7 @@ async fn a_table_of_hostile_names_is_prepared_listed_and_let_go_sec_04() {
         entity.tx = "t'x\"".to_owned();
         entity.filter = vec![other.to_owned()];
         let publication = "p\"; --".to_owned();
-        let options = AddOptions { publication: publication.clone(), identity_full: false };
+        let options = AddOptions { publication: publication.clone(), identity_full: false, ..AddOptions::default() };
         let plan = entities::plan_add(&client, &entity, &options).await.expect("a plan");
         entities::apply(&client, &plan, &mut |_| {}).await.expect("prepared");
         assert!(entities::plan_add(&client, &entity, &options).await.expect("a plan").done());

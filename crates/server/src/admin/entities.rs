@@ -84,8 +84,12 @@ impl Admin {
     /// Plans the preparation of a table; what is done already is marked.
     pub async fn plan_add(&self, entity: &EntityType, identity: Identity) -> Result<Plan, Fault> {
         let client = connect_sql(&self.source, APPLICATION).await?;
-        let options =
-            AddOptions { publication: self.config.publication.clone(), identity_full: identity == Identity::Full };
+        let options = AddOptions {
+            publication: self.config.publication.clone(),
+            identity_full: identity == Identity::Full,
+            service_role: None,
+            declared: self.config.entities.clone(),
+        };
         entities::plan_add(&client, entity, &options).await
     }
 
