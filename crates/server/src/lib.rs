@@ -15,6 +15,7 @@ mod problem;
 mod query;
 mod router;
 mod schema;
+mod takeover;
 mod telemetry;
 
 pub use compose::{Config, Service};

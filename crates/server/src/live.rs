@@ -1,19 +1,22 @@
 //! `GET /v1/orgs/{org}/live`: the stream of an organisation, as SSE, long-poll or a single page (protocol 4).
 
-mod cursor;
+mod frames;
+mod guard;
 mod page;
 mod request;
 mod sse;
 
 use std::sync::Arc;
 
-use antiphon_model::Code;
+use antiphon_engine::{Fault, Published};
+use antiphon_model::{Code, Epoch};
+use antiphon_sync::Frame;
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use cursor::{Ended, Reset};
+use guard::Guard;
 #[cfg(test)]
 pub(crate) use request::PARAMETERS;
 use request::{Form, Request};
@@ -38,15 +41,16 @@ pub(crate) async fn live(
     }
     let schema = schemas(&app).await?;
     let place = app.streams.enter(&caller.membership.org, app.streams_max)?;
-    let cursor = request.cursor(&app.bus, &caller).await;
-    let mut response = match (request.form, cursor) {
+    let feed = request.feed(&app, &caller).await;
+    let guard = Guard::new(Arc::clone(&app), caller.clone());
+    let mut response = match (request.form, feed) {
         (_, Err(Ended::Problem(problem))) => return Err(problem),
-        (Form::Sse, Err(Ended::Reset(reset))) => sse::ended(&reset),
-        (_, Err(Ended::Reset(reset))) => return Err(gone(&reset)),
-        (Form::Sse, Ok(cursor)) => sse::open(Arc::clone(&app), cursor, caller, place),
-        (Form::Page, Ok(cursor)) => page::page(&app, &caller, cursor, request.limit).await?,
-        (Form::Poll { timeout_seconds }, Ok(cursor)) => {
-            page::poll(&app, &caller, cursor, request.limit, timeout_seconds).await?
+        (Form::Sse, Err(Ended::Reset { code, epoch, types })) => sse::ended(&Frame::Reset { code, epoch, types }),
+        (_, Err(Ended::Reset { code, epoch, types })) => return Err(gone(code, epoch, &types)),
+        (Form::Sse, Ok(feed)) => sse::open(feed, guard, place),
+        (Form::Page, Ok(feed)) => page::page(&app, &caller, feed, request.limit).await?,
+        (Form::Poll { timeout_seconds }, Ok(feed)) => {
+            page::poll(&app, &caller, feed, request.limit, timeout_seconds).await?
         }
     };
     if let Ok(value) = HeaderValue::from_str(&schema) {
@@ -64,7 +68,25 @@ async fn schemas(app: &App) -> Result<String, Problem> {
     Ok(numbers.join(", "))
 }
 
+/// Why no stream begins.
+enum Ended {
+    /// The reader must list again.
+    Reset { code: Code, epoch: Epoch, types: Vec<String> },
+    /// Something else.
+    Problem(Problem),
+}
+
+impl From<Fault> for Ended {
+    fn from(fault: Fault) -> Ended {
+        Ended::Problem(fault.into())
+    }
+}
+
+/// What a stream brings.
+type Told = Frame<Arc<Published>>;
+
 /// A reset as the answer to a page or a long-poll.
-fn gone(reset: &Reset) -> Problem {
-    Problem::new(reset.code, "").with("epoch", reset.epoch.as_u32().into())
+fn gone(code: Code, epoch: Epoch, types: &[String]) -> Problem {
+    let problem = Problem::new(code, "").with("epoch", epoch.as_u32().into());
+    if types.is_empty() { problem } else { problem.with("entityTypes", types.into()) }
 }

@@ -3,28 +3,35 @@
 //! Why not `axum::serve`: it waits for ever for a request's head, for ever for a socket that takes nothing, and leaves
 //! its connections behind when it is cut. Laws: a head comes within its time; a write that makes no progress for its
 //! time ends the connection, and with it the stream behind it (a reader that stops reading costs no memory for long);
-//! when this future is dropped, every connection is cut. It upgrades nothing.
+//! when this future is dropped, every connection is cut. Streams take their socket over (see `takeover`).
 
 use std::{
+    convert::Infallible,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
+use axum::{
+    Router,
+    body::Body,
+    http::{Method, Request, Response},
 };
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinSet,
     time::{Instant, Sleep, sleep, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use crate::takeover::{self, Run, Taken, Takeover};
 
 /// After a failure to accept (no file descriptors left), the next attempt waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -41,13 +48,16 @@ pub(super) struct Limits {
 /// Serves until `drain`; returns when every connection has ended.
 pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, drain: CancellationToken) {
     let mut connections = JoinSet::new();
+    let taken = TakenOver { tasks: TaskTracker::new(), cut: CancellationToken::new() };
+    // Whoever drops this future cuts what was taken over, too.
+    let _cut = taken.cut.clone().drop_guard();
     loop {
         tokio::select! {
             () = drain.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
-                    connections.spawn(connection(socket, router.clone(), limits, drain.clone()));
+                    connections.spawn(connection(socket, router.clone(), limits, drain.clone(), taken.clone()));
                 }
                 Err(error) if of_one_connection(&error) => {}
                 Err(error) => {
@@ -65,9 +75,27 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
+    taken.tasks.close();
+    taken.tasks.wait().await;
 }
 
-async fn connection(socket: TcpStream, router: Router, limits: Limits, drain: CancellationToken) {
+/// Connections that streams have taken over.
+#[derive(Clone)]
+struct TakenOver {
+    tasks: TaskTracker,
+    cut: CancellationToken,
+}
+
+/// Where a request leaves what takes its connection over.
+type Slot = Arc<Mutex<Option<(Run, Vec<u8>, bool)>>>;
+
+async fn connection(
+    socket: TcpStream,
+    router: Router,
+    limits: Limits,
+    drain: CancellationToken,
+    taken_over: TakenOver,
+) {
     // Frames go out one by one: without this, the system holds a small one back until the one before is confirmed.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small frames of a connection may be delayed");
@@ -75,17 +103,57 @@ async fn connection(socket: TcpStream, router: Router, limits: Limits, drain: Ca
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head);
     let io = TokioIo::new(Progress { io: socket, limit: limits.stalled, stalled: None });
-    let mut connection = pin!(builder.serve_connection(io, TowerToHyperService::new(router)));
+    let slot = Slot::default();
+    let left = Arc::new(Notify::new());
+    let service = {
+        let (slot, left) = (Arc::clone(&slot), Arc::clone(&left));
+        service_fn(move |request| answer(router.clone(), request, Arc::clone(&slot), Arc::clone(&left)))
+    };
+    let mut connection = builder.serve_connection(io, service);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = &mut connection => ended,
+        () = left.notified() => {
+            let socket = connection.into_parts().io.into_inner().io;
+            take_over(socket, &slot, &taken_over);
+            return;
+        }
         () = drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection broke off");
     }
+}
+
+/// Answers a request; one whose connection is taken over leaves that behind and never answers.
+async fn answer(
+    router: Router,
+    request: Request<Incoming>,
+    slot: Slot,
+    left: Arc<Notify>,
+) -> Result<Response<Body>, Infallible> {
+    let (version, head_only) = (request.version(), request.method() == Method::HEAD);
+    let mut response = router.oneshot(request.map(Body::new)).await?;
+    let takeover = response.extensions_mut().remove::<Takeover>().filter(|_| !head_only);
+    if let Some(run) = takeover.and_then(|takeover| takeover.take()) {
+        let (head, chunked) = takeover::head(&response, version);
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((run, head, chunked));
+        left.notify_one();
+        std::future::pending::<()>().await;
+    }
+    Ok(response)
+}
+
+/// Runs what takes a socket over, in a task of its own: the one of HTTP was larger.
+fn take_over(socket: TcpStream, slot: &Slot, taken_over: &TakenOver) {
+    let left = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some((run, head, chunked)) = left else { return };
+    let cut = taken_over.cut.clone();
+    let running = run(Taken { socket, head, chunked });
+    let tracked = taken_over.tasks.track_future(async move { cut.run_until_cancelled(running).await.unwrap_or(()) });
+    drop(antiphon_engine::spawn("stream", tracked));
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -1,129 +1,141 @@
 //! The stream as JSON: one page, or a long-poll that waits for one.
 //!
 //! Both read on past what is not for the reader, so that an answer without activities means that there are none yet.
-//! Law: whoever waited is looked at again before the answer; what was lost meanwhile (STR-05) is not read.
+//! Law: whoever waited is looked at again before the answer; what was lost meanwhile (STR-05) is not told.
 
 use std::time::Duration;
 
-use antiphon_model::Code;
+use antiphon_engine::Feed;
+use antiphon_model::{Code, write_string};
+use antiphon_sync::Frame;
 use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use super::{
-    cursor::{Cursor, Ended, Item, Reset},
-    gone,
-};
+use super::{Told, gone};
 use crate::{
     app::{App, Caller, Standing},
     problem::Problem,
 };
 
-/// An answer to a page whose offset is not durable yet waits at most so long.
-const WAIT_DURABLE: Duration = Duration::from_secs(20);
-/// An answer reads at most so many pages of the log, so that a filter that matches nothing costs a bounded time.
-const PAGES_MAX: usize = 50;
+/// A page is read for at most so long, so that a filter that matches nothing costs a bounded time, and an offset that is
+/// not durable yet is waited for.
+const PAGE_TIME: Duration = Duration::from_secs(20);
+
+/// What was found for an answer.
+#[derive(Default)]
+struct Found {
+    activities: Vec<String>,
+    confirmed: Vec<String>,
+    caught_up: bool,
+}
 
 /// Answers with what is there.
-pub(super) async fn page(app: &App, caller: &Caller, mut cursor: Cursor, limit: usize) -> Result<Response, Problem> {
-    if !durable(app, &cursor, Instant::now() + WAIT_DURABLE).await {
-        return Err(Problem::new(Code::TryAgain, "the offset is not durable yet").retry_after(1));
+pub(super) async fn page(app: &App, caller: &Caller, mut feed: Feed, limit: usize) -> Result<Response, Problem> {
+    let deadline = Instant::now() + PAGE_TIME;
+    let mut found = Found::default();
+    while found.activities.len() < limit && !found.caught_up {
+        let Some(frame) = next(app, &mut feed, deadline).await else { break };
+        found.take(frame, &feed)?;
     }
-    let (found, up_to_date) = collect(app, &mut cursor, limit).await?;
-    entitled(app, caller, &cursor).await?;
-    Ok(answer(&cursor, &found, up_to_date))
+    if found.activities.is_empty() && !found.caught_up {
+        return Err(Problem::new(Code::TryAgain, "the offset is not durable yet, or the log is away").retry_after(1));
+    }
+    entitled(app, caller, &feed).await?;
+    Ok(found.answer(&feed, caller))
 }
 
 /// Answers as soon as there is something, or after the timeout.
 pub(super) async fn poll(
     app: &App,
     caller: &Caller,
-    mut cursor: Cursor,
+    mut feed: Feed,
     limit: usize,
     timeout_seconds: usize,
 ) -> Result<Response, Problem> {
     let deadline = Instant::now() + Duration::from_secs(timeout_seconds as u64);
-    let mut head = app.bus.subscribe();
-    loop {
-        head.borrow_and_update();
-        let (found, up_to_date) = match durable(app, &cursor, deadline).await {
-            true => collect(app, &mut cursor, limit).await?,
-            false => (Vec::new(), false),
-        };
-        let over = Instant::now() >= deadline || app.drain.is_cancelled();
-        if !found.is_empty() || over {
-            entitled(app, caller, &cursor).await?;
-            return Ok(answer(&cursor, &found, up_to_date));
+    let mut found = Found::default();
+    while found.nothing() {
+        let Some(frame) = next(app, &mut feed, deadline).await else { break };
+        found.take(frame, &feed)?;
+        while found.activities.len() < limit {
+            let Some(frame) = feed.ready() else { break };
+            found.take(frame, &feed)?;
         }
-        // Much that is not for this reader was read; what is may lie right behind it.
-        if !up_to_date {
-            tokio::task::yield_now().await;
-            continue;
+    }
+    entitled(app, caller, &feed).await?;
+    Ok(found.answer(&feed, caller))
+}
+
+/// Waits for the next frame; `None` at the deadline, or where the server stops.
+async fn next(app: &App, feed: &mut Feed, deadline: Instant) -> Option<Told> {
+    tokio::select! {
+        biased;
+        frame = feed.next() => Some(frame),
+        () = sleep_until(deadline) => None,
+        () = app.drain.cancelled() => None,
+    }
+}
+
+impl Found {
+    fn take(&mut self, frame: Told, feed: &Feed) -> Result<(), Problem> {
+        match frame {
+            Frame::Change { activity, action, columns } => {
+                let encoded = activity.encoded(action, &columns);
+                if !encoded.json.is_empty() {
+                    // INVARIANT: the JSON was a String.
+                    self.activities.push(String::from_utf8_lossy(&encoded.json).into_owned());
+                }
+            }
+            Frame::Confirm { transaction_ids, .. } => self.confirmed.extend(transaction_ids),
+            Frame::Offset(_) => self.caught_up |= feed.up_to_date(),
+            Frame::Reset { code, epoch, types } => return Err(gone(code, epoch, &types)),
+            Frame::Beat | Frame::Notice { .. } => {}
         }
-        tokio::select! {
-            changed = head.changed() => if changed.is_err() { return Ok(answer(&cursor, &[], true)) },
-            () = tokio::time::sleep_until(deadline) => {}
-            () = app.drain.cancelled() => {}
+        Ok(())
+    }
+
+    fn nothing(&self) -> bool {
+        self.activities.is_empty() && self.confirmed.is_empty()
+    }
+
+    fn answer(&self, feed: &Feed, caller: &Caller) -> Response {
+        let offset = feed.offset();
+        let mut body = format!(
+            "{{\"activities\":[{}],\"offset\":{offset},\"epoch\":{},\"access\":\"{}\",\"upToDate\":{}",
+            self.activities.join(","),
+            feed.epoch(),
+            caller.access,
+            feed.up_to_date(),
+        );
+        if !self.confirmed.is_empty() {
+            body.push_str(",\"confirmed\":[");
+            for (index, id) in self.confirmed.iter().enumerate() {
+                if index > 0 {
+                    body.push(',');
+                }
+                write_string(&mut body, id);
+            }
+            body.push(']');
         }
+        body.push('}');
+        let mut response = body.into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+        headers.insert("stream-next-offset", HeaderValue::from(offset.as_u64()));
+        response
     }
 }
 
 /// Refuses whoever lost the right to read while the answer was made.
-async fn entitled(app: &App, caller: &Caller, cursor: &Cursor) -> Result<(), Problem> {
+async fn entitled(app: &App, caller: &Caller, feed: &Feed) -> Result<(), Problem> {
     match app.standing(caller).await? {
         Standing::Same => Ok(()),
         Standing::TokenEnded => Err(Problem::new(Code::Unauthenticated, "the token has expired or was revoked")),
         Standing::PlaceLost => Err(Problem::new(Code::NotAMember, "")),
-        Standing::Changed => Err(gone(&Reset { code: Code::AccessChanged, epoch: cursor.epoch })),
+        Standing::Changed => Err(gone(Code::AccessChanged, feed.epoch(), &[])),
     }
-}
-
-/// Waits until the position is durable; `false` where it is not by the deadline, or where the server stops.
-async fn durable(app: &App, cursor: &Cursor, deadline: Instant) -> bool {
-    let mut head = app.bus.subscribe();
-    let wait = head.wait_for(|head| head.durable >= cursor.position || head.epoch != cursor.epoch);
-    tokio::select! {
-        biased;
-        waited = tokio::time::timeout_at(deadline, wait) => matches!(waited, Ok(Ok(_))),
-        () = app.drain.cancelled() => false,
-    }
-}
-
-async fn collect(app: &App, cursor: &mut Cursor, limit: usize) -> Result<(Vec<String>, bool), Problem> {
-    let mut found = Vec::new();
-    for _ in 0..PAGES_MAX {
-        let items = cursor.read(&app.bus, limit - found.len()).await.map_err(|ended| match ended {
-            Ended::Reset(reset) => gone(&reset),
-            Ended::Problem(problem) => problem,
-        })?;
-        for item in &items.items {
-            if let Item::Change(activity) = item {
-                let mut text = String::with_capacity(activity.byte_len());
-                activity.write_json(&mut text);
-                found.push(text);
-            }
-        }
-        if items.up_to_date || found.len() >= limit {
-            return Ok((found, items.up_to_date));
-        }
-    }
-    Ok((found, false))
-}
-
-fn answer(cursor: &Cursor, found: &[String], up_to_date: bool) -> Response {
-    let body = format!(
-        "{{\"activities\":[{}],\"offset\":{},\"epoch\":{},\"access\":\"{}\",\"upToDate\":{up_to_date}}}",
-        found.join(","),
-        cursor.position,
-        cursor.epoch,
-        cursor.access
-    );
-    let mut response = body.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    headers.insert("stream-next-offset", HeaderValue::from(cursor.position.as_u64()));
-    response
 }

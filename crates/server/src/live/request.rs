@@ -3,11 +3,12 @@
 //! Law: an offset of another epoch, above the head or below the floor is answered by a reset, whether or not the epoch
 //! was given; never by an empty answer that says up to date.
 
-use antiphon_engine::{Bus, ports::Head};
-use antiphon_model::{ActivityId, Code, Epoch, Visibility};
+use antiphon_engine::{Feed, FeedConfig, ports::Head};
+use antiphon_model::{AccessChange, ActivityId, Code, Epoch, Reader, Visibility};
+use antiphon_sync::StreamConfig;
 use axum::http::HeaderMap;
 
-use super::cursor::{Cursor, Ended, Reset};
+use super::Ended;
 use crate::{
     app::{App, Caller},
     problem::Problem,
@@ -88,8 +89,9 @@ impl Request {
         })
     }
 
-    /// Makes the cursor, or says why the reader must list again.
-    pub(crate) async fn cursor(&self, bus: &Bus, caller: &Caller) -> Result<Cursor, Ended> {
+    /// Opens the feed, or says why the reader must list again.
+    pub(crate) async fn feed(&self, app: &App, caller: &Caller) -> Result<Feed, Ended> {
+        let bus = &app.bus;
         let mut head = bus.head();
         if matches!(self.from, From::Offset(offset) if offset > head.durable.as_u64() || !head.epoch.contains(ActivityId::new(offset)))
         {
@@ -97,22 +99,38 @@ impl Request {
             bus.refresh(bus.log().head().await?);
             head = bus.head();
         }
-        let reset = |code| Ended::Reset(Reset { code, epoch: head.epoch });
+        let reset = |code| Ended::Reset { code, epoch: head.epoch, types: Vec::new() };
         if self.epoch.is_some_and(|epoch| Epoch::new(epoch) != head.epoch) {
             return Err(reset(Code::EpochChanged));
         }
         let position = self.position(&head).map_err(reset)?;
-        if self.access.as_deref().is_some_and(|access| access != caller.access.as_str()) {
-            return Err(reset(Code::AccessChanged));
+        if let Some(types) = self.changed_access(app, caller) {
+            return Err(Ended::Reset { code: Code::AccessChanged, epoch: head.epoch, types });
         }
-        Ok(Cursor {
-            org: caller.membership.org.clone(),
+        let stream = StreamConfig {
+            reader: Reader { subject: caller.principal.subject.clone(), role: caller.membership.role },
+            entities: app.entities.values().cloned().collect(),
             types: self.types.clone(),
             snapshot: self.snapshot.clone(),
-            access: caller.access.clone(),
             epoch: head.epoch,
             position,
-        })
+            page: self.limit,
+            rate: None,
+        };
+        Ok(Feed::new(bus, FeedConfig { org: caller.membership.org.clone(), stream }))
+    }
+
+    /// Returns the types whose rows must be listed again, all where none is named; `None` where none must.
+    fn changed_access(&self, app: &App, caller: &Caller) -> Option<Vec<String>> {
+        let brought = self.access.as_deref()?;
+        match caller.access.change(brought, app.entities.values().map(|entity| &**entity)) {
+            AccessChange::None => None,
+            AccessChange::Everything => Some(Vec::new()),
+            AccessChange::Types(mut changed) => {
+                changed.retain(|name| self.types.as_ref().is_none_or(|types| types.contains(name)));
+                (!changed.is_empty()).then_some(changed)
+            }
+        }
     }
 
     fn position(&self, head: &Head) -> Result<ActivityId, Code> {
