@@ -139,13 +139,7 @@ impl Installed {
         let lock = format!("SHARE ROW EXCLUSIVE on {root}");
         let (name, table) = (quote::ident(wanted.name)?, quote::qualified(root)?);
         if outdated {
-            let sql = format!("drop trigger if exists {name} on {table}");
-            steps.push(Step::new(
-                sql,
-                format!("ACCESS EXCLUSIVE on {root}"),
-                "it was made for another declaration",
-                true,
-            ));
+            steps.push(drop_trigger(wanted.table, wanted.name, "it was made for another declaration")?);
         }
         let condition = wanted.condition.as_ref().map(|sql| format!(" when ({sql})")).unwrap_or_default();
         let sql = format!(
@@ -170,12 +164,7 @@ impl Installed {
         let mut functions = Vec::new();
         let ours = |trigger: &&Trigger| trigger.relation == table.oid && only.contains(&trigger.name.as_str());
         for trigger in self.triggers.iter().filter(ours) {
-            let sql = format!(
-                "drop trigger if exists {} on {}",
-                quote::ident(&trigger.name)?,
-                quote::qualified(&table.name)?
-            );
-            steps.push(Step::new(sql, format!("ACCESS EXCLUSIVE on {}", table.name), "the table is let go", true));
+            steps.push(drop_trigger(table, &trigger.name, "the table is let go")?);
             functions.push(&trigger.function);
         }
         functions.dedup();
@@ -186,6 +175,15 @@ impl Installed {
         }
         Ok(())
     }
+}
+
+fn drop_trigger(table: &TableInfo, name: &str, why: &str) -> Result<Step, Fault> {
+    let quoted = quote::qualified(&table.name)?;
+    let sql = format!("drop trigger if exists {} on {quoted}", quote::ident(name)?);
+    // By itself it locks the partitions before the root, and an application that writes locks them the other way round.
+    let first = format!("lock table {quoted} in access exclusive mode; ");
+    let sql = if table.partitions.is_empty() { sql } else { first + &sql };
+    Ok(Step::new(sql, format!("ACCESS EXCLUSIVE on {}", table.name), why, true))
 }
 
 fn relations(table: &TableInfo) -> impl Iterator<Item = u32> {
