@@ -90,6 +90,11 @@ impl App {
     /// Finds out who is asking and what place they have in an organisation.
     pub(crate) async fn caller(&self, headers: &HeaderMap, uri: &Uri, org: &str) -> Result<Caller, Problem> {
         let (principal, token) = self.principal(headers, uri).await?;
+        self.caller_of(principal, token, org).await
+    }
+
+    /// Finds out what place somebody has in an organisation.
+    pub(crate) async fn caller_of(&self, principal: Principal, token: String, org: &str) -> Result<Caller, Problem> {
         // No name holds this character, and the database would refuse the question instead of answering it.
         let found = match org.contains('\0') {
             true => None,

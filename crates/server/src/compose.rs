@@ -277,7 +277,7 @@ fn internal(detail: &'static str, error: std::io::Error) -> Fault {
     Fault::new(Code::Internal, detail).with_source(error)
 }
 
-fn now() -> Micros {
+pub(crate) fn now() -> Micros {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -5,6 +5,7 @@ mod guard;
 mod page;
 mod request;
 mod sse;
+mod ws;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use guard::Guard;
 #[cfg(test)]
 pub(crate) use request::PARAMETERS;
 use request::{Form, Request};
+pub(crate) use ws::open as ws;
 
 use crate::{app::App, problem::Problem, query::Segments};
 
@@ -41,7 +43,7 @@ pub(crate) async fn live(
     }
     let schema = schemas(&app).await?;
     let place = app.streams.enter(&caller.membership.org, app.streams_max)?;
-    let feed = request.feed(&app, &caller).await;
+    let feed = request.wanted.feed(&app, &caller).await;
     let guard = Guard::new(Arc::clone(&app), caller.clone());
     let mut response = match (request.form, feed) {
         (_, Err(Ended::Problem(problem))) => return Err(problem),

@@ -177,6 +177,13 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
         "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}" => {
             ("One value", "Whole, however large: what `omitted` names.", &[], schema("FieldValue", "the value"))
         }
+        "/v1/ws" => (
+            "A WebSocket",
+            "Subprotocol `antiphon.v1`: many subscriptions, acknowledgements and mutations over one connection. JSON \
+             frames with `kind`; `hello {token?}` comes first.",
+            &[],
+            json!({ "description": "the handshake is answered with 101" }),
+        ),
         "/v1/admin/source" => {
             ("The state of the source", "For system administrators.", &[], schema("Source", "the state"))
         }

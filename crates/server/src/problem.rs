@@ -41,9 +41,13 @@ impl Problem {
     }
 
     /// Returns the stable code.
-    #[cfg(test)]
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// Returns the particulars.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// Returns the status.

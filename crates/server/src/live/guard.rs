@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use antiphon_engine::Feed;
+use antiphon_engine::{Feed, ports::Principal};
 use antiphon_sync as sync;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -51,7 +51,7 @@ impl Guard {
     /// Looks what has become of the caller; `None` where nothing has changed.
     pub(super) async fn look(&self) -> Option<Watched> {
         if self.app.drain.is_cancelled() {
-            return Some(Watched::Drain(rand::random_range(DRAIN_SPREAD_MS)));
+            return Some(Guard::drained());
         }
         Some(Watched::Standing(match self.app.standing(&self.caller).await {
             Ok(Standing::Same) => return None,
@@ -64,6 +64,17 @@ impl Guard {
                 return None;
             }
         }))
+    }
+
+    /// Returns what a server that stops tells.
+    pub(super) fn drained() -> Watched {
+        Watched::Drain(rand::random_range(DRAIN_SPREAD_MS))
+    }
+
+    /// Goes on under a new token of the same person.
+    pub(super) fn renew(&mut self, principal: Principal, token: String) {
+        self.caller.principal = principal;
+        self.caller.token = token;
     }
 
     /// Returns the access under which the caller reads.

@@ -35,9 +35,12 @@ pub(crate) enum Form {
 
 /// Where a reader begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
+pub(crate) enum From {
+    /// Everything still in the log.
     Beginning,
+    /// Nothing old.
     Now,
+    /// What lies above.
     Offset(u64),
 }
 
@@ -45,11 +48,20 @@ enum From {
 pub(crate) struct Request {
     pub(crate) form: Form,
     pub(crate) limit: usize,
-    from: From,
-    epoch: Option<u32>,
-    access: Option<String>,
-    types: Option<Vec<String>>,
-    snapshot: Option<Visibility>,
+    pub(crate) wanted: Wanted,
+}
+
+/// Where a stream begins and what it is for, whatever its transport.
+pub(crate) struct Wanted {
+    pub(crate) from: From,
+    pub(crate) epoch: Option<u32>,
+    pub(crate) access: Option<String>,
+    pub(crate) types: Option<Vec<String>>,
+    pub(crate) snapshot: Option<Visibility>,
+    /// Activities of one read.
+    pub(crate) page: usize,
+    /// Bytes a second and burst.
+    pub(crate) rate: Option<(u64, u64)>,
 }
 
 impl Request {
@@ -78,17 +90,21 @@ impl Request {
         for name in &types {
             app.entity(name)?;
         }
-        Ok(Request {
-            form,
-            limit: query.number("limit", 100, 1..=1_000)?,
+        let limit = query.number("limit", 100, 1..=1_000)?;
+        let wanted = Wanted {
             from,
             epoch: epoch.transpose()?,
             access: query.text("access").map(str::to_owned),
             types: (!types.is_empty()).then_some(types),
             snapshot: snapshot.transpose()?,
-        })
+            page: limit,
+            rate: None,
+        };
+        Ok(Request { form, limit, wanted })
     }
+}
 
+impl Wanted {
     /// Opens the feed, or says why the reader must list again.
     pub(crate) async fn feed(&self, app: &App, caller: &Caller) -> Result<Feed, Ended> {
         let bus = &app.bus;
@@ -114,8 +130,8 @@ impl Request {
             snapshot: self.snapshot.clone(),
             epoch: head.epoch,
             position,
-            page: self.limit,
-            rate: None,
+            page: self.page,
+            rate: self.rate,
         };
         Ok(Feed::new(bus, FeedConfig { org: caller.membership.org.clone(), stream }))
     }

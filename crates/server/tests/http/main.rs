@@ -1,5 +1,6 @@
 //! The contract of reading (protocol 1 to 4, 6) against the real service on real Postgres 15 and 18.
 
+mod conformance;
 mod delivery;
 mod encoding;
 mod join;
@@ -10,4 +11,6 @@ mod right_to_read;
 mod rows;
 mod stage;
 mod streams;
+mod transports;
 mod wall;
+mod websocket;
