@@ -2,7 +2,7 @@
 //!
 //! Law: passwords are never printed, not even with `--json`.
 
-use antiphon_model::EntityType;
+use antiphon_model::{EVERYONE, EntityType, Tenancy};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -88,7 +88,11 @@ fn document(settings: &Settings) -> Value {
 
 /// Returns an entity in the words of the configuration.
 pub(crate) fn entity(entity: &EntityType) -> Value {
-    let org = &entity.org_column().unwrap_or_default().to_owned();
+    let org = match &entity.org {
+        Tenancy::Column(column) => json!(column),
+        Tenancy::Via { column, table } => json!({"via": column, "table": table.to_string()}),
+        Tenancy::Everyone => json!(EVERYONE),
+    };
     let merges: Map<String, Value> =
         entity.fields.iter().map(|(field, merge)| (field.clone(), json!({"merge": merge}))).collect();
     json!({

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use antiphon_model::{Code, EntityType, RelationName};
+use antiphon_model::{Code, EVERYONE, EntityType, RelationName, Tenancy};
 use antiphon_server::admin::{Admin, EntityStatus, Fault, Identity, Plan, Progress, Step};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub(crate) enum EntitiesCommand {
 /// The arguments of `entities add`.
 #[derive(Debug, Args)]
 #[command(
-    before_help = "Examples:\n  antiphon entities add task --table public.tasks --org organization_id --dry-run\n  antiphon entities add task --table public.tasks --org organization_id --yes"
+    before_help = "Examples:\n  antiphon entities add task --table public.tasks --org organization_id --dry-run\n  antiphon entities add task --table public.tasks --org organization_id --yes\n  antiphon entities add note --table public.notes --org page_id --via public.pages"
 )]
 pub(crate) struct AddArgs {
     /// The entity type's name; one that is declared needs no more
@@ -43,9 +43,13 @@ pub(crate) struct AddArgs {
     /// The table, as schema.table
     #[arg(long)]
     table: Option<String>,
-    /// The column that holds the organisation's id
+    /// The column that holds the organisation's id; with --via, the one that refers to the row that has it; or `*`:
+    /// readable by all, written by SQL only
     #[arg(long, value_name = "COLUMN")]
     org: Option<String>,
+    /// The declared table whose organisation the rows have, as schema.table
+    #[arg(long, value_name = "TABLE", requires = "org")]
+    via: Option<String>,
     /// The key columns [default: the primary key]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     key: Vec<String>,
@@ -134,7 +138,9 @@ async fn add(context: &Context, settings: &Settings, admin: &Admin, args: AddArg
 async fn proposal(admin: &Admin, settings: &Settings, args: &AddArgs, table: &str) -> Result<EntityType, Stop> {
     let table = RelationName::parse(table).ok_or_else(|| usage("--table takes schema.table"))?;
     let proposal = admin.propose(&table, settings.entities()).await?;
-    if let Some(why) = &proposal.refusal {
+    // The organisation is named by the caller, whatever there is to guess it from.
+    let refusal = if args.org.is_some() { proposal.refusal_but_org() } else { proposal.refusal.as_deref() };
+    if let Some(why) = refusal {
         return Err(Fault::new(Code::TableUnfit, format!("table {table}: {why}")).into());
     }
     let Some(org) = args.org.as_ref() else {
@@ -142,11 +148,15 @@ async fn proposal(admin: &Admin, settings: &Settings, args: &AddArgs, table: &st
         let guesses = if guesses.is_empty() { String::new() } else { format!("; it may be {guesses}") };
         return Err(usage(format!("give --org: the column that holds the organisation's id{guesses}")));
     };
-    if org == "*" {
-        let detail = "--org \"*\" (readable by all) comes with a later version; name a column of the table";
-        return Err(Fault::new(Code::ConfigInvalid, detail).into());
-    }
     let mut entity = proposal.entity(&args.name, org);
+    entity.org = match &args.via {
+        Some(via) => {
+            let table = RelationName::parse(via).ok_or_else(|| usage("--via takes schema.table"))?;
+            Tenancy::Via { column: org.clone(), table }
+        }
+        None if org == EVERYONE => Tenancy::Everyone,
+        None => entity.org,
+    };
     if !args.key.is_empty() {
         entity.key.clone_from(&args.key);
     }

@@ -1,11 +1,11 @@
 //! `[[entities]]` of the configuration, read into declared entity types (protocol 3).
 //!
-//! An empty `key` stands for the primary key until the live table is asked. What comes with a later version
-//! (`org` by `via`, `"*"`) is refused in words, never ignored.
+//! An empty `key` stands for the primary key until the live table is asked. An organisation that comes
+//! `via` another table is that of a declared one, which leads to a column in the end.
 
 use std::collections::BTreeMap;
 
-use antiphon_model::{EntityType, Merge, RelationName, Sync, Tenancy};
+use antiphon_model::{EVERYONE, EntityType, Merge, RelationName, Sync, Tenancy};
 use antiphon_server::admin::Fault;
 use toml::de::DeTable;
 
@@ -39,6 +39,7 @@ pub(super) fn read(document: &Document<'_>, value: &Value<'_>) -> Result<Vec<Ent
         entities.push(entity);
     }
     check_refs(document.place, &entities)?;
+    check_parents(document.place, &entities)?;
     Ok(entities)
 }
 
@@ -103,15 +104,18 @@ fn column(document: &Document<'_>, value: &Value<'_>, name: &str) -> Result<Stri
 }
 
 fn tenancy(document: &Document<'_>, value: &Value<'_>) -> Result<Tenancy, Fault> {
-    const LATER: &str = "comes with a later version; this one takes the name of a column of the table itself";
     if value.get_ref().is_table() {
-        return Err(document.refuse(value, "entities.org", &format!("by `via` {LATER}")));
+        let table = document.table(value, "entities.org")?;
+        document.refuse_unknown(table, "entities.org", &["via", "table"])?;
+        let (Some(via), Some(parent)) = (table.get("via"), table.get("table")) else {
+            let why = "needs both: { via = \"page_id\", table = \"public.pages\" }";
+            return Err(document.refuse(value, "entities.org", why));
+        };
+        let column = column(document, via, "entities.org.via")?;
+        return Ok(Tenancy::Via { column, table: relation(document, parent)? });
     }
     let text = column(document, value, "entities.org")?;
-    if text == "*" {
-        return Err(document.refuse(value, "entities.org", &format!("= \"*\" (readable by all) {LATER}")));
-    }
-    Ok(Tenancy::Column(text))
+    Ok(if text == EVERYONE { Tenancy::Everyone } else { Tenancy::Column(text) })
 }
 
 fn sync(document: &Document<'_>, table: &DeTable<'_>) -> Result<Sync, Fault> {
@@ -168,6 +172,31 @@ fn fields(document: &Document<'_>, table: &DeTable<'_>) -> Result<BTreeMap<Strin
         merges.insert(field, *strategy);
     }
     Ok(merges)
+}
+
+/// Refuses a type whose organisation comes from a table that is not declared, is everyone's, or takes its own from here.
+fn check_parents(place: &str, entities: &[EntityType]) -> Result<(), Fault> {
+    for entity in entities {
+        let mut passed = vec![&entity.table];
+        let mut org = &entity.org;
+        while let Tenancy::Via { table, .. } = org {
+            let refuse = |why: String| Err(invalid(format!("{place}: entity {}: org {why}", entity.name)));
+            let Some(parent) = entities.iter().find(|other| other.table == *table) else {
+                return refuse(format!(
+                    "comes from {table}, which is not declared: declare that table with its org too"
+                ));
+            };
+            if parent.org == Tenancy::Everyone {
+                return refuse(format!("comes from {table}, which is everyone's: then so is this, org = \"*\""));
+            }
+            if passed.contains(&table) {
+                return refuse(format!("comes from {table} and never leads to a column"));
+            }
+            passed.push(table);
+            org = &parent.org;
+        }
+    }
+    Ok(())
 }
 
 fn check_refs(place: &str, entities: &[EntityType]) -> Result<(), Fault> {

@@ -128,7 +128,10 @@ pub(crate) const SECTIONS: [&str; 3] = ["database", "server", "log"];
 pub(crate) const ENTITY_KEYS: [(&str, &str); 11] = [
     ("type", "The entity type's name on the wire, such as `task`."),
     ("table", "The table, as schema.table."),
-    ("org", "The column that holds the organisation's id. (`{ via, table }` and `\"*\"` come with a later version.)"),
+    (
+        "org",
+        "The column that holds the organisation's id; or `{ via = \"page_id\", table = \"public.pages\" }`: the organisation of the row referred to; or `\"*\"`: readable by all, written by SQL only.",
+    ),
     ("key", "The key columns; without it, the primary key."),
     ("tx", "The metadata column; `tx` without it."),
     ("hidden", "Columns that never leave the server."),

@@ -116,8 +116,8 @@ fn values_that_cannot_be_are_refused_with_their_line() {
         ("[log]\nretention_days = -1\n".to_owned(), "line 2: log.retention_days must be a whole number"),
         ("[database\n".to_owned(), "line 1:"),
         (entity(""), "entities.org is missing"),
-        (entity("org = \"*\""), "line 4: entities.org = \"*\" (readable by all) comes with a later version"),
-        (entity("org = { via = \"p\", table = \"t\" }"), "line 4: entities.org by `via` comes with a later version"),
+        (entity("org = { via = \"p\" }"), "line 4: entities.org needs both"),
+        (entity("org = { via = \"p\", table = \"other\" }"), "comes from public.other, which is not declared"),
         (entity("org = \"o\"\nsync = \"some\""), "line 5: entities.sync must be"),
         (entity("org = \"o\"\nkey = []"), "line 5: entities.key is empty"),
         (entity("org = \"o\"\nkey = [\"id\"]\nhidden = [\"id\"]"), "entities.hidden names id"),
@@ -136,4 +136,31 @@ fn a_named_file_that_is_missing_is_told_and_an_unnamed_one_is_not_needed() {
     let flags = Flags { config: Some(PathBuf::from("/nowhere/antiphon.toml")), values: Vec::new() };
     let fault = Settings::resolve(&flags, &Environment::default()).expect_err("a missing file");
     assert_eq!(fault.code(), Code::ConfigMissing);
+}
+
+#[test]
+fn an_organisation_comes_from_a_column_another_row_or_is_everyones_mut_09() {
+    let text = "
+[[entities]]
+type = \"note\"
+table = \"notes\"
+org = { via = \"page_id\", table = \"public.pages\" }
+[[entities]]
+type = \"page\"
+table = \"pages\"
+org = \"org\"
+[[entities]]
+type = \"country\"
+table = \"countries\"
+org = \"*\"
+";
+    let read = |text: &str| resolve(text, &[], Vec::new());
+    let settings = read(text).expect("settings");
+    let written: String = settings.entities().iter().map(super::entity_section).collect();
+    assert!(written.contains("org = { via = \"page_id\", table = \"public.pages\" }"), "{written}");
+    assert_eq!(read(&written).expect("what was written").entities(), settings.entities());
+    let round = text.replace("org = \"org\"", "org = { via = \"a\", table = \"notes\" }");
+    assert!(read(&round).expect_err("a circle").detail().contains("never leads to a column"));
+    let all = text.replace("org = \"org\"", "org = \"*\"");
+    assert!(read(&all).expect_err("everyone's").detail().contains("everyone's"));
 }

@@ -2,16 +2,22 @@
 //!
 //! Law: what is written here reads back as the same declaration.
 
-use antiphon_model::{EntityType, Merge, Sync};
+use antiphon_model::{EVERYONE, EntityType, Merge, Sync, Tenancy};
 
 /// Returns an entity as an `[[entities]]` section; parts that are the default are left out.
 pub(crate) fn entity_section(entity: &EntityType) -> String {
-    let org = &entity.org_column().unwrap_or_default().to_owned();
+    let org = match &entity.org {
+        Tenancy::Column(column) => quoted(column),
+        Tenancy::Via { column, table } => {
+            format!("{{ via = {}, table = {} }}", quoted(column), quoted(&table.to_string()))
+        }
+        Tenancy::Everyone => quoted(EVERYONE),
+    };
     let mut lines = vec![
         "[[entities]]".to_owned(),
         format!("type = {}", quoted(&entity.name)),
         format!("table = {}", quoted(&entity.table.to_string())),
-        format!("org = {}", quoted(org)),
+        format!("org = {org}"),
     ];
     let mut list = |name: &str, values: &[String]| {
         if !values.is_empty() {

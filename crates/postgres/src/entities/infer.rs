@@ -35,9 +35,16 @@ pub struct Proposal {
     pub rows_estimated: Option<u64>,
     /// Why the table cannot be declared as it is.
     pub refusal: Option<String>,
+    /// The same, whether or not a column can hold an organisation.
+    refusal_but_org: Option<String>,
 }
 
 impl Proposal {
+    /// Says why the table cannot be declared where its organisation does not come from a column of its own.
+    pub fn refusal_but_org(&self) -> Option<&str> {
+        self.refusal_but_org.as_deref()
+    }
+
     /// Makes a declaration of the proposal, under the name and organisation column that were decided.
     pub fn entity(&self, name: &str, org: &str) -> EntityType {
         EntityType {
@@ -111,11 +118,10 @@ fn propose(table: &TableInfo, declared: &[EntityType]) -> Proposal {
             filter.push(column.clone());
         }
     }
-    let refusal = table.refusal().map(str::to_owned).or_else(|| match (key.is_empty(), org.is_empty()) {
-        (true, _) => Some("it has no primary key; name unique not-null columns in `key`".to_owned()),
-        (_, true) => Some("no column can hold an organisation".to_owned()),
-        _ => None,
-    });
+    let keyless = "it has no primary key; name unique not-null columns in `key`";
+    let refusal_but_org = table.refusal().or(key.is_empty().then_some(keyless)).map(str::to_owned);
+    let orgless = org.is_empty().then(|| "no column can hold an organisation".to_owned());
+    let refusal = refusal_but_org.clone().or(orgless);
     Proposal {
         name: singular(&table.name.name),
         table: table.name.clone(),
@@ -126,6 +132,7 @@ fn propose(table: &TableInfo, declared: &[EntityType]) -> Proposal {
         refs,
         rows_estimated: table.rows_estimated,
         refusal,
+        refusal_but_org,
     }
 }
 

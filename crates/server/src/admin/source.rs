@@ -7,7 +7,7 @@ use antiphon_engine::{
     Fault,
     ports::{Catalogue, Shape, SnapshotProgress},
 };
-use antiphon_model::{Code, EntityType};
+use antiphon_model::{Code, EntityType, Tenancy};
 use antiphon_postgres::{
     LiveCatalogue, connect_sql,
     doctor::{self, DoctorConfig},
@@ -60,7 +60,8 @@ impl Admin {
     /// Returns the organisation that most of a table's first rows have, where it has rows.
     pub async fn usual_org(&self, entity: &EntityType) -> Result<Option<String>, Fault> {
         let client = connect_sql(&self.source, APPLICATION).await?;
-        let org = &entity.org_column().unwrap_or_default().to_owned();
+        // What is everyone's has no organisation, and of a row that refers to another the organisation comes later.
+        let Tenancy::Column(org) = &entity.org else { return Ok(None) };
         let (org, table) = (ident(org)?, qualified(&entity.table)?);
         let sql = format!(
             "select org from (select {org}::text as org from {table} where {org} is not null limit 1000) as sample
