@@ -130,6 +130,13 @@ fn indexes(table: &TableInfo, entity: &EntityType, findings: &mut Findings) -> R
             missing.push((column, format!("create index concurrently on {name} ({first}{quoted}{collate}{rest});")));
         }
     }
+    if let Tenancy::Via { column, table: parent } = &entity.org
+        && !table.indexes.iter().any(|index| index.valid && index.columns.first() == Some(&Some(column.clone())))
+    {
+        let remedy = format!("create index concurrently on {name} ({});", quote::ident(column)?);
+        let detail = format!("a row of {parent} that moves looks for the rows that refer to it one by one");
+        findings.warn(&format!("index of {column} {}", table.name), detail, Some(remedy));
+    }
     let check = format!("indexes {}", table.name);
     if missing.is_empty() {
         findings.ok(&check, "every declared filter has one");

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use super::{
     Membership, Node, identity_columns, identity_ready, service_role, stamp_trigger,
-    triggers::{Installed, State},
+    triggers::{self, Installed, State},
 };
 use crate::{
     catalogue::{self, Identity, TableInfo},
@@ -103,13 +103,13 @@ pub(crate) async fn status(
     };
     status.problem = problem(&status, &table, entity, &found);
     if status.problem.is_none() {
-        status.problem = triggers(client, entity, &table, declared).await?;
+        status.problem = triggers_problem(client, entity, &table, declared).await?;
     }
     Ok(status)
 }
 
 /// Says what is wrong with our triggers.
-async fn triggers(
+async fn triggers_problem(
     client: &Client,
     entity: &EntityType,
     table: &TableInfo,
@@ -127,6 +127,11 @@ async fn triggers(
     };
     if let Some(problem) = problem {
         return Ok(Some(problem.to_owned()));
+    }
+    if let Some(later) = triggers::later(client, table, stamp::TRIGGER).await? {
+        let why =
+            "runs after the one that stamps, which does not see what it changes: give it a name that sorts before `~`";
+        return Ok(Some(format!("the trigger `{later}` {why}")));
     }
     let Some(link) = Link::read(client, entity, table, declared).await? else { return Ok(None) };
     let ready = link.state(client).await? == State::Ready;

@@ -71,10 +71,23 @@ const TRIGGERS: &str = "
         join pg_catalog.pg_namespace n on n.oid = p.pronamespace
     where t.tgrelid = any($1) and n.nspname = $2
     order by t.tgname";
+/// Triggers that change rows after the one of the given name has seen them.
+const LATER: &str = "
+    select t.tgname::text from pg_catalog.pg_trigger t
+    where t.tgrelid = any($1) and not t.tgisinternal and t.tgenabled <> 'D' and t.tgname::text collate \"C\" > $2
+        and t.tgtype & 3 = 3 and t.tgtype & 20 <> 0
+    order by t.tgname limit 1";
 const FUNCTIONS: &str = "
     select p.proname::text, p.prosrc from pg_catalog.pg_proc p
         join pg_catalog.pg_namespace n on n.oid = p.pronamespace
     where n.nspname = $1 and p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype";
+
+/// Finds a trigger of the application's that runs after one of ours, so that ours does not see what it changes.
+pub(crate) async fn later(client: &Client, table: &TableInfo, name: &str) -> Result<Option<String>, Fault> {
+    let oids: Vec<u32> = relations(table).collect();
+    let found = client.query_opt(LATER, &[&oids, &name]).await.map_err(errors::sql)?;
+    found.map(|row| row.try_get(0)).transpose().map_err(errors::sql)
+}
 
 impl Installed {
     /// Reads what is there on tables and their partitions.

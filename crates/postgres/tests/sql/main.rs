@@ -8,6 +8,7 @@ mod lists;
 mod names;
 mod shapes;
 mod stamp;
+mod stamp_property;
 mod stamp_shapes;
 mod stamp_writers;
 mod tenancy;

@@ -69,11 +69,17 @@ async fn an_outdated_stamp_is_told_and_made_anew() {
         for (change, word) in [
             ("alter table tasks add column fresh text", "another shape"),
             ("alter table tasks disable trigger \"~antiphon_stamp\"", "stamp"),
+            (
+                "create function late() returns trigger language plpgsql as $$ begin return new; end $$;
+                 create trigger \"~late\" before update on tasks for each row execute function late()",
+                "`~late` runs after",
+            ),
             ("drop trigger \"~antiphon_stamp\" on tasks", "stamp"),
         ] {
             stage.run(change).await;
             let status = list().await;
             assert!(status.problem.as_ref().is_some_and(|problem| problem.contains(word)), "{change}: {status:?}");
+            stage.run("drop trigger if exists \"~late\" on tasks").await;
             stage.prepare().await;
             assert!(list().await.ready(), "{change}: {:?}", list().await);
         }

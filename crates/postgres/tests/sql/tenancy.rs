@@ -141,6 +141,27 @@ async fn a_move_is_stamped_with_the_mutation_that_moved_house_2() {
 }
 
 #[tokio::test]
+async fn a_role_that_may_write_one_table_only_moves_rows_all_the_same_mut_09() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::new(&pg, TABLES, types()).await;
+        for (table, sql, expected) in [
+            ("pages", "update pages set org = 'globex' where id = 1", "1=globex 2=globex 3= 4="),
+            ("tasks", "insert into tasks values (5, 1)", "1=globex 2=globex 3= 4= 5=globex"),
+        ] {
+            let role = format!("only_{table}_{}", stage.db.slot());
+            stage.run(&format!("create role \"{role}\"; grant select, insert, update on {table} to \"{role}\"")).await;
+            stage
+                .run(&format!(
+                    "set role \"{role}\"; set search_path = pg_temp, public; {sql}; reset role; reset search_path"
+                ))
+                .await;
+            assert_eq!(stage.orgs("tasks").await, expected);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_a_foreign_key_the_child_may_come_first_and_stay_last_mut_09() {
     for_each_postgres(|pg| async move {
         let tables = "create table pages (id int primary key, org text not null);
