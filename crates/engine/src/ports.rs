@@ -8,11 +8,13 @@ mod directory;
 mod log_writer;
 mod rows;
 mod source;
+mod tickets;
 
 pub use activity_log::{ActivityLog, Head, Scope};
 pub(crate) use catalogue::fingerprint;
 pub use catalogue::{Catalogue, Field, FieldDefault, Schemas, Shape};
-pub use directory::{Directory, Member, Membership, Principal};
+pub use directory::{Directory, Member, Membership, OrgNames, Principal, TokenScope, TokenScopes};
 pub use log_writer::{Batch, Leadership, Lease, LogFlusher, LogWriter, SnapshotProgress, Tenure};
 pub use rows::{Comparison, FieldValue, Filter, ListQuery, Order, RowImage, RowPage, Rows};
 pub use source::{Capture, Captured, ChunkRows, SnapshotTable, Source};
+pub use tickets::{Ticket, Tickets};
