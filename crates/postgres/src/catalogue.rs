@@ -87,6 +87,14 @@ pub(crate) fn fits(table: &TableInfo, entity: &EntityType) -> Result<(), Fault> 
             return unfit(format!("the key column `{key}` may be null"));
         }
     }
+    let beyond = judged_beyond_key(entity);
+    let whole = table.identity == Identity::Full && table.partitions.iter().all(|leaf| leaf.identity == Identity::Full);
+    if let (Some(column), false) = (beyond.first(), whole) {
+        return unfit(format!(
+            "its rules read the column `{column}`, which old rows do not hold; `antiphon entities add` has them logged \
+             whole"
+        ));
+    }
     if let Some(org) = org {
         org_fits(table, entity, org)?;
     }
@@ -114,6 +122,13 @@ fn org_fits(table: &TableInfo, entity: &EntityType, org: &str) -> Result<(), Fau
         return unfit(format!("the organisation column `{org}` may be null; `antiphon entities add` prepares it"));
     }
     Ok(())
+}
+
+/// The columns that rules read and that an index over key and organisation does not have: whether an old row was seen
+/// is judged by them, so old rows must be logged whole (ADR 0011).
+pub(crate) fn judged_beyond_key(entity: &EntityType) -> Vec<&str> {
+    let known = |name: &&str| entity.key.iter().any(|key| key == name) || entity.org_column() == Some(*name);
+    entity.policy_columns().into_iter().filter(|name| !known(name)).collect()
 }
 
 /// Every column that a declaration needs, apart from the metadata column, which may come later.

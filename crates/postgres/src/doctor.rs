@@ -113,7 +113,7 @@ async fn source(client: &Client, info: &ConnectionInfo, config: &DoctorConfig, f
     findings.take("publication", checked);
     for entity in &config.entities {
         // One table that cannot be read hinders no other (PG-95).
-        let checked = tables::check(client, entity, &config.publication, findings).await;
+        let checked = tables::check(client, entity, config, findings).await;
         findings.take(&format!("table {}", entity.table), checked);
     }
 }

@@ -18,6 +18,7 @@ use antiphon_model::{EntityType, RelationName};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
 
+pub(crate) use self::status::status;
 pub use self::{
     add::plan_add,
     apply::{Progress, apply},
@@ -26,7 +27,7 @@ pub use self::{
     status::{EntityStatus, list},
 };
 use crate::{
-    catalogue::{Identity, IndexInfo, TableInfo},
+    catalogue::{self, Identity, IndexInfo, TableInfo},
     errors,
     quote::{self, NAME_BYTES_MAX},
     stamp,
@@ -84,7 +85,7 @@ pub struct Step {
 }
 
 impl Step {
-    fn new(sql: String, lock: String, why: impl Into<String>, needed: bool) -> Step {
+    pub(crate) fn new(sql: String, lock: String, why: impl Into<String>, needed: bool) -> Step {
         Step { sql, lock, why: why.into(), needed, clean_up: None }
     }
 
@@ -175,9 +176,7 @@ fn identity_ready(table: &TableInfo, entity: &EntityType) -> bool {
     // The stream describes the table as its root is and sends what its leaves log: both must be of one mind.
     let full = nodes.iter().all(|node| *node.identity == Identity::Full);
     let columns = identity_columns(entity);
-    let policy = entity.policy_columns();
-    if policy.iter().any(|name| !columns.iter().any(|column| column == name)) {
-        // Whether an old row was seen is judged by columns that an index over the key does not have (ADR 0011).
+    if !catalogue::judged_beyond_key(entity).is_empty() {
         return full;
     }
     full || nodes.iter().filter(|node| !node.partitioned || node.parent.is_none()).all(|node| node.identified(&columns))

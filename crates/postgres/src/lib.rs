@@ -22,6 +22,7 @@ pub mod slots;
 pub mod snapshot;
 mod spool;
 pub mod stamp;
+mod tenancy;
 mod tls;
 
 pub use catalogue::{

@@ -69,9 +69,9 @@ impl Described {
 impl Copying {
     /// The columns that put rows in order: the key, then the organisation, because keys may be unique only within it.
     fn levels<'a>(&self, table: &'a TableInfo) -> Result<Vec<Level<'a>>, Fault> {
-        let org = &self.entity.org_column().unwrap_or_default().to_owned();
-        let names = self.entity.key.iter().chain((!self.entity.key.contains(org)).then_some(org));
-        let level = |name: &String| {
+        let org = self.entity.org_column().filter(|org| !self.entity.key.iter().any(|key| key == org));
+        let names = self.entity.key.iter().map(String::as_str).chain(org);
+        let level = |name: &str| {
             let column = table.column(name).ok_or_else(|| {
                 Fault::new(Code::TableUnfit, format!("table {}: there is no column `{name}`", table.name))
             })?;
@@ -85,8 +85,9 @@ impl Copying {
         for column in copied(table) {
             select.columns.push(select::printed(column)?);
         }
-        let org = &self.entity.org_column().unwrap_or_default().to_owned();
-        if table.column(org).is_some_and(|column| !column.not_null) {
+        if let Some(org) = self.entity.org_column()
+            && table.column(org).is_some_and(|column| !column.not_null)
+        {
             // Such rows are nobody's; the stream leaves them out too.
             select.conditions.push(format!("t.{} is not null", quote::ident(org)?));
         }

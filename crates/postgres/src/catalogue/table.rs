@@ -129,6 +129,8 @@ pub struct ForeignKey {
     pub table: RelationName,
     /// The columns referred to.
     pub target: Vec<String>,
+    /// Whether it may be checked as late as the commit.
+    pub deferrable: bool,
 }
 
 /// A table.
@@ -344,7 +346,8 @@ const FOREIGN_KEYS: &str = "
             join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.n order by u.o),
         n.nspname::text, c.relname::text,
         array(select a.attname::text from pg_catalog.unnest(k.confkey) with ordinality u (n, o)
-            join pg_catalog.pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.n order by u.o)
+            join pg_catalog.pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.n order by u.o),
+        k.condeferrable
     from pg_catalog.pg_constraint k
         join pg_catalog.pg_class c on c.oid = k.confrelid
         join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -473,7 +476,7 @@ fn leaf(row: &Row, indexes: &mut BTreeMap<u32, Vec<IndexInfo>>) -> Result<Leaf, 
 
 fn foreign_key(row: &Row) -> Result<ForeignKey, tokio_postgres::Error> {
     let table = RelationName { schema: row.try_get(1)?, name: row.try_get(2)? };
-    Ok(ForeignKey { columns: row.try_get(0)?, table, target: row.try_get(3)? })
+    Ok(ForeignKey { columns: row.try_get(0)?, table, target: row.try_get(3)?, deferrable: row.try_get(4)? })
 }
 
 fn identity(letter: char, index: Option<String>) -> Identity {

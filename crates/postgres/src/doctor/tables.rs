@@ -4,7 +4,7 @@
 //! is told of that table and keeps no other from being looked at (PG-95).
 
 use antiphon_engine::Fault;
-use antiphon_model::{Code, EntityType};
+use antiphon_model::{Code, EntityType, Tenancy};
 use tokio_postgres::Client;
 
 use super::{DoctorConfig, Findings};
@@ -38,7 +38,7 @@ pub(super) async fn publication(client: &Client, config: &DoctorConfig, findings
 pub(super) async fn check(
     client: &Client,
     entity: &EntityType,
-    publication: &str,
+    config: &DoctorConfig,
     findings: &mut Findings,
 ) -> Result<(), Fault> {
     let name = format!("table {}", entity.table);
@@ -47,17 +47,19 @@ pub(super) async fn check(
         findings.problem(&name, Code::TableUnfit, "there is no such table", Some(remedy));
         return Ok(());
     };
-    let statuses = entities::list(client, std::slice::from_ref(entity), publication).await?;
-    let org = &entity.org_column().unwrap_or_default().to_owned();
+    let org = match &entity.org {
+        Tenancy::Column(column) => column.clone(),
+        Tenancy::Via { column, table } => format!("{column} --via {table}"),
+        Tenancy::Everyone => "'*'".to_owned(),
+    };
     let add = format!("antiphon entities add {} --table {} --org {org}", entity.name, entity.table);
-    for status in statuses {
-        match status.problem {
-            Some(problem) => {
-                let code = if status.identity_ready { Code::TableUnfit } else { Code::TableWithoutIdentity };
-                findings.problem(&name, code, problem, Some(add.clone()));
-            }
-            None => findings.ok(&name, format!("prepared, on {} table(s) of rows", status.leaves)),
+    let status = entities::status(client, entity, &config.entities, &config.publication).await?;
+    match status.problem {
+        Some(problem) => {
+            let code = if status.identity_ready { Code::TableUnfit } else { Code::TableWithoutIdentity };
+            findings.problem(&name, code, problem, Some(add));
         }
+        None => findings.ok(&name, format!("prepared, on {} table(s) of rows", status.leaves)),
     }
     access(client, &table, findings).await?;
     indexes(&table, entity, findings)?;
@@ -100,10 +102,10 @@ async fn access(client: &Client, table: &TableInfo, findings: &mut Findings) -> 
 
 /// A list without an index reads the organisation's rows one by one.
 fn indexes(table: &TableInfo, entity: &EntityType, findings: &mut Findings) -> Result<(), Fault> {
-    let org = &entity.org_column().unwrap_or_default().to_owned();
+    let org = entity.org_column();
     let name = quote::qualified(&table.name)?;
     let mut missing = Vec::new();
-    let wanted = entity.filter.iter().chain(entity.key.first()).filter(|column| *column != org);
+    let wanted = entity.filter.iter().chain(entity.key.first()).filter(|column| Some(column.as_str()) != org);
     for column in wanted {
         let Some(info) = table.column(column) else { continue };
         let of_key = entity.key.first() == Some(column);
@@ -111,7 +113,7 @@ fn indexes(table: &TableInfo, entity: &EntityType, findings: &mut Findings) -> R
         let served = table.indexes.iter().filter(|index| index.whole && index.valid).any(|index| {
             // After the organisation; where a filter names one value, first of all will do too.
             let at = index.columns.iter().take(2).position(|candidate| candidate.as_deref() == Some(column));
-            let led = |at: usize| if at == 0 { !of_key } else { index.columns[0].as_deref() == Some(org) };
+            let led = |at: usize| if at == 0 { !of_key || org.is_none() } else { index.columns[0].as_deref() == org };
             at.is_some_and(|at| led(at) && (by_bytes || index.bytewise[at]))
         });
         if !served {
@@ -124,10 +126,8 @@ fn indexes(table: &TableInfo, entity: &EntityType, findings: &mut Findings) -> R
                 .collect::<Result<_, _>>()?;
             let rest = if key.is_empty() { String::new() } else { format!(", {}", key.join(", ")) };
             let quoted = quote::ident(column)?;
-            missing.push((
-                column,
-                format!("create index concurrently on {name} ({}, {quoted}{collate}{rest});", quote::ident(org)?),
-            ));
+            let first = org.map(quote::ident).transpose()?.map(|org| format!("{org}, ")).unwrap_or_default();
+            missing.push((column, format!("create index concurrently on {name} ({first}{quoted}{collate}{rest});")));
         }
     }
     let check = format!("indexes {}", table.name);

@@ -5,7 +5,7 @@
 //! while the stream describes them as the root is: both get the index, joined so that new partitions have it too.
 
 use antiphon_engine::Fault;
-use antiphon_model::{Code, EntityType, TypeKind};
+use antiphon_model::{Code, EntityType, ORG_COLUMN, Tenancy, TypeKind};
 use tokio_postgres::Client;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     catalogue::{self, ColumnInfo, Identity, IndexInfo, TableInfo},
     errors, quote, stamp,
+    tenancy::Link,
 };
 
 /// Plans what a table lacks.
@@ -22,27 +23,78 @@ use crate::{
 /// # Errors
 /// Fails with `TABLE_UNFIT` or `TABLE_WITHOUT_IDENTITY` where the table cannot be prepared, with what to do.
 pub async fn plan_add(client: &Client, entity: &EntityType, options: &AddOptions) -> Result<Plan, Fault> {
-    let table = catalogue::describe(client, entity).await?;
-    if let Some(why) = table.refusal() {
-        return Err(unfit(&table, why));
+    let found = catalogue::describe(client, entity).await?;
+    if let Some(why) = found.refusal() {
+        return Err(unfit(&found, why));
     }
+    let table = with_our_columns(client, &found, entity).await?;
     let columns = identity_columns(entity);
-    let full = options.identity_full
-        || (table.identity == Identity::Full && table.partitions.iter().all(|leaf| leaf.identity == Identity::Full));
+    let whole = Whole::new(&table, entity, options);
     check(&table, entity, &columns)?;
     let mut steps = Vec::new();
-    tx_column(&table, entity, &mut steps)?;
-    if !full {
+    tx_column(&found, entity, &mut steps)?;
+    if let Some(link) = Link::read(client, entity, &table, &options.declared).await? {
+        let there = found.column(ORG_COLUMN).is_some();
+        org_column(&found, !there, &mut steps)?;
+        link.add(client, there, &mut steps).await?;
+    }
+    if whole.is_none() {
         org_not_null(client, &table, entity, &mut steps).await?;
     }
-    identity(&table, &columns, full, &mut steps)?;
+    identity(&table, &columns, whole.as_ref(), &mut steps)?;
     stamp(client, &table, entity, options, &mut steps).await?;
     membership(client, &table, options, &mut steps).await?;
     // What the plan will make is taken as made; the rest must fit already.
-    let mut prepared = table.clone();
+    let mut prepared = table;
     prepared.columns.iter_mut().for_each(|column| column.not_null |= columns.contains(&column.name));
+    if whole.is_some() {
+        prepared.identity = Identity::Full;
+        prepared.partitions.iter_mut().for_each(|leaf| leaf.identity = Identity::Full);
+    }
     catalogue::fits(&prepared, entity)?;
     Ok(Plan { steps })
+}
+
+/// Why old rows are logged whole.
+struct Whole(String);
+
+impl Whole {
+    fn new(table: &TableInfo, entity: &EntityType, options: &AddOptions) -> Option<Whole> {
+        const COST: &str = "every update and delete writes the whole old row to the server's log, large values too";
+        let is_full = |identity: &Identity| *identity == Identity::Full;
+        if let [column, ..] = catalogue::judged_beyond_key(entity)[..] {
+            let why = format!("the rules read `{column}`: whether a row was seen before is judged by its old value");
+            return Some(Whole(format!("{why}; {COST}")));
+        }
+        let already = is_full(&table.identity) && table.partitions.iter().all(|leaf| is_full(&leaf.identity));
+        (options.identity_full || already).then(|| Whole(format!("logs whole old rows; {COST}")))
+    }
+}
+
+const JSONB_OID: u32 = 3802;
+const TEXT_OID: u32 = 25;
+
+/// The table as it will be with the columns that the plan adds.
+async fn with_our_columns(client: &Client, found: &TableInfo, entity: &EntityType) -> Result<TableInfo, Fault> {
+    let mut table = found.clone();
+    for (oid, ty) in catalogue::resolve_types(client, &[JSONB_OID, TEXT_OID]).await? {
+        let (name, via) = if oid == JSONB_OID { (entity.tx.as_str(), false) } else { (ORG_COLUMN, true) };
+        if !via || matches!(entity.org, Tenancy::Via { .. }) {
+            table.plan_column(ColumnInfo { not_null: via, ..ColumnInfo::plain(name, ty) });
+        }
+    }
+    Ok(table)
+}
+
+fn org_column(table: &TableInfo, needed: bool, steps: &mut Vec<Step>) -> Result<(), Fault> {
+    let sql = format!(
+        "alter table {} add column if not exists {} text not null default ''",
+        quote::qualified(&table.name)?,
+        quote::ident(ORG_COLUMN)?
+    );
+    let why = "holds the organisation of the row referred to; added without rewriting the table";
+    steps.push(Step::new(sql, format!("ACCESS EXCLUSIVE on {}", table.name), why, needed));
+    Ok(())
 }
 
 fn check(table: &TableInfo, entity: &EntityType, columns: &[String]) -> Result<(), Fault> {
@@ -141,15 +193,14 @@ async fn org_not_null(
     Ok(())
 }
 
-fn identity(table: &TableInfo, columns: &[String], full: bool, steps: &mut Vec<Step>) -> Result<(), Fault> {
+fn identity(table: &TableInfo, columns: &[String], whole: Option<&Whole>, steps: &mut Vec<Step>) -> Result<(), Fault> {
     let nodes = Node::all(table);
-    if full {
+    if let Some(Whole(why)) = whole {
         // Leaves first: the stream must not be told of whole old rows before they are logged.
         for node in nodes.iter().rev() {
             let sql = format!("alter table {} replica identity full", quote::qualified(node.name)?);
-            let why = "logs whole old rows; every update and delete writes more log";
             let needed = *node.identity != Identity::Full;
-            steps.push(Step::new(sql, format!("ACCESS EXCLUSIVE on {}", node.name), why, needed));
+            steps.push(Step::new(sql, format!("ACCESS EXCLUSIVE on {}", node.name), why.clone(), needed));
         }
         return Ok(());
     }
@@ -262,9 +313,6 @@ fn remembered(node: &Node<'_>) -> Option<String> {
     }
 }
 
-const JSONB_OID: u32 = 3802;
-
-/// The stamp's function names the metadata column, which may come by this very plan.
 async fn stamp(
     client: &Client,
     table: &TableInfo,
@@ -276,10 +324,7 @@ async fn stamp(
         Some(role) => role.clone(),
         None => service_role(client).await?,
     };
-    let mut prepared = table.clone();
-    let types = catalogue::resolve_types(client, &[JSONB_OID]).await?;
-    types.iter().for_each(|(_, ty)| prepared.plan_column(ColumnInfo::plain(&entity.tx, ty.clone())));
-    let function = stamp::function::stamp(&prepared, entity, &role)?;
+    let function = stamp::function::stamp(table, entity, &role)?;
     let installed = Installed::read(client, &[table]).await?;
     installed.add(&stamp_trigger(table, &function), steps)
 }

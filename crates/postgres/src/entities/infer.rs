@@ -159,8 +159,8 @@ fn refs(table: &TableInfo, declared: &[EntityType]) -> BTreeMap<String, String> 
         let target = declared.iter().find(|entity| entity.table == foreign.table);
         let Some(target) = target else { continue };
         // Of a key with the organisation in it, the other column is the reference.
-        let org = &target.org_column().unwrap_or_default().to_owned();
-        let mut pairs = foreign.columns.iter().zip(&foreign.target).filter(|(_, target)| *target != org);
+        let org = target.org_column();
+        let mut pairs = foreign.columns.iter().zip(&foreign.target).filter(|(_, target)| Some(target.as_str()) != org);
         if let (Some((column, to)), None) = (pairs.next(), pairs.next())
             && target.key == [to.clone()]
         {

@@ -3,13 +3,13 @@
 //! Data is kept: the metadata column goes only where that was asked for.
 
 use antiphon_engine::Fault;
-use antiphon_model::EntityType;
+use antiphon_model::{EntityType, ORG_COLUMN, Tenancy};
 use tokio_postgres::Client;
 
 use super::{Membership, Node, Plan, RemoveOptions, Step, index_name, triggers::Installed};
 use crate::{
     catalogue::{self, Identity},
-    quote, stamp,
+    quote, stamp, tenancy,
 };
 
 /// Without a primary key the default logs nothing, as `nothing` does, and needs no second thought once there is one.
@@ -23,15 +23,18 @@ pub async fn plan_remove(client: &Client, entity: &EntityType, options: &RemoveO
     let table = catalogue::describe(client, entity).await?;
     let found = Membership::read(client, &options.publication, table.oid).await?;
     let name = quote::qualified(&table.name)?;
-    let mut steps = Vec::new();
+    let mut plan = Plan { steps: Vec::new() };
+    let steps = &mut plan.steps;
     let leave = format!("alter publication {} drop table {name}", quote::ident(&options.publication)?);
     let lock = format!("SHARE UPDATE EXCLUSIVE on {}", table.name);
     steps.push(Step::new(leave, lock, "first of all: the stream no longer carries the table", found.named));
-    Installed::read(client, &[&table]).await?.remove(&table, &[stamp::TRIGGER], &mut steps)?;
+    tenancy::remove(client, entity, &table, &mut plan).await?;
+    let steps = &mut plan.steps;
+    Installed::read(client, &[&table]).await?.remove(&table, &[stamp::TRIGGER], steps)?;
     let nodes = Node::all(&table);
     // Parents first, as they were set last.
     for node in &nodes {
-        restore_identity(node, found.elsewhere, &mut steps)?;
+        restore_identity(node, found.elsewhere, steps)?;
     }
     let root = &nodes[0];
     if root.partitioned {
@@ -48,13 +51,19 @@ pub async fn plan_remove(client: &Client, entity: &EntityType, options: &RemoveO
         let lock = if node.partitioned { "ACCESS EXCLUSIVE" } else { "SHARE UPDATE EXCLUSIVE" };
         steps.push(Step::new(sql, format!("{lock} on {}", node.name), "nothing uses it any more", true));
     }
+    if matches!(entity.org, Tenancy::Via { .. }) {
+        let sql = format!("alter table {name} drop column if exists {}", quote::ident(ORG_COLUMN)?);
+        let why = "it held only what the rows referred to say";
+        let needed = table.column(ORG_COLUMN).is_some();
+        steps.push(Step::new(sql, format!("ACCESS EXCLUSIVE on {}", table.name), why, needed));
+    }
     if options.drop_tx {
         let sql = format!("alter table {name} drop column if exists {}", quote::ident(&entity.tx)?);
         let needed = table.column(&entity.tx).is_some();
         let why = "as asked: who wrote what is forgotten";
         steps.push(Step::new(sql, format!("ACCESS EXCLUSIVE on {}", table.name), why, needed));
     }
-    Ok(Plan { steps })
+    Ok(plan)
 }
 
 fn own_name(node: &Node<'_>) -> String {

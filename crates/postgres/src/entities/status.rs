@@ -7,8 +7,15 @@ use antiphon_engine::Fault;
 use antiphon_model::{Code, EntityType, RelationName};
 use tokio_postgres::Client;
 
-use super::{Membership, Node, identity_columns, identity_ready};
-use crate::catalogue::{self, Identity, TableInfo};
+use super::{
+    Membership, Node, identity_columns, identity_ready, service_role, stamp_trigger,
+    triggers::{Installed, State},
+};
+use crate::{
+    catalogue::{self, Identity, TableInfo},
+    stamp,
+    tenancy::Link,
+};
 
 /// How far a declared table is prepared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +60,7 @@ impl EntityStatus {
 pub async fn list(client: &Client, entities: &[EntityType], publication: &str) -> Result<Vec<EntityStatus>, Fault> {
     let mut statuses = Vec::with_capacity(entities.len());
     for entity in entities {
-        statuses.push(match status(client, entity, publication).await {
+        statuses.push(match status(client, entity, entities, publication).await {
             Ok(status) => status,
             Err(fault) if fault.code() == Code::SourceUnreachable => return Err(fault),
             Err(fault) => EntityStatus { problem: Some(fault.detail().to_owned()), ..absent(entity) },
@@ -62,7 +69,13 @@ pub async fn list(client: &Client, entities: &[EntityType], publication: &str) -
     Ok(statuses)
 }
 
-async fn status(client: &Client, entity: &EntityType, publication: &str) -> Result<EntityStatus, Fault> {
+/// Looks at one declared table; `declared` are all of them.
+pub(crate) async fn status(
+    client: &Client,
+    entity: &EntityType,
+    declared: &[EntityType],
+    publication: &str,
+) -> Result<EntityStatus, Fault> {
     let table = catalogue::describe(client, entity).await?;
     let found = Membership::read(client, publication, table.oid).await?;
     let columns = identity_columns(entity);
@@ -71,7 +84,6 @@ async fn status(client: &Client, entity: &EntityType, publication: &str) -> Resu
     let ready = |node: &&&Node<'_>| *node.identity == Identity::Full || node.identified(&columns);
     let leaves_ready = leaves.iter().filter(ready).count();
     let index_valid = nodes.iter().filter_map(Node::own_index).all(|index| index.valid);
-    let org = &entity.org_column().unwrap_or_default().to_owned();
     let mut status = EntityStatus {
         in_publication: found.member,
         identity: match table.identity {
@@ -83,14 +95,43 @@ async fn status(client: &Client, entity: &EntityType, publication: &str) -> Resu
         identity_ready: identity_ready(&table, entity),
         index_valid,
         tx_column: table.column(&entity.tx).is_some(),
-        org_not_null: table.column(org).is_some_and(|column| column.not_null),
+        org_not_null: entity.org_column().is_none_or(|org| table.column(org).is_some_and(|column| column.not_null)),
         leaves: leaves.len(),
         leaves_ready,
         rows_estimated: table.rows_estimated,
         ..absent(entity)
     };
     status.problem = problem(&status, &table, entity, &found);
+    if status.problem.is_none() {
+        status.problem = triggers(client, entity, &table, declared).await?;
+    }
     Ok(status)
+}
+
+/// Says what is wrong with our triggers.
+async fn triggers(
+    client: &Client,
+    entity: &EntityType,
+    table: &TableInfo,
+    declared: &[EntityType],
+) -> Result<Option<String>, Fault> {
+    let function = stamp::function::stamp(table, entity, &service_role(client).await?)?;
+    let installed = Installed::read(client, &[table]).await?;
+    let problem = match installed.state(&stamp_trigger(table, &function)) {
+        State::Ready => None,
+        State::Missing => Some("the trigger is missing that stamps who wrote each field"),
+        State::Disabled => Some("the trigger that stamps who wrote each field is not enabled always"),
+        State::Outdated => {
+            Some("the trigger that stamps who wrote each field was made for another shape of the table or another role")
+        }
+    };
+    if let Some(problem) = problem {
+        return Ok(Some(problem.to_owned()));
+    }
+    let Some(link) = Link::read(client, entity, table, declared).await? else { return Ok(None) };
+    let ready = link.state(client).await? == State::Ready;
+    Ok((!ready)
+        .then(|| format!("the triggers that keep its organisation as that of {} are not all there", link.parent.name)))
 }
 
 fn problem(status: &EntityStatus, table: &TableInfo, entity: &EntityType, found: &Membership) -> Option<String> {

@@ -117,6 +117,12 @@ impl Installed {
         states.find(|state| *state != State::Ready).unwrap_or(State::Ready)
     }
 
+    /// Returns the names of our triggers on a table.
+    pub(crate) fn names(&self, table: &TableInfo) -> impl Iterator<Item = &str> {
+        let on_it = self.triggers.iter().filter(|trigger| trigger.relation == table.oid);
+        on_it.map(|trigger| trigger.name.as_str())
+    }
+
     fn current(&self, function: &Function) -> bool {
         self.functions.get(&function.name.name) == Some(&function.body)
     }

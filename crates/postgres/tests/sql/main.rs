@@ -8,4 +8,7 @@ mod lists;
 mod names;
 mod shapes;
 mod stamp;
+mod stamp_shapes;
+mod stamp_writers;
+mod tenancy;
 mod values;

@@ -12,9 +12,6 @@ use tokio_postgres::Client;
 
 use crate::fixture;
 
-/// A client's id far below every clock.
-pub const OLD: &str = "1500000000000.0000.phone";
-
 /// A table that is prepared, and a session of the service's role.
 pub struct Stage {
     pub db: TestDb,
@@ -54,14 +51,53 @@ impl Stage {
         self.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
+    /// Prepares a second table.
+    pub async fn prepare_other(&self, table: &str) {
+        let options = AddOptions { publication: self.db.publication(), ..AddOptions::default() };
+        let plan = entities::plan_add(&self.client, &fixture::entity(table, table), &options).await.expect("a plan");
+        entities::apply(&self.client, &plan, &mut |_| {}).await.expect("prepared");
+    }
+
     /// Runs a statement as the mutation service does, in a transaction of its own.
     pub async fn mutate(&self, key: &str, tx: &Tx, sql: &str) {
-        let key = [key.to_owned()];
+        self.mutate_key(&[key], tx, sql).await;
+    }
+
+    pub async fn mutate_key(&self, key: &[&str], tx: &Tx, sql: &str) {
+        let key: Vec<String> = key.iter().map(|&part| part.to_owned()).collect();
         let setting = Stamp { table: &self.entity.table, key: &key, tx }.setting();
         self.run("begin").await;
         self.client.execute("select set_config($1, $2, true)", &[&SETTING, &setting]).await.expect("a setting");
         self.run(sql).await;
         self.run("commit").await;
+    }
+
+    /// Opens a session of a role that owns nothing and may write the table.
+    pub async fn other(&self, role: &str) -> Client {
+        let role = format!("{role}_{}", self.db.slot());
+        self.run(&format!(
+            "create role \"{role}\" login; grant select, insert, update on all tables in schema public to \"{role}\""
+        ))
+        .await;
+        let mut config: tokio_postgres::Config = self.db.url().parse().expect("the test's URL");
+        let (client, connection) = config.user(&role).connect(tokio_postgres::NoTls).await.expect("a session");
+        antiphon_testkit::spawn("other role", async move {
+            connection.await.unwrap_or_default();
+        });
+        client
+    }
+
+    pub async fn copy_out(&self, table: &str) -> Vec<u8> {
+        let stream = self.client.copy_out(&format!("copy {table} to stdout")).await.expect("a copy");
+        let parts: Vec<bytes::Bytes> = futures::TryStreamExt::try_collect(stream).await.expect("rows");
+        parts.concat()
+    }
+
+    pub async fn copy_in(&self, table: &str, rows: Vec<u8>) {
+        let sink = self.client.copy_in(&format!("copy {table} from stdin")).await.expect("a copy");
+        let mut sink = std::pin::pin!(sink);
+        futures::SinkExt::send(&mut sink, bytes::Bytes::from(rows)).await.expect("rows");
+        sink.finish().await.expect("copied");
     }
 
     pub async fn text(&self, sql: &str) -> Option<String> {
