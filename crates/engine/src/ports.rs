@@ -8,6 +8,7 @@ mod directory;
 mod log_writer;
 mod rows;
 mod source;
+mod writes;
 
 pub use activity_log::{ActivityLog, Head, Scope};
 pub(crate) use catalogue::fingerprint;
@@ -16,3 +17,4 @@ pub use directory::{Directory, Member, Membership, Principal};
 pub use log_writer::{Batch, Leadership, Lease, LogFlusher, LogWriter, SnapshotProgress, Tenure};
 pub use rows::{Comparison, FieldValue, Filter, ListQuery, Order, RowImage, RowPage, Rows};
 pub use source::{Capture, Captured, ChunkRows, SnapshotTable, Source};
+pub use writes::{Author, Claim, FieldWrite, HeldRow, Refusal, WriteError, WriteTransaction, Writes, Written};
