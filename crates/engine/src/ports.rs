@@ -9,6 +9,7 @@ mod log_writer;
 mod rows;
 mod source;
 mod tickets;
+mod writes;
 
 pub use activity_log::{ActivityLog, Head, Scope};
 pub(crate) use catalogue::fingerprint;
@@ -18,3 +19,4 @@ pub use log_writer::{Batch, Leadership, Lease, LogFlusher, LogWriter, SnapshotPr
 pub use rows::{Comparison, FieldValue, Filter, ListQuery, Order, RowImage, RowPage, Rows};
 pub use source::{Capture, Captured, ChunkRows, SnapshotTable, Source};
 pub use tickets::{Ticket, Tickets};
+pub use writes::{Author, Claim, FieldWrite, HeldRow, Refusal, WriteError, WriteTransaction, Writes, Written};

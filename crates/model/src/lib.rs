@@ -11,6 +11,7 @@ mod entity;
 mod hlc;
 mod json;
 mod lsn;
+mod mutation;
 mod offset;
 mod rules;
 mod source;
@@ -29,6 +30,7 @@ pub use entity::{EVERYONE, EntityType, Merge, ORG_COLUMN, RelationName, Sync, Te
 pub use hlc::{TransactionId, TransactionIdError};
 pub use json::{top_level_keys, write_string};
 pub use lsn::{Lsn, LsnError};
+pub use mutation::{Mutation, MutationAction, Operation};
 pub use offset::{ActivityId, EPOCH_SPAN, Epoch};
 pub use rules::{Columns, Condition, Reader, Rights, Rule};
 pub use source::{Checkpoint, SourceIdentity, SourceState, SourceStatus, Status};

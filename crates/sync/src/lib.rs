@@ -4,9 +4,11 @@
 //! builds for wasm32. Time and randomness are arguments. It knows no socket, no database and no HTTP.
 
 mod bucket;
+mod conflict;
 mod stream_server;
 
 pub use bucket::Bucket;
+pub use conflict::{AHEAD_MAX_MS, OLD_MAX_MS, Verdict, elements, judge, judge_clock};
 pub use stream_server::{
     CONFIRM_IDS_MAX, Frame, HEARTBEAT_MS, Input, Marks, OFFSET_INTERVAL_MS, OVERLOADED_MS, Output, Standing,
     StreamConfig, StreamServer, UNACKNOWLEDGED_MAX, sight,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon_testkit::Sse;
+use antiphon_testkit::{Sse, sse};
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -52,7 +52,7 @@ impl Reader {
         match transport {
             Transport::Sse => {
                 let url = stage.url(&format!("/v1/orgs/{org}/live?live=sse&{parameters}"));
-                Reader::Sse(Box::new(Sse::open(&url, Some(token), None).await.expect("a stream")))
+                Reader::Sse(Box::new(sse(&url, Some(token), None).await.expect("a stream")))
             }
             Transport::Poll => Reader::Poll(Box::new(Poll {
                 stage: PollStage { base: stage.url(""), token: token.to_owned(), org: org.to_owned() },
