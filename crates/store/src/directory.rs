@@ -4,25 +4,32 @@
 
 use antiphon_engine::{
     Fault,
-    ports::{Directory, Member, Membership, Principal},
+    ports::{Directory, Member, Membership, OrgNames, Principal},
 };
-use antiphon_model::{Code, Role};
+use antiphon_model::{Code, Micros, Role};
 use async_trait::async_trait;
+use tokio::sync::watch;
 use tokio_postgres::Row;
 
 use crate::{Store, cache::Cache, errors, tokens};
 
-/// Answers kept for a moment.
+/// Remembered answers.
 #[derive(Default)]
 pub(crate) struct Caches {
     principals: Cache<[u8; 32], Option<Principal>>,
     memberships: Cache<(String, String), Option<Membership>>,
+    names: Cache<String, Option<OrgNames>>,
+    administrators: Cache<String, bool>,
+    pub(crate) holders: Cache<[u8; 32], Principal>,
 }
 
 impl Caches {
     pub(crate) fn clear(&self) {
         self.principals.clear();
         self.memberships.clear();
+        self.names.clear();
+        self.administrators.clear();
+        self.holders.clear();
     }
 }
 
@@ -54,14 +61,20 @@ pub struct User {
 impl Directory for Store {
     async fn authenticate(&self, token: &str) -> Result<Option<Principal>, Fault> {
         let Some(hash) = tokens::hash(token) else { return Ok(None) };
-        if let Some(known) = self.cache.principals.find(&hash) {
-            return Ok(known);
-        }
+        let era = match self.cache.principals.find(&hash) {
+            // The database looked at the clock when it was asked; it may be later now.
+            Ok(known) => return Ok(known.filter(|principal| !expired(principal))),
+            Err(era) => era,
+        };
         let client = self.client().await?;
-        let sql = "select u.id, u.system_admin, t.last_used_at is null or t.last_used_at < now() - interval '1 minute'
-                   from antiphon.tokens t join antiphon.users u on u.id = t.\"user\"
-                   where t.hash = $1 and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())";
-        let statement = client.prepare_cached(sql).await.map_err(errors::sql)?;
+        let sql = format!(
+            "select u.id, u.system_admin, t.last_used_at is null or t.last_used_at < now() - interval '1 minute',
+                    {}, t.scopes
+             from antiphon.tokens t join antiphon.users u on u.id = t.\"user\"
+             where t.hash = $1 and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())",
+            tokens::micros("t.expires_at")
+        );
+        let statement = client.prepare_cached(&sql).await.map_err(errors::sql)?;
         let row = client.query_opt(&statement, &[&&hash[..]]).await.map_err(errors::sql)?;
         if row.as_ref().is_some_and(|row| row.get(2)) {
             // Good to know, and no reason to turn anybody away: a full disk must not lock operators out.
@@ -70,16 +83,17 @@ impl Directory for Store {
                 tracing::debug!(%error, "the use of a token was not noted");
             }
         }
-        let principal = row.map(|row| Principal { subject: row.get(0), system_admin: row.get(1) });
-        self.cache.principals.keep(hash, principal.clone());
+        let principal = row.map(|row| principal(&row)).transpose()?;
+        self.cache.principals.keep(era, hash, principal.clone());
         Ok(principal)
     }
 
     async fn membership(&self, org: &str, subject: &str) -> Result<Option<Membership>, Fault> {
         let key = (org.to_owned(), subject.to_owned());
-        if let Some(known) = self.cache.memberships.find(&key) {
-            return Ok(known);
-        }
+        let era = match self.cache.memberships.find(&key) {
+            Ok(known) => return Ok(known),
+            Err(era) => era,
+        };
         let client = self.client().await?;
         let sql = "select o.id, m.role from antiphon.organisations o join antiphon.memberships m on m.org = o.id
                    where (o.id = $1 or o.slug = $1) and m.\"user\" = $2 order by o.id = $1 desc limit 1";
@@ -87,8 +101,36 @@ impl Directory for Store {
         let row = client.query_opt(&statement, &[&org, &subject]).await.map_err(errors::sql)?;
         let membership =
             row.map(|row| Ok::<_, Fault>(Membership { org: row.get(0), role: role(&row, 1)? })).transpose()?;
-        self.cache.memberships.keep(key, membership.clone());
+        self.cache.memberships.keep(era, key, membership.clone());
         Ok(membership)
+    }
+
+    async fn org_names(&self, org: &str) -> Result<Option<OrgNames>, Fault> {
+        let key = org.to_owned();
+        let era = match self.cache.names.find(&key) {
+            Ok(known) => return Ok(known),
+            Err(era) => era,
+        };
+        let client = self.client().await?;
+        let sql =
+            "select id, slug from antiphon.organisations where id = $1 or slug = $1 order by id = $1 desc limit 1";
+        let row = client.query_opt(sql, &[&org]).await.map_err(errors::sql)?;
+        let names = row.map(|row| OrgNames { id: row.get(0), slug: row.get(1) });
+        self.cache.names.keep(era, key, names.clone());
+        Ok(names)
+    }
+
+    async fn administers(&self, subject: &str) -> Result<bool, Fault> {
+        let key = subject.to_owned();
+        let era = match self.cache.administrators.find(&key) {
+            Ok(known) => return Ok(known),
+            Err(era) => era,
+        };
+        let client = self.client().await?;
+        let sql = "select coalesce((select system_admin from antiphon.users where id = $1), false)";
+        let administers = client.query_one(sql, &[&subject]).await.map_err(errors::sql)?.get(0);
+        self.cache.administrators.keep(era, key, administers);
+        Ok(administers)
     }
 
     async fn members(&self, org: &str) -> Result<Vec<Member>, Fault> {
@@ -100,6 +142,31 @@ impl Directory for Store {
             |row: &Row| Ok(Member { id: row.get(0), name: row.get(1), role: role(row, 2)?, avatar_url: row.get(3) });
         rows.iter().map(member).collect()
     }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn forget(&self) {
+        self.forget_all();
+    }
+}
+
+fn principal(row: &Row) -> Result<Principal, Fault> {
+    Ok(Principal {
+        subject: row.get(0),
+        system_admin: row.get(1),
+        expires_at: row.get::<_, Option<i64>>(3).map(Micros),
+        scopes: tokens::scopes_of(row.get(4))?,
+        memberships: None,
+        only_org: None,
+    })
+}
+
+fn expired(principal: &Principal) -> bool {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+    principal.expires_at.is_some_and(|at| at.0 <= now)
 }
 
 fn role(row: &Row, index: usize) -> Result<Role, Fault> {
@@ -162,7 +229,7 @@ impl Store {
         Ok(rows.iter().map(user).collect())
     }
 
-    /// Changes the directory, synchronously, and forgets what was remembered.
+    /// Changes the directory, synchronously, and forgets what was remembered; triggers tell the other servers.
     pub(crate) async fn change(
         &self,
         sql: &str,
@@ -181,7 +248,7 @@ impl Store {
                 _ => errors::sql(error),
             })?;
         transaction.commit().await.map_err(errors::sql)?;
-        self.cache.clear();
+        self.forget_all();
         Ok(changed)
     }
 }

@@ -1,4 +1,4 @@
-//! Our own tables in our own database: activity log, checkpoints and lease, organisations, users, tokens.
+//! Our own tables in our own database: activity log, checkpoints and lease, organisations, users, tokens, tickets.
 //!
 //! Connections come in from outside, so that the room knows neither TLS nor URLs. Reading goes through a pool;
 //! appending, flushing and the lease have connections of their own, because each must outlive the others' failures.
@@ -6,6 +6,7 @@
 
 mod activity_log;
 mod cache;
+mod changes;
 mod copies;
 mod directory;
 mod epoch;
@@ -15,6 +16,7 @@ mod maintenance;
 mod migrate;
 mod partitions;
 mod schemas;
+mod tickets;
 mod tokens;
 
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use tokio_postgres::Client;
 pub use directory::{Organisation, User};
 pub use maintenance::{Done, Retention};
 pub use migrate::{Migration, migrate, pending};
-pub use tokens::TokenInfo;
+pub use tokens::{NewToken, TokenInfo};
 
 /// Makes connections to our database; whoever implements it also drives them.
 #[async_trait]
@@ -43,6 +45,7 @@ pub struct Store {
     connect: Arc<dyn Connect>,
     partition_ids: u64,
     cache: Arc<directory::Caches>,
+    changes: Arc<changes::Changes>,
 }
 
 /// How many ids a partition spans.
@@ -51,7 +54,7 @@ const PARTITION_IDS: u64 = 1_000_000;
 impl Store {
     /// Makes a store over a pool for reading and a way to open connections for writing.
     pub fn new(pool: Pool, connect: Arc<dyn Connect>) -> Store {
-        Store { pool, connect, partition_ids: PARTITION_IDS, cache: Arc::default() }
+        Store { pool, connect, partition_ids: PARTITION_IDS, cache: Arc::default(), changes: Arc::default() }
     }
 
     /// The same store with partitions of another size; a log must always be opened with the same one.

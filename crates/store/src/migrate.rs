@@ -88,7 +88,11 @@ mod tests {
     use super::*;
 
     /// The SHA-256 of each file, by its version. Add to it; never change a line.
-    const RELEASED: &[(u32, &str)] = &[(1, "4d7746122ef7a5617f3626494bfa36b8134c6c5b5ff6d7ad3de879c681768df7")];
+    const RELEASED: &[(u32, &str)] = &[
+        (1, "4d7746122ef7a5617f3626494bfa36b8134c6c5b5ff6d7ad3de879c681768df7"),
+        (2, "56bf6e7f1e88959605fa6734c76b91cb462371550204a89f1afd54c54277e74b"),
+        (3, "7bcb68fa9abda387eed0ade7bf85d4e509686e146be64b4caf396b7f8ec62f12"),
+    ];
 
     #[test]
     fn released_migrations_never_change_op_15() {

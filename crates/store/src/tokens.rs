@@ -2,7 +2,10 @@
 //!
 //! The secret has 244 random bits, so a plain SHA-256 is enough: there is nothing to guess.
 
-use antiphon_engine::Fault;
+use antiphon_engine::{
+    Fault,
+    ports::{TokenScope, TokenScopes},
+};
 use sha2::{Digest, Sha256};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -27,6 +30,8 @@ pub struct TokenInfo {
     pub name: String,
     /// When it was made, RFC 3339.
     pub created_at: String,
+    /// What it is good for.
+    pub scopes: TokenScopes,
     /// When it expires, RFC 3339.
     pub expires_at: Option<String>,
     /// When it was last used, to the minute, RFC 3339.
@@ -42,22 +47,53 @@ pub(crate) fn hash(token: &str) -> Option<[u8; 32]> {
     fits.then(|| Sha256::digest(token.as_bytes()).into())
 }
 
+/// SQL for a time in microseconds since 1970.
+pub(crate) fn micros(column: &str) -> String {
+    format!("(extract(epoch from {column}) * 1000000)::int8")
+}
+
+/// Reads stored scopes; none stored is all of them.
+pub(crate) fn scopes_of(words: Option<Vec<String>>) -> Result<TokenScopes, Fault> {
+    let Some(words) = words else { return Ok(TokenScopes::ALL) };
+    let scopes: Option<Vec<TokenScope>> = words.iter().map(|word| TokenScope::parse(word)).collect();
+    scopes.map(|scopes| TokenScopes::of(&scopes)).ok_or_else(|| errors::corrupt("a token has an unknown scope"))
+}
+
+/// Writes scopes to be stored.
+pub(crate) fn scopes_text(scopes: TokenScopes) -> Option<Vec<&'static str>> {
+    (scopes != TokenScopes::ALL).then(|| scopes.list().into_iter().map(TokenScope::as_str).collect())
+}
+
+/// What a new token is for.
+#[derive(Clone, Copy, Debug)]
+pub struct NewToken<'a> {
+    /// Whose it is.
+    pub user: &'a str,
+    /// What people call it.
+    pub name: &'a str,
+    /// Days until it expires; `None`: never.
+    pub days: Option<u32>,
+    /// What it is good for.
+    pub scopes: TokenScopes,
+}
+
 impl Store {
-    /// Makes a token of a user, good for `days` where given, and returns its text; it cannot be read again.
-    pub async fn create_token(&self, user: &str, name: &str, days: Option<u32>) -> Result<String, Fault> {
+    /// Makes a token and returns its text; it cannot be read again.
+    pub async fn create_token(&self, new: NewToken<'_>) -> Result<String, Fault> {
         let token = format!("{PREFIX}{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        self.save_token(&token, user, name, days).await?;
+        self.save_token(&token, new).await?;
         Ok(token)
     }
 
     /// Stores a token whose text is known already; storing the same one again changes nothing.
-    pub async fn save_token(&self, token: &str, user: &str, name: &str, days: Option<u32>) -> Result<(), Fault> {
+    pub async fn save_token(&self, token: &str, new: NewToken<'_>) -> Result<(), Fault> {
         let hash = hash(token).ok_or_else(|| errors::corrupt("a token of an unknown form"))?;
         let prefix = &token[..PREFIX.len() + 6];
-        let days = days.map(f64::from);
-        let sql = "insert into antiphon.tokens (id, hash, prefix, \"user\", name, expires_at)
-                   values ($1, $2, $3, $4, $5, now() + $6 * interval '1 day') on conflict (hash) do nothing";
-        self.change(sql, &[&Uuid::new_v4(), &&hash[..], &prefix, &user, &name, &days]).await.map(drop)
+        let NewToken { user, name, days, scopes } = new;
+        let (days, scopes) = (days.map(f64::from), scopes_text(scopes));
+        let sql = "insert into antiphon.tokens (id, hash, prefix, \"user\", name, expires_at, scopes)
+                   values ($1, $2, $3, $4, $5, now() + $6 * interval '1 day', $7) on conflict (hash) do nothing";
+        self.change(sql, &[&Uuid::new_v4(), &&hash[..], &prefix, &user, &name, &days, &scopes]).await.map(drop)
     }
 
     /// Revokes a token by its id; tells whether there was one in force.
@@ -72,21 +108,24 @@ impl Store {
         let at = |column: &str| format!("to_char({column} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')");
         let (created, expires, used) = (at("created_at"), at("expires_at"), at("last_used_at"));
         let sql = format!(
-            "select id::text, prefix, \"user\", name, {created}, {expires}, {used}, revoked_at is not null
+            "select id::text, prefix, \"user\", name, {created}, {expires}, {used}, revoked_at is not null, scopes
              from antiphon.tokens order by created_at desc, id"
         );
         let rows = client.query(&sql, &[]).await.map_err(errors::sql)?;
-        let info = |row: &Row| TokenInfo {
-            id: row.get(0),
-            prefix: row.get(1),
-            user: row.get(2),
-            name: row.get(3),
-            created_at: row.get(4),
-            expires_at: row.get(5),
-            last_used_at: row.get(6),
-            revoked: row.get(7),
+        let info = |row: &Row| {
+            Ok(TokenInfo {
+                id: row.get(0),
+                prefix: row.get(1),
+                user: row.get(2),
+                name: row.get(3),
+                created_at: row.get(4),
+                expires_at: row.get(5),
+                last_used_at: row.get(6),
+                revoked: row.get(7),
+                scopes: scopes_of(row.get(8))?,
+            })
         };
-        Ok(rows.iter().map(info).collect())
+        rows.iter().map(info).collect()
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) enum TokensCommand {
     },
     /// Create a token and print it, this once
     #[command(
-        before_help = "Examples:\n  antiphon tokens create alice --name laptop\n  antiphon tokens create ci --expires-days 30 --json"
+        before_help = "Examples:\n  antiphon tokens create alice --name laptop\n  antiphon tokens create ci --scopes read --days 30 --json"
     )]
     Create {
         /// The user's id
@@ -28,8 +28,11 @@ pub(crate) enum TokensCommand {
         #[arg(long, default_value = "token")]
         name: String,
         /// When it ends; never without it
-        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
-        expires_days: Option<u32>,
+        #[arg(long, alias = "expires-days", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: Option<u32>,
+        /// What it is good for: read, write (and read), admin; everything that its user may do without it
+        #[arg(long, value_name = "SCOPES", value_delimiter = ',', value_parser = ["read", "write", "admin"])]
+        scopes: Option<Vec<String>>,
     },
     /// Revoke a token at once
     #[command(before_help = "Example:\n  antiphon tokens revoke 0198c5b2-...")]
@@ -56,17 +59,21 @@ pub(crate) async fn run(context: &Context, command: TokensCommand) -> Result<(),
                     token.id,
                     token.user,
                     token.name,
+                    token.scopes.join(" "),
                     token.prefix,
                     token.created_at,
                     or_dash(token.expires_at),
                     state.to_owned(),
                 ]
             });
-            let headings = ["id", "user", "name", "begins with", "made", "expires", "state"];
+            let headings = ["id", "user", "name", "scopes", "begins with", "made", "expires", "state"];
             context.out.table(&headings, rows.collect())
         }
-        TokensCommand::Create { user, name, expires_days } => {
-            let token = people.create_token(&user, &name, expires_days).await?;
+        TokensCommand::Create { user, name, days, scopes } => {
+            let token = match scopes {
+                Some(scopes) => people.create_scoped_token(&user, &name, days, &scopes).await?,
+                None => people.create_token(&user, &name, days).await?,
+            };
             if context.out.json() {
                 return context.out.document(&json!({"version": 1, "user": user, "name": name, "token": token}));
             }

@@ -3,9 +3,12 @@
 //! Laws: creating never overwrites; a token's text is returned once, at its creation; ids are short and visible, because
 //! they stand in addresses and in rows.
 
-use antiphon_engine::{Fault, ports::Directory};
+use antiphon_engine::{
+    Fault,
+    ports::{Directory, TokenScope, TokenScopes},
+};
 use antiphon_model::{Code, Role};
-use antiphon_store::{Organisation, Store};
+use antiphon_store::{NewToken, Organisation, Store};
 use serde::Serialize;
 
 use super::Admin;
@@ -58,6 +61,8 @@ pub struct TokenInfo {
     pub user: String,
     /// What it is for.
     pub name: String,
+    /// What it is good for: `read`, `write`, `admin`.
+    pub scopes: Vec<&'static str>,
     /// When it was made.
     pub created_at: String,
     /// When it expires.
@@ -138,6 +143,7 @@ impl People {
             prefix: token.prefix,
             user: token.user,
             name: token.name,
+            scopes: token.scopes.list().into_iter().map(TokenScope::as_str).collect(),
             created_at: token.created_at,
             expires_at: token.expires_at,
             revoked: token.revoked,
@@ -145,17 +151,41 @@ impl People {
         Ok(info.collect())
     }
 
-    /// Creates a token and returns it, this once.
+    /// Creates a token that is good for everything its user may do, and returns it, this once.
     pub async fn create_token(&self, user: &str, name: &str, days: Option<u32>) -> Result<String, Fault> {
+        self.create(NewToken { user, name, days, scopes: TokenScopes::ALL }).await
+    }
+
+    /// Creates a token that is good for these scopes only, and returns it, this once.
+    pub async fn create_scoped_token(
+        &self,
+        user: &str,
+        name: &str,
+        days: Option<u32>,
+        scopes: &[String],
+    ) -> Result<String, Fault> {
+        let scope = |word: &String| {
+            let unknown = || Fault::new(Code::ParameterInvalid, format!("scopes are read, write and admin, not {word}"));
+            TokenScope::parse(word).ok_or_else(unknown)
+        };
+        let scopes = scopes.iter().map(scope).collect::<Result<Vec<_>, _>>()?;
+        if scopes.is_empty() {
+            return Err(Fault::new(Code::ParameterInvalid, "a token without scopes is good for nothing"));
+        }
+        self.create(NewToken { user, name, days, scopes: TokenScopes::of(&scopes) }).await
+    }
+
+    async fn create(&self, new: NewToken<'_>) -> Result<String, Fault> {
+        let user = new.user;
         if !self.0.users().await?.iter().any(|known| known.id == user) {
             return Err(Fault::new(Code::NotFound, format!("there is no user {user}")));
         }
-        self.0.create_token(user, name, days).await
+        self.0.create_token(new).await
     }
 
     /// Stores a token whose text is known already.
     pub(crate) async fn keep_token(&self, token: &str, user: &str, name: &str) -> Result<(), Fault> {
-        self.0.save_token(token, user, name, None).await
+        self.0.save_token(token, NewToken { user, name, days: None, scopes: TokenScopes::ALL }).await
     }
 
     /// Revokes a token.

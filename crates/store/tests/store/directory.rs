@@ -1,8 +1,8 @@
 //! Organisations, users, tokens.
 
-use antiphon_engine::ports::Directory;
+use antiphon_engine::ports::{Directory, TokenScopes};
 use antiphon_model::{Code, Role};
-use antiphon_store::{Organisation, User};
+use antiphon_store::{NewToken, Organisation, User};
 use antiphon_testkit::for_each_postgres;
 
 use crate::open;
@@ -11,12 +11,16 @@ fn user(id: &str) -> User {
     User { id: id.into(), name: id.to_uppercase(), avatar_url: None, system_admin: false }
 }
 
+fn of<'a>(user: &'a str, name: &'a str, days: Option<u32>) -> NewToken<'a> {
+    NewToken { user, name, days, scopes: TokenScopes::ALL }
+}
+
 #[tokio::test]
 async fn a_token_names_its_user_until_it_expires_or_is_revoked_se_28() {
     for_each_postgres(|pg| async move {
         let (db, store) = open(&pg, "tokens").await;
         store.save_user(&user("alice")).await.unwrap();
-        let token = store.create_token("alice", "test", None).await.unwrap();
+        let token = store.create_token(of("alice", "test", None)).await.unwrap();
         assert_eq!(store.authenticate(&token).await.unwrap().unwrap().subject, "alice");
         assert_eq!(store.authenticate("ant_nonsense").await.unwrap(), None);
         let info = store.tokens().await.unwrap().remove(0);
@@ -32,9 +36,9 @@ async fn a_token_names_its_user_until_it_expires_or_is_revoked_se_28() {
         assert_eq!(stored, 0, "only the hash is stored");
         assert!(store.revoke_token(&info.id).await.unwrap());
         assert_eq!(store.authenticate(&token).await.unwrap(), None);
-        let expired = store.create_token("alice", "old", Some(0)).await.unwrap();
+        let expired = store.create_token(of("alice", "old", Some(0))).await.unwrap();
         assert_eq!(store.authenticate(&expired).await.unwrap(), None);
-        let fault = store.create_token("nobody", "test", None).await.unwrap_err();
+        let fault = store.create_token(of("nobody", "test", None)).await.unwrap_err();
         assert_eq!(fault.code(), Code::NotFound);
     })
     .await;

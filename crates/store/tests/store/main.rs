@@ -7,6 +7,7 @@ mod log;
 mod migrations;
 mod reading;
 mod retention;
+mod tickets;
 
 use std::sync::Arc;
 
