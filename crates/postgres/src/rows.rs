@@ -147,7 +147,8 @@ impl Rows for LiveRows {
         let mut image = ImageWriter::default();
         let names: Vec<String> = fields.iter().map(|field| json_name(&field.name)).collect();
         // The first column is the header's mark.
-        let encode = |row: &Row| encode(&mut image, &names, &fields, row, 1);
+        let tx = 1 + fields.len() + levels(table, query)?.len();
+        let encode = |row: &Row| RowImage { tx: select::text(row, tx), ..encode(&mut image, &names, &fields, row, 1) };
         Ok(RowPage {
             rows: rows.iter().map(encode).collect(),
             next,
@@ -199,6 +200,7 @@ fn page(table: &TableInfo, query: &ListQuery, unreadable: &[String]) -> Result<S
     for level in &levels {
         select.columns.push(select::printed(level.column)?);
     }
+    select.columns.push(metadata(table, entity)?);
     within(&mut select, table, entity, &query.org, unreadable)?;
     select.order = place::order_by(&levels)?;
     for filter in &query.filters {
@@ -345,6 +347,14 @@ pub(crate) fn column<'a>(table: &'a TableInfo, name: &str) -> Result<&'a ColumnI
     table.column(name).ok_or_else(missing)
 }
 
+/// Writes the SQL of a row's metadata as text.
+pub(crate) fn metadata(table: &TableInfo, entity: &EntityType) -> Result<String, Fault> {
+    Ok(match table.column(&entity.tx) {
+        Some(_) => format!("t.{}::pg_catalog.text", quote::ident(&entity.tx)?),
+        None => "null::pg_catalog.text".to_owned(),
+    })
+}
+
 /// Encodes a row whose fields begin at a column.
 pub(crate) fn encode(
     image: &mut ImageWriter,
@@ -358,7 +368,7 @@ pub(crate) fn encode(
         image.push(name, &field.ty, select::cell(row, first + index));
     }
     let (image, details) = image.finish(None);
-    RowImage { image, details }
+    RowImage { image, details, tx: None }
 }
 
 pub(crate) fn json_name(name: &str) -> String {

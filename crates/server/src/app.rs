@@ -10,7 +10,7 @@ use std::{
 };
 
 use antiphon_engine::{
-    Bus, CaptureHandle, Fault,
+    Bus, CaptureHandle, Door, Fault,
     ports::{Catalogue, Directory, Membership, Principal, Rows, Schemas, Shape},
 };
 use antiphon_model::{Access, Code, EntityType, Reader};
@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, Uri, header};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{operations::SlotView, problem::Problem};
+use crate::{mutations::MutationLimits, operations::SlotView, problem::Problem};
 
 /// A shape is looked up again after this time: a change of a table shows in lists at once and in the schema soon.
 const SHAPE_FRESH: Duration = Duration::from_secs(2);
@@ -39,6 +39,8 @@ pub(crate) struct App {
     /// Requests and streams end after this.
     pub(crate) drain: CancellationToken,
     pub(crate) shapes: Shapes,
+    pub(crate) door: Door,
+    pub(crate) mutation_limits: MutationLimits,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 
@@ -115,6 +117,11 @@ impl App {
     fn access(&self, subject: &str, place: &Membership) -> Access {
         let reader = Reader { subject: subject.to_owned(), role: place.role };
         Access::of(&reader, &place.org, self.entities.values().map(|entity| &**entity))
+    }
+
+    /// Finds out who is asking to write.
+    pub(crate) async fn writer(&self, headers: &HeaderMap, uri: &Uri, org: &str) -> Result<Caller, Problem> {
+        self.caller(headers, uri, org).await
     }
 
     /// Looks again whether a caller may still read; cheap, because the directory remembers answers for a moment.

@@ -41,10 +41,7 @@ impl<'a> Reading<'a> {
         for name in self.entity.key.iter().map(String::as_str).chain(self.policy.iter().copied()) {
             columns.push(select::printed(rows::column(self.table, name)?)?);
         }
-        columns.push(match self.table.column(&self.entity.tx) {
-            Some(_) => format!("t.{}::pg_catalog.text", quote::ident(&self.entity.tx)?),
-            None => "null::pg_catalog.text".to_owned(),
-        });
+        columns.push(rows::metadata(self.table, self.entity)?);
         columns.push(match self.entity.org_column() {
             Some(name) => select::printed(rows::column(self.table, name)?)?,
             None => "null::pg_catalog.text".to_owned(),

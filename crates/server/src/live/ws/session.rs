@@ -36,6 +36,7 @@ use super::{
 };
 use crate::{
     app::{App, Caller, Place},
+    mutations,
     problem::Problem,
     takeover::Taken,
 };
@@ -427,10 +428,20 @@ impl Session {
         numbers
     }
 
+    /// Applies edits beside everything else; the answer comes when they are decided.
     async fn mutate(&mut self, mutate: Mutate) -> Result<(), End> {
-        let about = Some(("requestId", mutate.request_id.as_str()));
-        let detail = "edits are sent by HTTP";
-        self.send(outbound::error(Code::MethodNotAllowed, detail, about)).await
+        let Mutate { org, request_id, mutations, atomic, stream_offset, .. } = mutate;
+        let caller = self.caller(&org).await;
+        let batch = mutations::read_batch(mutations.get(), atomic.unwrap_or(false), stream_offset);
+        let app = Arc::clone(&self.app);
+        self.mutations.push(Box::pin(async move {
+            let results = async { mutations::apply(&app, &caller?, &batch?).await };
+            match results.await {
+                Ok(results) => json!({ "kind": "result", "requestId": request_id, "results": results }).to_string(),
+                Err(problem) => outbound::error(problem.code(), problem.detail(), Some(("requestId", &request_id))),
+            }
+        }));
+        Ok(())
     }
 
     /// Sends what a subscription tells, and what is ready behind it.
