@@ -165,7 +165,8 @@ impl People {
         scopes: &[String],
     ) -> Result<String, Fault> {
         let scope = |word: &String| {
-            let unknown = || Fault::new(Code::ParameterInvalid, format!("scopes are read, write and admin, not {word}"));
+            let unknown =
+                || Fault::new(Code::ParameterInvalid, format!("scopes are read, write and admin, not {word}"));
             TokenScope::parse(word).ok_or_else(unknown)
         };
         let scopes = scopes.iter().map(scope).collect::<Result<Vec<_>, _>>()?;

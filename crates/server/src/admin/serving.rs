@@ -10,13 +10,13 @@ use antiphon_store::Retention;
 use axum::Router;
 
 use super::{Admin, AdminConfig};
-use crate::{Config, Service};
+use crate::{Config, Service, auth::AuthConfig};
 
 /// Streams of one organisation at once.
 const STREAMS_MAX: usize = 1_000;
 
-/// How to serve.
-#[derive(Clone, Copy, Debug)]
+/// How to serve; begin with `new` and change what differs.
+#[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// The address to listen on; its port may be 0.
     pub listen: SocketAddr,
@@ -26,6 +26,25 @@ pub struct ServeOptions {
     pub retention_days: u64,
     /// At least so many activities stay in the log.
     pub retention_min_activities: u64,
+    /// Tokens of an identity provider.
+    pub auth: AuthConfig,
+    /// Origins of web pages that may call.
+    pub allowed_origins: Vec<String>,
+}
+
+impl ServeOptions {
+    /// The defaults, at an address.
+    pub fn new(listen: SocketAddr) -> ServeOptions {
+        let kept = Retention::default();
+        ServeOptions {
+            listen,
+            migrate: false,
+            retention_days: u64::from(kept.days),
+            retention_min_activities: kept.activities_min,
+            auth: AuthConfig::default(),
+            allowed_origins: Vec::new(),
+        }
+    }
 }
 
 /// Starts the server; when it returns, the address answers.
@@ -62,6 +81,8 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         streams_max: page.is_none().then_some(STREAMS_MAX),
         page,
         listen: options.listen,
+        auth: options.auth,
+        allowed_origins: options.allowed_origins,
     });
     started.await
 }
