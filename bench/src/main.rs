@@ -1,4 +1,4 @@
-//! Measures capture beside what the server can send at all, in one run, as ratios.
+//! Measures beside a reference in one run, as ratios: capture, and the trigger that stamps.
 //!
 //! `capture` prepares a private Postgres and a backlog, then lets `pg_recvlogical` and Antiphon read the same backlog
 //! through copies of one slot, in turn. Antiphon runs as a child process of its own, so that memory and CPU are its own.
@@ -10,6 +10,7 @@ mod discard;
 mod latency;
 mod recvlogical;
 mod report;
+mod stamp;
 mod usage;
 mod watched;
 mod workload;
@@ -28,6 +29,8 @@ struct Arguments {
 enum Command {
     /// Drain of a backlog, a large transaction, and latency from commit to log
     Capture(capture::Options),
+    /// What stamping who wrote each field costs a row
+    Stamp(stamp::Options),
     /// What the other commands run as a process of its own
     #[command(hide = true)]
     Child(child::Options),
@@ -38,6 +41,7 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match arguments.command {
         Command::Capture(options) => runtime.block_on(capture::run(options)),
+        Command::Stamp(options) => runtime.block_on(stamp::run(options)),
         Command::Child(options) => runtime.block_on(child::run(options)),
     }
 }

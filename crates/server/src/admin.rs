@@ -15,8 +15,8 @@ use std::path::PathBuf;
 use antiphon_model::EntityType;
 use antiphon_postgres::ConnectionInfo;
 
-pub use crate::Service;
 pub(crate) use crate::compose::SOURCE;
+pub use crate::{Service, auth::AuthConfig};
 pub use antiphon_engine::{
     Fault,
     ports::{Head, Scope, Shape, SnapshotProgress},

@@ -1,7 +1,6 @@
-//! What every request is handed, and who may make it.
+//! What every request is handed: the declared types, their shapes, the ports, and the places for streams.
 //!
-//! Order of refusals: no valid token (401), then no place in the organisation (403, the same for an unknown one), then
-//! everything else; so that nobody learns from a 400 or 404 that an organisation exists.
+//! Who may make a request is `auth`'s business.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,15 +9,15 @@ use std::{
 };
 
 use antiphon_engine::{
-    Bus, CaptureHandle, Door, Fault,
-    ports::{Catalogue, Directory, Membership, Principal, Rows, Schemas, Shape},
+    Bus, CaptureHandle, Door,
+    ports::{Catalogue, Directory, Rows, Schemas, Shape},
 };
-use antiphon_model::{Access, Code, EntityType, Reader};
-use axum::http::{HeaderMap, Uri, header};
+use antiphon_model::{Code, EntityType};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{mutations::MutationLimits, operations::SlotView, problem::Problem};
+pub(crate) use crate::auth::{Caller, Standing};
+use crate::{auth::Auth, mutations::MutationLimits, operations::SlotView, problem::Problem};
 
 /// A shape is looked up again after this time: a change of a table shows in lists at once and in the schema soon.
 const SHAPE_FRESH: Duration = Duration::from_secs(2);
@@ -33,6 +32,7 @@ pub(crate) struct App {
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) schemas: Arc<dyn Schemas>,
     pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) auth: Auth,
     /// Streams of one organisation at once; `None`: no limit.
     pub(crate) streams_max: Option<usize>,
     pub(crate) streams: Streams,
@@ -44,108 +44,7 @@ pub(crate) struct App {
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 
-/// What became of a caller's right to read since the request began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It is what it was.
-    Same,
-    /// The token has expired or was revoked.
-    TokenEnded,
-    /// The place in the organisation is lost.
-    PlaceLost,
-    /// Something else may be seen now.
-    Changed,
-}
-
-/// A caller in an organisation.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) principal: Principal,
-    pub(crate) membership: Membership,
-    pub(crate) access: Access,
-    pub(crate) token: String,
-}
-
 impl App {
-    /// Finds out who is asking.
-    pub(crate) async fn principal(&self, headers: &HeaderMap, uri: &Uri) -> Result<(Principal, String), Problem> {
-        let Some(token) = bearer(headers) else {
-            let in_url = uri
-                .query()
-                .unwrap_or("")
-                .split('&')
-                .any(|pair| matches!(pair.split('=').next(), Some("token" | "access_token")));
-            return Err(match in_url {
-                true => Problem::new(Code::TokenInUrl, "the URL holds a token"),
-                false => Problem::new(Code::Unauthenticated, "the header `Authorization: Bearer` is missing"),
-            });
-        };
-        match self.directory.authenticate(token).await? {
-            Some(principal) => Ok((principal, token.to_owned())),
-            None => {
-                metrics::counter!("antiphon_auth_refusals_total").increment(1);
-                Err(Problem::new(Code::Unauthenticated, "the token is unknown, expired or revoked"))
-            }
-        }
-    }
-
-    /// Finds out who is asking and what place they have in an organisation.
-    pub(crate) async fn caller(&self, headers: &HeaderMap, uri: &Uri, org: &str) -> Result<Caller, Problem> {
-        let (principal, token) = self.principal(headers, uri).await?;
-        self.caller_of(principal, token, org).await
-    }
-
-    /// Finds out what place somebody has in an organisation.
-    pub(crate) async fn caller_of(&self, principal: Principal, token: String, org: &str) -> Result<Caller, Problem> {
-        // No name holds this character, and the database would refuse the question instead of answering it.
-        let found = match org.contains('\0') {
-            true => None,
-            false => self.directory.membership(org, &principal.subject).await?,
-        };
-        match found {
-            Some(membership) => {
-                let access = self.access(&principal.subject, &membership);
-                Ok(Caller { principal, membership, access, token })
-            }
-            None => {
-                metrics::counter!("antiphon_membership_refusals_total").increment(1);
-                Err(Problem::new(Code::NotAMember, ""))
-            }
-        }
-    }
-
-    fn access(&self, subject: &str, place: &Membership) -> Access {
-        let reader = Reader { subject: subject.to_owned(), role: place.role };
-        Access::of(&reader, &place.org, self.entities.values().map(|entity| &**entity))
-    }
-
-    /// Finds out who is asking to write.
-    pub(crate) async fn writer(&self, headers: &HeaderMap, uri: &Uri, org: &str) -> Result<Caller, Problem> {
-        self.caller(headers, uri, org).await
-    }
-
-    /// Looks again whether a caller may still read; cheap, because the directory remembers answers for a moment.
-    pub(crate) async fn standing(&self, caller: &Caller) -> Result<Standing, Fault> {
-        if self.directory.authenticate(&caller.token).await?.is_none() {
-            return Ok(Standing::TokenEnded);
-        }
-        let subject = &caller.principal.subject;
-        Ok(match self.directory.membership(&caller.membership.org, subject).await? {
-            None => Standing::PlaceLost,
-            Some(place) if self.access(subject, &place) != caller.access => Standing::Changed,
-            Some(_) => Standing::Same,
-        })
-    }
-
-    /// Lets only system administrators pass.
-    pub(crate) async fn administrator(&self, headers: &HeaderMap, uri: &Uri) -> Result<Principal, Problem> {
-        let (principal, _) = self.principal(headers, uri).await?;
-        match principal.system_admin {
-            true => Ok(principal),
-            false => Err(Problem::new(Code::Forbidden, "only system administrators may do this")),
-        }
-    }
-
     /// Returns a declared type.
     pub(crate) fn entity(&self, name: &str) -> Result<&Arc<EntityType>, Problem> {
         self.entities.get(name).ok_or_else(|| Problem::new(Code::EntityTypeUnknown, "this type is not declared"))
@@ -169,13 +68,6 @@ impl App {
             _ => Ok(self.schemas.number(&entity.name, fingerprint).await?),
         }
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 /// Shapes looked up a moment ago.

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     app::{App, Shapes, Streams},
+    auth::{Auth, AuthConfig, Origins},
     mutations::MutationLimits,
     operations::SlotView,
     router, telemetry,
@@ -71,6 +72,10 @@ pub struct Config {
     pub page: Option<Router>,
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// Tokens of an identity provider.
+    pub auth: AuthConfig,
+    /// Origins of web pages that may call.
+    pub allowed_origins: Vec<String>,
 }
 
 /// A running server.
@@ -95,6 +100,8 @@ impl Connect for LogConnector {
 impl Service {
     /// Starts everything; when it returns, the address answers.
     pub async fn start(config: Config) -> Result<Service, Fault> {
+        // Pages of this machine are let in only by `dev`.
+        let origins = Origins::read(&config.allowed_origins, config.page.is_some())?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| internal("the address cannot be read", error))?;
         let store = open_store(&config).await?;
@@ -118,6 +125,7 @@ impl Service {
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let metrics = telemetry::install()
             .ok_or_else(|| Fault::new(Code::Internal, "another recorder of metrics is installed"))?;
+        let auth = Auth::open(&config.auth, origins.clone(), Arc::new(store.clone()), Arc::new(store.clone())).await?;
         let app = Arc::new(App {
             entities: entities.into_iter().map(|entity| (entity.name.clone(), entity)).collect(),
             bus,
@@ -127,6 +135,7 @@ impl Service {
             catalogue: Arc::new(LiveCatalogue::new(rows)),
             schemas: Arc::new(store.clone()),
             directory: Arc::new(store.clone()),
+            auth,
             streams_max: config.streams_max,
             streams: Streams::default(),
             drain: drain.clone(),
@@ -135,16 +144,18 @@ impl Service {
             mutation_limits: MutationLimits::new(config.mutations_per_second),
             metrics,
         });
-        let local = config.page.is_some();
-        let router = router::router(app, config.page, local);
+        let router = router::router(Arc::clone(&app), config.page, origins);
         let (report, ended) = watch::channel(None);
         let report = |task| Ends { task, report: report.clone() };
+        let (follower, keys_stop, changes_stop) = (store.clone(), stop.clone(), stop.clone());
         let tasks = vec![
             spawn("capture", report("capture").after(service.run(stop.clone()))),
             spawn(
                 "maintenance",
                 report("maintenance").after(maintain(store, config.source, config.retention, stop.clone())),
             ),
+            spawn("keys", report("keys").after(async move { app.auth.run(keys_stop).await })),
+            spawn("directory", report("directory").after(async move { follower.follow_changes(changes_stop).await })),
             spawn("http", report("http").after(connections::serve(listener, router, LIMITS, drain.clone()))),
         ];
         Ok(Service { address, capture, drain, stop, ended, tasks })
@@ -174,8 +185,8 @@ impl Service {
     pub async fn stop(self) {
         self.drain.cancel();
         let mut tasks = self.tasks.into_iter();
-        let (capture, maintenance, http) = (tasks.next(), tasks.next(), tasks.next());
-        if let Some(http) = http {
+        // The last one is HTTP; the others stop once it has drained.
+        if let Some(http) = tasks.next_back() {
             let handle = http.abort_handle();
             if tokio::time::timeout(DRAIN_MAX, http).await.is_err() {
                 tracing::warn!("some connections did not end in time and were cut");
@@ -183,7 +194,7 @@ impl Service {
             }
         }
         self.stop.cancel();
-        for task in [capture, maintenance].into_iter().flatten() {
+        for task in tasks {
             let handle = task.abort_handle();
             if tokio::time::timeout(DRAIN_MAX, task).await.is_err() {
                 handle.abort();

@@ -31,8 +31,6 @@ const LOG_DATABASE: &str = "antiphon";
 const SLOT: &str = "antiphon";
 const PUBLICATION: &str = "antiphon";
 const SPOOL_BYTES_MAX: u64 = 8 << 30;
-const RETENTION_DAYS: u64 = 7;
-const RETENTION_MIN_ACTIVITIES: u64 = 1_000_000;
 const WATCH: Duration = Duration::from_millis(500);
 
 /// Where to look for Postgres; the caller reads the environment.
@@ -150,12 +148,7 @@ impl Dev {
         };
         setup::entities(&admin).await?;
         setup::people(&admin, &info.tokens).await?;
-        let options = ServeOptions {
-            listen: config.listen,
-            migrate: false,
-            retention_days: RETENTION_DAYS,
-            retention_min_activities: RETENTION_MIN_ACTIVITIES,
-        };
+        let options = ServeOptions::new(config.listen);
         let shown = Arc::new(OnceLock::new());
         let serving = serve_with_page(admin, options, page::router(Arc::clone(&shown))).await?;
         info.api = format!("http://{}", serving.local_addr());

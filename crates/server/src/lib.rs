@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod app;
+mod auth;
 mod compose;
 pub mod dev;
 mod entities;

@@ -32,7 +32,8 @@ pub(crate) async fn live(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let caller = app.caller(&headers, &uri, &org).await?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let caller = app.caller_for_stream(&headers, &uri, &org, last).await?;
     // The id of a reset: an EventSource that comes back with it is to stop.
     if headers.get("last-event-id").is_some_and(|id| id == "end") {
         return Ok(StatusCode::NO_CONTENT.into_response());

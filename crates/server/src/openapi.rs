@@ -59,7 +59,8 @@ fn describe() -> Value {
         let mut all: Vec<Value> = path_parameters(path);
         all.extend(parameters.iter().map(|(name, place, meaning)| parameter(name, place, meaning)));
         let open = matches!(*path, "/healthz" | "/readyz" | "/metrics" | "/openapi.json" | "/docs");
-        let mut responses = Map::from_iter([("200".to_owned(), answer)]);
+        let success = if *path == "/v1/tickets" { "201" } else { "200" };
+        let mut responses = Map::from_iter([(success.to_owned(), answer)]);
         if !open {
             for (status, meaning) in [
                 ("400", "a parameter is unknown or invalid"),
@@ -96,7 +97,7 @@ fn describe() -> Value {
         },
         "paths": paths,
         "components": {
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "a personal access token `ant_...`" } },
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "a personal access token `ant_...`, or a JSON Web Token of the configured identity provider" } },
             "schemas": schemas(),
         },
     })
@@ -137,6 +138,7 @@ const LIVE: Parameters = &[
     ("snapshot", "query", "the `snapshot` of one list: what it sees is left out"),
     ("limit", "query", "activities of a page, 1 to 1000, default 100"),
     ("timeout", "query", "with `live=poll`: seconds to wait, 1 to 60, default 20"),
+    ("ticket", "query", "in place of the header `Authorization`, for clients that cannot set headers"),
 ];
 
 /// The operations that write (protocol 5).
@@ -215,8 +217,16 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
             "A WebSocket",
             "Subprotocol `antiphon.v1`: many subscriptions, acknowledgements and mutations over one connection. JSON \
              frames with `kind`; `hello {token?}` comes first.",
-            &[],
+            &[("ticket", "query", "in place of the header `Authorization`, for clients that cannot set headers")],
             json!({ "description": "the handshake is answered with 101" }),
+        ),
+        "/v1/tickets" => (
+            "A ticket",
+            "Opens one stream (`?ticket=`) within 30 seconds, of the organisation that the optional body `{\"org\": ...}` \
+             names or of any; shown again with the `Last-Event-ID` of that stream, it resumes it until the token behind \
+             it ends.",
+            &[],
+            schema("Ticket", "the ticket, this once"),
         ),
         "/v1/admin/source" => {
             ("The state of the source", "For system administrators.", &[], schema("Source", "the state"))
@@ -298,6 +308,8 @@ fn schemas() -> Value {
             "problem": { "$ref": "#/components/schemas/Problem" }, "because": { "type": "integer" } } } } } },
         "Schema": { "type": "object", "properties": { "types": { "type": "object" }, "access": { "type": "string" } } },
         "Members": { "type": "object", "properties": { "items": { "type": "array" } } },
+        "Ticket": { "type": "object", "properties": {
+            "ticket": { "type": "string" }, "expiresAt": { "type": "string", "description": "it must open its stream before" } } },
         "Source": { "type": "object", "properties": {
             "state": { "type": "string" }, "status": { "type": "string" }, "reason": { "type": ["string", "null"] }, "detail": { "type": "string" },
             "since": { "type": "string" }, "nextAttemptAt": { "type": ["string", "null"] }, "asOf": { "type": ["string", "null"] },

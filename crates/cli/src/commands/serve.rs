@@ -33,10 +33,10 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> 
     let listen = args.listen.map(|listen| (SERVER_LISTEN, listen, "--listen"));
     let settings = context.settings_with(listen.into_iter().collect())?;
     let options = ServeOptions {
-        listen: settings.listen()?,
         migrate: args.migrate,
         retention_days: settings.count(&LOG_RETENTION_DAYS),
         retention_min_activities: settings.count(&LOG_RETENTION_MIN_ACTIVITIES),
+        ..ServeOptions::new(settings.listen()?)
     };
     let step = context.out.step("starting");
     // A start that waits for a database must still end by the interrupt key.

@@ -105,9 +105,10 @@ fn changes(columns: &[&ColumnInfo]) -> Result<String, Fault> {
         let fragment = quote::literal(&fragment)?;
         parts.push(format!("case when {differs} then {fragment} operator(pg_catalog.||) quoted end"));
     }
+    // What the mutation names comes last, because the last of equal names counts.
+    parts.push("marks".to_owned());
     let calls = parts.chunks(ARGUMENTS_MAX).map(|some| format!("pg_catalog.concat({})", some.join(",\n        ")));
-    let calls: Vec<String> = calls.collect();
-    Ok(if calls.is_empty() { "''".to_owned() } else { calls.join(" operator(pg_catalog.||) ") })
+    Ok(calls.collect::<Vec<_>>().join(" operator(pg_catalog.||) "))
 }
 
 /// Writes the condition that the row is the one that the mutation names.
@@ -166,7 +167,7 @@ struct Parts {
 }
 
 /// Operators are written plainly in the templates and named with their schema in the function.
-const OPERATORS: &[&str] = &["||", "->>", "->", "=", "<>", "<", "+", "-", "*", "?", "~"];
+const OPERATORS: &[&str] = &["||", "->>", "->", "=", "<>", "<", "+", "-", "*", "?", "~", "@>", ">="];
 
 const DECLARE: &str = r#"
 #variable_conflict use_variable
@@ -176,10 +177,11 @@ declare
     quoted pg_catalog.text;
     author pg_catalog.text := ',"sourceId":"sql","actor":null,"changedField":';
     named pg_catalog.text := 'null';
-    marks pg_catalog.text := '';
+    marks pg_catalog.text;
     changes pg_catalog.text;
     fields pg_catalog.jsonb;
     largest pg_catalog.text;
+    ahead pg_catalog.bool;
 begin
 "#;
 
@@ -199,12 +201,12 @@ const WHO: &str = r#"begin
         author := ',"sourceId":' || coalesce((said -> 'sourceId')::pg_catalog.text, 'null') || ',"actor":'
             || coalesce((said -> 'actor')::pg_catalog.text, 'null') || ',"changedField":';
     end if;
+    quoted := '"' || id || '"';
 "#;
 
 /// A row that comes into being has one id for every field.
 const INSERT: &str = r#"
     if tg_op = 'INSERT' then$moved
-        quoted := '"' || id || '"';
         new.$tx := ('{"transactionId":' || quoted || author || 'null,"fields":{"*":' || quoted || '}}')::pg_catalog.jsonb;
         return new;
     end if;
@@ -217,33 +219,39 @@ const MOVED: &str = r#"
             return new;
         end if;"#;
 
-/// An id of the server's is above every id in the row, because a client's clock may be ahead of this one.
+/// An id of the server's is above every id in the row, because a client's clock may be ahead of this one. Where the last
+/// writer was such an id, it is the greatest; else all are looked at.
 const ABOVE: &str = r#"
     fields := old.$tx -> 'fields';
-    if said is null and pg_catalog.jsonb_path_exists(fields, '$.*?(@>=$id)',
-        pg_catalog.jsonb_build_object('id', id)) then
+    ahead := said is null and case when old.$tx @> '{"sourceId":"sql","actor":null}'
+        then (old.$tx ->> 'transactionId') collate pg_catalog."C" >= id
+        else pg_catalog.jsonb_path_exists(fields, '$.*?(@>=$id)', pg_catalog.jsonb_build_object('id', id)) end;
+    if ahead then
         select pg_catalog.max(f.value collate pg_catalog."C") into largest from pg_catalog.jsonb_each_text(fields) f
             where f.value ~ '^[0-9]{13}[.][0-9]{4}[.]';
         if largest is not null then
             largest := pg_catalog.lpad(((pg_catalog.left(largest, 13) || pg_catalog.substr(largest, 15, 4))::pg_catalog.int8 + 1)::pg_catalog.text, 17, '0');
             id := pg_catalog.left(largest, 13) || '.' || pg_catalog.right(largest, 4)
                 || '.sql-' || pg_catalog.pg_current_xact_id()::pg_catalog.text;
+            quoted := '"' || id || '"';
         end if;
     end if;
-    quoted := '"' || id || '"';
 "#;
 
 /// What the mutation names is marked on its own row, once, whether it changed or not.
 const MARKS: &str = r#"
-    if said ->> 'table' = $table and $target
-        and pg_catalog.current_setting('antiphon.stamped', true) is distinct from id then
-        perform pg_catalog.set_config('antiphon.stamped', id, true);
-        if said ->> 'changedField' is not null then
-            named := (said -> 'changedField')::pg_catalog.text;
-            marks := ',' || named || ':' || quoted;
-        end if;
-        if said -> 'fields' <> '{}' then
-            marks := marks || ',' || pg_catalog.substr(pg_catalog.rtrim((said -> 'fields')::pg_catalog.text, '}'), 2);
+    if said is not null then
+        if said ->> 'table' = $table and $target
+            and pg_catalog.current_setting('antiphon.stamped', true) is distinct from id then
+            perform pg_catalog.set_config('antiphon.stamped', id, true);
+            if said ->> 'changedField' is not null then
+                named := (said -> 'changedField')::pg_catalog.text;
+                marks := ',' || named || ':' || quoted;
+            end if;
+            if said -> 'fields' <> '{}' then
+                marks := coalesce(marks, '') || ','
+                    || pg_catalog.substr(pg_catalog.rtrim((said -> 'fields')::pg_catalog.text, '}'), 2);
+            end if;
         end if;
     end if;
 "#;
@@ -262,8 +270,8 @@ exception when undefined_column or undefined_function or undefined_table or data
     if tg_op = 'INSERT' or not pg_catalog.to_jsonb(new) ? $tx_literal then
         return new;
     end if;
-    quoted := '"' || id || '"';
-    select coalesce(pg_catalog.string_agg(',' || pg_catalog.to_json(n.key)::pg_catalog.text || ':' || quoted, ''), '') into changes
+    select pg_catalog.concat(
+            pg_catalog.string_agg(',' || pg_catalog.to_json(n.key)::pg_catalog.text || ':' || quoted, ''), marks) into changes
         from pg_catalog.jsonb_each_text(pg_catalog.to_jsonb(new)) n
             left join pg_catalog.jsonb_each_text(pg_catalog.to_jsonb(old)) o on o.key = n.key
         where n.key <> $tx_literal and n.value is distinct from o.value
@@ -274,7 +282,6 @@ end;
 
 /// The row's new metadata, made of what it was and of what changed.
 const WRITE: &str = r#"
-    changes := changes || marks;
     if changes = '' then
         new.$tx := old.$tx;
     elsif (pg_catalog.jsonb_typeof(fields) = 'object' and fields <> '{}') is not true then

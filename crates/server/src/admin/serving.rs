@@ -10,15 +10,15 @@ use antiphon_store::Retention;
 use axum::Router;
 
 use super::{Admin, AdminConfig};
-use crate::{Config, Service};
+use crate::{Config, Service, auth::AuthConfig};
 
 /// Streams of one organisation at once.
 const STREAMS_MAX: usize = 1_000;
 /// Edits of one organisation a second, and at once.
 const MUTATIONS_PER_SECOND: (u64, u64) = (100, 200);
 
-/// How to serve.
-#[derive(Clone, Copy, Debug)]
+/// How to serve; begin with `new` and change what differs.
+#[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// The address to listen on; its port may be 0.
     pub listen: SocketAddr,
@@ -28,6 +28,25 @@ pub struct ServeOptions {
     pub retention_days: u64,
     /// At least so many activities stay in the log.
     pub retention_min_activities: u64,
+    /// Tokens of an identity provider.
+    pub auth: AuthConfig,
+    /// Origins of web pages that may call.
+    pub allowed_origins: Vec<String>,
+}
+
+impl ServeOptions {
+    /// The defaults, at an address.
+    pub fn new(listen: SocketAddr) -> ServeOptions {
+        let kept = Retention::default();
+        ServeOptions {
+            listen,
+            migrate: false,
+            retention_days: u64::from(kept.days),
+            retention_min_activities: kept.activities_min,
+            auth: AuthConfig::default(),
+            allowed_origins: Vec::new(),
+        }
+    }
 }
 
 /// Starts the server; when it returns, the address answers.
@@ -65,6 +84,8 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         mutations_per_second: page.is_none().then_some(MUTATIONS_PER_SECOND),
         page,
         listen: options.listen,
+        auth: options.auth,
+        allowed_origins: options.allowed_origins,
     });
     started.await
 }

@@ -17,7 +17,7 @@ use crate::{
 
 /// The parameters of a stream.
 pub(crate) const PARAMETERS: &[&str] =
-    &["offset", "epoch", "access", "live", "entityTypes", "snapshot", "limit", "timeout"];
+    &["offset", "epoch", "access", "live", "entityTypes", "snapshot", "limit", "timeout", "ticket"];
 
 /// The form of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

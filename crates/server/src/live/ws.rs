@@ -20,7 +20,7 @@ use axum::{
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use self::session::{Identity, Opening, Session};
-use crate::{app::App, problem::Problem, query::Query, router::is_local_origin, takeover::Takeover};
+use crate::{app::App, problem::Problem, query::Query, takeover::Takeover};
 
 /// The one protocol that is spoken.
 const PROTOCOL: &str = "antiphon.v1";
@@ -40,14 +40,13 @@ pub(crate) async fn open(State(app): State<Arc<App>>, headers: HeaderMap, uri: U
     if app.drain.is_cancelled() {
         return Err(Problem::new(Code::Shutdown, "").retry_after(1));
     }
-    let opening = match (origin_allowed(&headers), headers.contains_key(header::AUTHORIZATION)) {
-        (false, _) => Opening::OriginRefused,
-        (true, true) => {
-            let (principal, token) = app.principal(&headers, &uri).await?;
-            Opening::Shown(Identity { principal, token })
-        }
-        // Who shows nothing here does so in `hello`.
-        (true, false) => Opening::Silent,
+    let opening = match app.origin_allowed(&headers) {
+        false => Opening::OriginRefused,
+        true => match app.principal_for_stream(&headers, &uri).await? {
+            Some((principal, token)) => Opening::Shown(Identity { principal, token }),
+            // Who shows nothing here does so in `hello`.
+            None => Opening::Silent,
+        },
     };
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -81,13 +80,4 @@ fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
 fn offered_protocols(headers: &HeaderMap) -> Vec<&str> {
     let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !name.is_empty()).collect()
-}
-
-/// Tells whether a page of this origin may connect; programs send none.
-fn origin_allowed(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let Ok(origin) = origin.to_str() else { return false };
-    let own = origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host));
-    own || is_local_origin(origin) && is_local_origin(&format!("http://{host}"))
 }

@@ -113,8 +113,7 @@ impl Stage {
         }
         people.create_user("root", "root", true).await.expect("an administrator");
         let listen = ([127, 0, 0, 1], 0).into();
-        let options = ServeOptions { listen, migrate: false, retention_days: 7, retention_min_activities: 1_000_000 };
-        let serving = serve(config, options).await.expect("the service starts");
+        let serving = serve(config, ServeOptions::new(listen)).await.expect("the service starts");
         let mut tokens = Vec::new();
         for user in ["alice", "carol", "root"] {
             tokens.push(people.create_token(user, "test", None).await.expect("a token"));

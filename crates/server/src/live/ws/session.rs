@@ -331,10 +331,9 @@ impl Session {
     }
 
     async fn authenticate(&mut self, token: String) -> Result<Identity, End> {
-        match self.app.directory.authenticate(&token).await {
+        match self.app.authenticate(&token).await {
             Ok(Some(principal)) => Ok(Identity { principal, token }),
             Ok(None) => {
-                metrics::counter!("antiphon_auth_refusals_total").increment(1);
                 let detail = "the token is unknown, expired or revoked";
                 self.send(outbound::error(Code::Unauthenticated, detail, None)).await?;
                 Err(End::Close(4401, "authentication"))
