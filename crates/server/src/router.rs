@@ -19,9 +19,7 @@ use tower_http::{
 };
 use uuid::Uuid;
 
-use crate::{
-    app::App, auth, auth::Origins, entities, live, mutations, openapi, operations, problem::Problem, schema,
-};
+use crate::{app::App, auth, auth::Origins, entities, live, mutations, openapi, operations, problem::Problem, schema};
 
 /// A body may have so many bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;

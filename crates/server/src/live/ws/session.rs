@@ -6,7 +6,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use antiphon_engine::{Feed, ports::Principal};
+use antiphon_engine::{
+    Feed,
+    ports::{Principal, TokenScope},
+};
 use antiphon_model::{ActivityId, Code};
 use antiphon_sync::{Bucket, Frame};
 use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -434,7 +437,11 @@ impl Session {
         let batch = mutations::read_batch(mutations.get(), atomic.unwrap_or(false), stream_offset);
         let app = Arc::clone(&self.app);
         self.mutations.push(Box::pin(async move {
-            let results = async { mutations::apply(&app, &caller?, &batch?).await };
+            let results = async {
+                let caller = caller?;
+                Caller::demand(&caller.principal, TokenScope::Write)?;
+                mutations::apply(&app, &caller, &batch?).await
+            };
             match results.await {
                 Ok(results) => json!({ "kind": "result", "requestId": request_id, "results": results }).to_string(),
                 Err(problem) => outbound::error(problem.code(), problem.detail(), Some(("requestId", &request_id))),
