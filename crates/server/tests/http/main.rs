@@ -1,5 +1,6 @@
 //! The contract of reading (protocol 1 to 4, 6) against the real service on real Postgres 15 and 18.
 
+mod confirmation;
 mod conformance;
 mod delivery;
 mod encoding;
