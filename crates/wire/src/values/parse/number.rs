@@ -1,4 +1,7 @@
 //! Numbers that clients write: whole ones within bounds, told from others without rounding.
+//!
+//! JSON does not tell 3 from 3.0 or 30e-1, so all of them are whole; the digits decide, never a float that rounded them.
+//! Refuses fractions, and whatever is above the type's bounds or above what every JSON reader holds exactly.
 
 use antiphon_model::Type;
 
