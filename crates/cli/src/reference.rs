@@ -173,6 +173,7 @@ fn example_line(key: &Key) -> String {
         Some(default) if key.is_count() => format!("{} = {default}", key.name),
         Some(default) => format!("{} = \"{default}\"", key.name),
         None if key.name == "url" => "url = \"postgres://user:password@localhost:5432/app\"".to_owned(),
+        None if key.is_list() => format!("# {} = [\"...\"]", key.name),
         None => format!("# {} = \"...\"", key.name),
     }
 }

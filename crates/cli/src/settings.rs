@@ -27,8 +27,9 @@ use self::{
 };
 pub(crate) use self::{
     keys::{
-        DATABASE_LOG_URL, DATABASE_PUBLICATION, DATABASE_SLOT, DATABASE_SPOOL_BYTES_MAX, DATABASE_SPOOL_DIR,
-        DATABASE_URL, ENTITY_KEYS, KEYS, Key, LOG_RETENTION_DAYS, LOG_RETENTION_MIN_ACTIVITIES, SERVER_LISTEN,
+        AUTH_ALGORITHMS, AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS, AUTH_ORGS_CLAIM, AUTH_SECRET, DATABASE_LOG_URL,
+        DATABASE_PUBLICATION, DATABASE_SLOT, DATABASE_SPOOL_BYTES_MAX, DATABASE_SPOOL_DIR, DATABASE_URL, ENTITY_KEYS,
+        KEYS, Key, LOG_RETENTION_DAYS, LOG_RETENTION_MIN_ACTIVITIES, SERVER_ALLOWED_ORIGINS, SERVER_LISTEN,
     },
     secret::Secret,
     write::{entity_section, quoted},
@@ -128,6 +129,12 @@ impl Settings {
         self.text(key).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 
+    /// Returns the parts of a list; without any where nobody gave one.
+    pub(crate) fn list(&self, key: &Key) -> Vec<String> {
+        let parts = self.text(key).unwrap_or_default().split(',').map(str::trim);
+        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+
     /// Returns the address to listen on.
     pub(crate) fn listen(&self) -> Result<SocketAddr, Fault> {
         address(self.text(&SERVER_LISTEN).unwrap_or_default(), "server.listen")
@@ -181,7 +188,10 @@ impl Settings {
                 let name = key.full_name();
                 let text = match key.kind {
                     Kind::Count => document.count(value, &name)?,
-                    Kind::Text | Kind::Url | Kind::Address | Kind::Folder => document.text(value, &name)?,
+                    Kind::List => document.texts(value, &name)?.join(","),
+                    Kind::Text | Kind::Url | Kind::Address | Kind::Folder | Kind::Secret => {
+                        document.text(value, &name)?
+                    }
                 };
                 self.set(key, text, Origin::File(path.to_owned(), document.line(value)));
             }
@@ -225,10 +235,10 @@ impl Settings {
             match key.kind {
                 Kind::Count => drop(value.parse::<u64>().map_err(|_| not_a(&name, "a whole number from 0"))?),
                 Kind::Address => drop(address(value, &name)?),
-                Kind::Text | Kind::Url | Kind::Folder if value.trim().is_empty() => {
+                Kind::Text | Kind::Url | Kind::Folder | Kind::Secret if value.trim().is_empty() => {
                     return Err(not_a(&name, "filled"));
                 }
-                Kind::Text | Kind::Url | Kind::Folder => {}
+                Kind::Text | Kind::Url | Kind::Folder | Kind::Secret | Kind::List => {}
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use antiphon_engine::{
     Fault,
     ports::{Catalogue, Field, Shape},
 };
-use antiphon_model::{Code, EntityType, TypeKind};
+use antiphon_model::{Code, Columns, EntityType, TypeKind};
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 
@@ -135,5 +135,9 @@ pub(crate) fn judged_beyond_key(entity: &EntityType) -> Vec<&str> {
 fn named_columns(entity: &EntityType) -> impl Iterator<Item = &str> {
     let named = entity.key.iter().chain(&entity.filter).chain(&entity.hidden);
     let named = named.chain(entity.together.iter().flatten()).chain(entity.refs.keys()).chain(entity.fields.keys());
-    named.map(String::as_str).chain(entity.org_column()).chain(entity.policy_columns())
+    let granted = entity.rules.iter().flat_map(|rule| [&rule.read, &rule.write]).flat_map(|columns| match columns {
+        Columns::All => Vec::new(),
+        Columns::Some(names) => names.iter().map(String::as_str).collect(),
+    });
+    named.map(String::as_str).chain(entity.org_column()).chain(entity.policy_columns()).chain(granted)
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use antiphon_model::Code;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, Request},
+    extract::{DefaultBodyLimit, MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -97,7 +97,9 @@ fn handler(method: &str, path: &str) -> MethodRouter<Arc<App>> {
 /// Gives each request an id, and counts the answers.
 async fn identify(request: Request, next: Next) -> Response {
     let id = Uuid::now_v7().to_string();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    // The route and never the address: people paste tokens into paths, and a query holds what no log should.
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    let method = request.method().clone();
     let mut response = next.run(request).await;
     let status = response.status();
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -111,8 +113,7 @@ async fn identify(request: Request, next: Next) -> Response {
         _ => "5xx",
     };
     metrics::counter!("antiphon_http_requests_total", "status" => class).increment(1);
-    // Never the query: it may hold what does not belong into a log.
-    tracing::debug!(request.id = id, %method, path, status = status.as_u16(), "answered {method} {path} with {status}");
+    tracing::debug!(request.id = id, %method, route, status = status.as_u16(), "answered {method} {route} with {status}");
     response
 }
 

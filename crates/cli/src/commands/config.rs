@@ -2,7 +2,7 @@
 //!
 //! Law: passwords are never printed, not even with `--json`.
 
-use antiphon_model::{EVERYONE, EntityType, Tenancy};
+use antiphon_model::{Columns, Condition, EVERYONE, EntityType, Rule, Tenancy};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::{
     fault::Stop,
     output::Tone,
     reference,
-    settings::{KEYS, Secret, Settings, entity_section},
+    settings::{KEYS, Settings, entity_section},
 };
 
 /// The commands of `config`.
@@ -55,7 +55,7 @@ fn print(context: &Context, settings: &Settings) -> Result<(), Stop> {
     }
     let rows = KEYS.iter().map(|key| {
         let origin = settings.text(key).map(|_| settings.origin(key).to_string());
-        let value = settings.text(key).map_or_else(|| "(not set)".to_owned(), |text| shown(key.secret(), text));
+        let value = settings.text(key).map_or_else(|| "(not set)".to_owned(), |text| key.shown(text));
         vec![key.full_name(), value, origin.unwrap_or_else(|| "default".to_owned())]
     });
     context.out.table(&["key", "value", "origin"], rows.collect())?;
@@ -73,7 +73,7 @@ fn print(context: &Context, settings: &Settings) -> Result<(), Stop> {
 fn document(settings: &Settings) -> Value {
     let mut values = Map::new();
     for key in &KEYS {
-        let value = settings.text(key).map(|text| shown(key.secret(), text));
+        let value = settings.text(key).map(|text| key.shown(text));
         let origin = settings.origin(key).to_string();
         values.insert(key.full_name(), json!({"value": value, "origin": origin, "variable": key.variable()}));
     }
@@ -98,10 +98,22 @@ pub(crate) fn entity(entity: &EntityType) -> Value {
     json!({
         "type": entity.name, "table": entity.table.to_string(), "org": org, "key": entity.key, "tx": entity.tx,
         "hidden": entity.hidden, "sync": entity.sync, "filter": entity.filter, "together": entity.together,
-        "refs": entity.refs, "fields": merges,
+        "refs": entity.refs, "fields": merges, "rules": entity.rules.iter().map(rule).collect::<Vec<_>>(),
     })
 }
 
-fn shown(secret: bool, text: &str) -> String {
-    if secret { Secret::new(text).to_string() } else { text.to_owned() }
+fn rule(rule: &Rule) -> Value {
+    let columns = |columns: &Columns| match columns {
+        Columns::All => json!("*"),
+        Columns::Some(names) => json!(names),
+    };
+    let when = match &rule.when {
+        None => Value::Null,
+        Some(Condition::Owner { column }) => json!({"owner": column}),
+        Some(Condition::OneOf { column, values }) => json!({"column": column, "in": values}),
+    };
+    json!({
+        "roles": rule.roles, "when": when, "read": columns(&rule.read), "write": columns(&rule.write),
+        "create": rule.create, "delete": rule.delete,
+    })
 }

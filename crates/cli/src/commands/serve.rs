@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use antiphon_server::admin::{ServeOptions, serve};
+use antiphon_server::admin::{AuthConfig, ServeOptions, serve};
 use clap::Args;
 use serde_json::json;
 
@@ -13,7 +13,10 @@ use super::interrupted;
 use crate::{
     context::{Context, admin_config},
     fault::Stop,
-    settings::{LOG_RETENTION_DAYS, LOG_RETENTION_MIN_ACTIVITIES, SERVER_LISTEN},
+    settings::{
+        AUTH_ALGORITHMS, AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS, AUTH_ORGS_CLAIM, AUTH_SECRET, LOG_RETENTION_DAYS,
+        LOG_RETENTION_MIN_ACTIVITIES, SERVER_ALLOWED_ORIGINS, SERVER_LISTEN, Settings,
+    },
 };
 
 /// The arguments of `serve`.
@@ -36,6 +39,8 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> 
         migrate: args.migrate,
         retention_days: settings.count(&LOG_RETENTION_DAYS),
         retention_min_activities: settings.count(&LOG_RETENTION_MIN_ACTIVITIES),
+        auth: auth_config(&settings),
+        allowed_origins: settings.list(&SERVER_ALLOWED_ORIGINS),
         ..ServeOptions::new(settings.listen()?)
     };
     let step = context.out.step("starting");
@@ -61,5 +66,17 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> 
     tokio::select! {
         () = serving.stop() => Ok(()),
         () = interrupted() => Err(Stop::Told(130)),
+    }
+}
+
+fn auth_config(settings: &Settings) -> AuthConfig {
+    let text = |key| settings.text(key).map(str::to_owned);
+    AuthConfig {
+        jwks: text(&AUTH_JWKS),
+        secret: text(&AUTH_SECRET),
+        algorithms: settings.list(&AUTH_ALGORITHMS),
+        issuer: text(&AUTH_ISSUER),
+        audience: text(&AUTH_AUDIENCE),
+        orgs_claim: text(&AUTH_ORGS_CLAIM),
     }
 }

@@ -3,6 +3,8 @@
 //! An empty `key` stands for the primary key until the live table is asked. An organisation that comes
 //! `via` another table is that of a declared one, which leads to a column in the end.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
 use antiphon_model::{EVERYONE, EntityType, Merge, RelationName, Sync, Tenancy};
@@ -69,7 +71,7 @@ fn one(document: &Document<'_>, item: &Value<'_>) -> Result<EntityType, Fault> {
         together: together(document, table)?,
         refs: refs(document, table)?,
         fields: fields(document, table)?,
-        rules: Vec::new(),
+        rules: rules::read(document, table)?,
     };
     if let Some(empty) = table.get("key").filter(|_| entity.key.is_empty()) {
         return Err(document.refuse(empty, "entities.key", "is empty; leave it out to use the primary key"));
@@ -78,6 +80,7 @@ fn one(document: &Document<'_>, item: &Value<'_>) -> Result<EntityType, Fault> {
         let why = format!("names {hidden}, which is part of the key or of filter and must be seen");
         return Err(document.refuse(table.get("hidden").unwrap_or(item), "entities.hidden", &why));
     }
+    rules::check(document, table.get("rules").unwrap_or(item), &entity)?;
     Ok(entity)
 }
 

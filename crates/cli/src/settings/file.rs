@@ -71,6 +71,11 @@ impl<'a> Document<'a> {
         parsed.map(|number| number.to_string()).ok_or_else(|| self.wrong_kind(value, name, "a whole number from 0"))
     }
 
+    /// Reads a truth value.
+    pub(super) fn flag(&self, value: &Value<'_>, name: &str) -> Result<bool, Fault> {
+        value.get_ref().as_bool().ok_or_else(|| self.wrong_kind(value, name, "true or false"))
+    }
+
     /// Reads a table.
     pub(super) fn table<'v, 'i>(&self, value: &'v Value<'i>, name: &str) -> Result<&'v DeTable<'i>, Fault> {
         value.get_ref().as_table().ok_or_else(|| self.wrong_kind(value, name, "a table"))

@@ -2,6 +2,8 @@
 //!
 //! The reader, the environment, `config print` and the reference page all walk this table, so they cannot differ.
 
+use super::secret::Secret;
+
 /// What a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -15,6 +17,10 @@ pub(crate) enum Kind {
     Address,
     /// A folder.
     Folder,
+    /// A list of texts without commas.
+    List,
+    /// A text that is never shown.
+    Secret,
 }
 
 /// A configuration key.
@@ -43,9 +49,18 @@ impl Key {
         format!("ANTIPHON_{}_{}", self.section.to_uppercase(), self.name.to_uppercase())
     }
 
-    /// Tells whether the value may hold a password.
-    pub(crate) fn secret(&self) -> bool {
-        self.kind == Kind::Url
+    /// Returns a value as it may be shown.
+    pub(crate) fn shown(&self, value: &str) -> String {
+        match self.kind {
+            Kind::Url => Secret::new(value).to_string(),
+            Kind::Secret => "(hidden)".to_owned(),
+            Kind::Text | Kind::Count | Kind::Address | Kind::Folder | Kind::List => value.to_owned(),
+        }
+    }
+
+    /// Tells whether the value is a list.
+    pub(crate) fn is_list(&self) -> bool {
+        self.kind == Kind::List
     }
 
     /// Tells whether the value is a number.
@@ -93,6 +108,50 @@ pub(crate) const DATABASE_SPOOL_BYTES_MAX: Key = key(
 );
 pub(crate) const SERVER_LISTEN: Key =
     key("server", "listen", Kind::Address, Some("127.0.0.1:7411"), "The address and port that the server listens on.");
+pub(crate) const SERVER_ALLOWED_ORIGINS: Key = key(
+    "server",
+    "allowed_origins",
+    Kind::List,
+    None,
+    "Origins of web pages that may call, such as https://app.example.com; our own pages always may.",
+);
+pub(crate) const AUTH_JWKS: Key = key(
+    "auth",
+    "jwks",
+    Kind::Text,
+    None,
+    "The public keys of the identity provider whose tokens (JWT) are accepted: an https:// address, or a file. Without `jwks` and `secret`, only personal access tokens are.",
+);
+pub(crate) const AUTH_SECRET: Key = key(
+    "auth",
+    "secret",
+    Kind::Secret,
+    None,
+    "A secret of at least 32 bytes shared with the identity provider, in place of `jwks`; best given by the environment.",
+);
+pub(crate) const AUTH_ALGORITHMS: Key = key(
+    "auth",
+    "algorithms",
+    Kind::List,
+    None,
+    "The accepted algorithms: RS256, ES256 and EdDSA go with `jwks` (all three without this key), HS256 with `secret`.",
+);
+pub(crate) const AUTH_ISSUER: Key =
+    key("auth", "issuer", Kind::Text, None, "The `iss` of accepted tokens; needed with `jwks` or `secret`.");
+pub(crate) const AUTH_AUDIENCE: Key = key(
+    "auth",
+    "audience",
+    Kind::Text,
+    None,
+    "The `aud` that accepted tokens name, alone or among others; needed with `jwks` or `secret`.",
+);
+pub(crate) const AUTH_ORGS_CLAIM: Key = key(
+    "auth",
+    "orgs_claim",
+    Kind::Text,
+    None,
+    "The claim that holds the places of the token's `sub`, as {\"<org>\": \"<role>\"}; without this key our own memberships count.",
+);
 pub(crate) const LOG_RETENTION_DAYS: Key = key(
     "log",
     "retention_days",
@@ -109,7 +168,7 @@ pub(crate) const LOG_RETENTION_MIN_ACTIVITIES: Key = key(
 );
 
 /// Every key but `entities`, in the order of the reference.
-pub(crate) const KEYS: [Key; 9] = [
+pub(crate) const KEYS: [Key; 16] = [
     DATABASE_URL,
     DATABASE_LOG_URL,
     DATABASE_SLOT,
@@ -117,15 +176,22 @@ pub(crate) const KEYS: [Key; 9] = [
     DATABASE_SPOOL_DIR,
     DATABASE_SPOOL_BYTES_MAX,
     SERVER_LISTEN,
+    SERVER_ALLOWED_ORIGINS,
+    AUTH_JWKS,
+    AUTH_SECRET,
+    AUTH_ALGORITHMS,
+    AUTH_ISSUER,
+    AUTH_AUDIENCE,
+    AUTH_ORGS_CLAIM,
     LOG_RETENTION_DAYS,
     LOG_RETENTION_MIN_ACTIVITIES,
 ];
 
 /// The sections that `KEYS` knows, each once.
-pub(crate) const SECTIONS: [&str; 3] = ["database", "server", "log"];
+pub(crate) const SECTIONS: [&str; 4] = ["database", "server", "auth", "log"];
 
 /// The keys of `[[entities]]` and what they mean.
-pub(crate) const ENTITY_KEYS: [(&str, &str); 11] = [
+pub(crate) const ENTITY_KEYS: [(&str, &str); 12] = [
     ("type", "The entity type's name on the wire, such as `task`."),
     ("table", "The table, as schema.table."),
     (
@@ -140,4 +206,8 @@ pub(crate) const ENTITY_KEYS: [(&str, &str); 11] = [
     ("together", "Lists of fields that are edited as one."),
     ("refs", "For each reference column the entity type that it names."),
     ("fields", "For each field `{ merge = ... }`: lww (the default), manual, text, counter or set."),
+    (
+        "rules",
+        "Who may see and write what: `[[entities.rules]]` with `roles` (everyone without it), `when` (every row without it; `{ owner = \"column\" }`: rows whose column holds the reader's `sub`; `{ column = \"status\", in = [\"public\"] }`: rows with these values), and what is granted: `read` and `write` (`\"*\"` or a list of columns), `create`, `delete` (true or false). Rules add up; what none grants is denied. Without rules viewers read, and all others read and write.",
+    ),
 ];

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use antiphon_model::{Code, Merge, Sync, Tenancy};
+use antiphon_model::{Code, Columns, Condition, Merge, Role, Sync, Tenancy};
 use antiphon_server::admin::Fault;
 
 use super::*;
@@ -163,4 +163,75 @@ org = \"*\"
     assert!(read(&round).expect_err("a circle").detail().contains("never leads to a column"));
     let all = text.replace("org = \"org\"", "org = \"*\"");
     assert!(read(&all).expect_err("everyone's").detail().contains("everyone's"));
+}
+
+const RULES: &str = "
+[[entities]]
+type = \"task\"
+table = \"tasks\"
+org = \"org\"
+hidden = [\"secret\"]
+[[entities.rules]]
+roles = [\"admin\", \"owner\"]
+read = \"*\"
+write = \"*\"
+create = true
+delete = true
+[[entities.rules]]
+when = { owner = \"assignee\" }
+read = [\"title\", \"status\"]
+write = [\"status\"]
+[[entities.rules]]
+roles = [\"viewer\"]
+when = { column = \"status\", in = [\"public\", \"done\"] }
+read = \"*\"
+";
+
+#[test]
+fn rules_are_read_and_read_back_after_writing_mut_05() {
+    let settings = resolve(RULES, &[], Vec::new()).expect("a sound configuration");
+    let rules = &settings.entities()[0].rules;
+    assert_eq!(rules.len(), 3);
+    assert_eq!(rules[0].roles, [Role::Admin, Role::Owner]);
+    assert!(rules[0].create && rules[0].delete && rules[0].read == Columns::All);
+    assert_eq!(rules[1].when, Some(Condition::Owner { column: "assignee".into() }));
+    assert_eq!((&rules[1].read, rules[1].roles.len()), (&Columns::of(["title", "status"]), 0));
+    let written: String = settings.entities().iter().map(entity_section).collect();
+    let again = resolve(&written, &[], Vec::new()).expect("what was written reads back");
+    assert_eq!(again.entities(), settings.entities(), "{written}");
+}
+
+#[test]
+fn rules_that_cannot_be_are_refused_with_their_line_mut_05() {
+    let rule = |rest: &str| {
+        let head = "[[entities]]\ntype = \"a\"\ntable = \"a\"\norg = \"o\"\nhidden = [\"h\"]\n[[entities.rules]]\n";
+        format!("{head}{rest}\n")
+    };
+    for (text, code, expected) in [
+        ("roles = [\"boss\"]\nread = \"*\"", Code::ConfigInvalid, "line 7: entities.rules.roles names boss"),
+        ("roles = []\nread = \"*\"", Code::ConfigInvalid, "entities.rules.roles is empty"),
+        ("read = \"title\"", Code::ConfigInvalid, "must be \"*\" or a list of columns"),
+        ("read = [\"h\"]", Code::ConfigInvalid, "grants h, which is hidden"),
+        ("write = [\"tx\"]", Code::ConfigInvalid, "grants tx, which is hidden or the metadata column"),
+        ("roles = [\"owner\"]", Code::ConfigInvalid, "a rule that grants nothing"),
+        ("read = \"*\"\ncreate = \"yes\"", Code::ConfigInvalid, "line 8: entities.rules.create must be true or false"),
+        ("read = \"*\"\nwhen = { column = \"x\" }", Code::ConfigInvalid, "entities.rules.when is { owner"),
+        ("read = \"*\"\nwhen = { column = \"x\", in = [] }", Code::ConfigInvalid, "no row fits"),
+        ("read = \"*\"\nwehn = { owner = \"x\" }", Code::ConfigUnknownKey, "did you mean when?"),
+    ] {
+        let (found, detail) = refusal(&rule(text));
+        assert_eq!(found, code, "{text}");
+        assert!(detail.contains(expected), "{detail} lacks {expected}");
+    }
+}
+
+#[test]
+fn lists_come_from_file_and_environment_and_secrets_are_never_shown_se_16() {
+    let text =
+        "[server]\nallowed_origins = [\"https://a.example\", \"https://b.example\"]\n[auth]\nsecret = \"x://canary\"\n";
+    let settings = resolve(text, &[("ANTIPHON_AUTH_ALGORITHMS", "HS256, RS256")], Vec::new()).expect("settings");
+    assert_eq!(settings.list(&SERVER_ALLOWED_ORIGINS), ["https://a.example", "https://b.example"]);
+    assert_eq!(settings.list(&AUTH_ALGORITHMS), ["HS256", "RS256"]);
+    let secret = settings.text(&AUTH_SECRET).expect("a secret");
+    assert_eq!((secret, AUTH_SECRET.shown(secret).as_str()), ("x://canary", "(hidden)"));
 }

@@ -2,7 +2,7 @@
 //!
 //! Law: what is written here reads back as the same declaration.
 
-use antiphon_model::{EVERYONE, EntityType, Merge, Sync, Tenancy};
+use antiphon_model::{Columns, Condition, EVERYONE, EntityType, Merge, Rule, Sync, Tenancy};
 
 /// Returns an entity as an `[[entities]]` section; parts that are the default are left out.
 pub(crate) fn entity_section(entity: &EntityType) -> String {
@@ -46,8 +46,41 @@ pub(crate) fn entity_section(entity: &EntityType) -> String {
         let fields = entity.fields.iter();
         lines.extend(fields.map(|(field, merge)| format!("{} = {{ merge = \"{}\" }}", bare(field), word(*merge))));
     }
+    lines.extend(entity.rules.iter().flat_map(rule_lines));
     lines.push(String::new());
     lines.join("\n")
+}
+
+fn rule_lines(rule: &Rule) -> Vec<String> {
+    let mut lines = vec!["[[entities.rules]]".to_owned()];
+    if !rule.roles.is_empty() {
+        let roles: Vec<String> = rule.roles.iter().map(|role| role.as_str().to_owned()).collect();
+        lines.push(format!("roles = {}", list_of(&roles)));
+    }
+    match &rule.when {
+        None => {}
+        Some(Condition::Owner { column }) => lines.push(format!("when = {{ owner = {} }}", quoted(column))),
+        Some(Condition::OneOf { column, values }) => {
+            lines.push(format!("when = {{ column = {}, in = {} }}", quoted(column), list_of(values)));
+        }
+    }
+    for (name, columns) in [("read", &rule.read), ("write", &rule.write)] {
+        match columns {
+            Columns::All => lines.push(format!("{name} = \"*\"")),
+            Columns::Some(names) if names.is_empty() => {}
+            Columns::Some(names) => {
+                let names: Vec<String> = names.iter().cloned().collect();
+                lines.push(format!("{name} = {}", list_of(&names)));
+            }
+        }
+    }
+    lines.extend(
+        [("create", rule.create), ("delete", rule.delete)]
+            .iter()
+            .filter(|(_, granted)| *granted)
+            .map(|(name, _)| format!("{name} = true")),
+    );
+    lines
 }
 
 /// Returns text as a TOML string.

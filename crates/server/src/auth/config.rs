@@ -125,6 +125,9 @@ fn key_place(place: &str) -> Result<KeyPlace, Fault> {
     let Some((scheme, rest)) = place.split_once("://") else { return Ok(KeyPlace::File(place.to_owned())) };
     let host = rest.split(['/', '?']).next().unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    if host.contains('@') {
+        return Err(refused("jwks", "holds a password; public keys need none"));
+    }
     match scheme {
         "https" => Ok(KeyPlace::Url(place.to_owned())),
         "http" if matches!(name, "localhost" | "127.0.0.1" | "[::1]") => Ok(KeyPlace::Url(place.to_owned())),
@@ -160,6 +163,7 @@ mod tests {
             (config(None, Some("short"), &[]), "auth.secret"),
             (config(None, None, &[]), "auth.jwks"),
             (config(Some("http://id.example/jwks"), None, &[]), "auth.jwks"),
+            (config(Some("https://user:pass@id.example/jwks"), None, &[]), "auth.jwks"),
             (config(Some("ftp://id.example/jwks"), None, &[]), "auth.jwks"),
             (config(Some("http://localhost.example/jwks"), None, &[]), "auth.jwks"),
             (config(url, None, &["none"]), "auth.algorithms"),

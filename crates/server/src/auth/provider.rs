@@ -145,3 +145,11 @@ impl Provider {
         Ok(body)
     }
 }
+
+#[cfg(test)]
+impl Provider {
+    /// Lets the next question fetch again.
+    pub(super) async fn let_the_floor_pass(&self) {
+        *self.fetched.lock().await = None;
+    }
+}

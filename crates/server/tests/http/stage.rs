@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use antiphon_model::{EntityType, RelationName, Role, Sync, Tenancy};
 use antiphon_server::Service;
-use antiphon_server::admin::{Admin, AdminConfig, Identity, People, ServeOptions, serve};
+use antiphon_server::admin::{Admin, AdminConfig, AuthConfig, Identity, People, ServeOptions, serve};
 use antiphon_testkit::{Pg, Response, Sse, TestDb, get, sse};
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -55,7 +55,26 @@ pub struct Stage {
     pub carol: String,
     pub admin: String,
     base: String,
+    config: AdminConfig,
+    setup: Setup,
     serving: Option<Service>,
+}
+
+/// What a test's service has besides the usual.
+#[derive(Clone, Default)]
+pub struct Setup {
+    pub auth: AuthConfig,
+    pub allowed_origins: Vec<String>,
+    /// More tables, and the types that they hold.
+    pub tables: &'static str,
+    pub types: Vec<EntityType>,
+}
+
+impl Setup {
+    fn options(&self) -> ServeOptions {
+        let base = ServeOptions::new(([127, 0, 0, 1], 0).into());
+        ServeOptions { auth: self.auth.clone(), allowed_origins: self.allowed_origins.clone(), ..base }
+    }
 }
 
 /// A declared type.
@@ -79,6 +98,11 @@ fn entity((name, table, key): &(&str, &str, &[&str])) -> EntityType {
 
 impl Stage {
     pub async fn open(pg: &Pg) -> Stage {
+        Stage::open_with(pg, Setup::default()).await
+    }
+
+    /// Opens a service with more than the usual.
+    pub async fn open_with(pg: &Pg, setup: Setup) -> Stage {
         let db = pg.database("http").await;
         for setting in SETTINGS {
             let sql = format!("alter database {} set {setting}", db.name());
@@ -86,16 +110,17 @@ impl Stage {
         }
         let client = db.connect().await;
         client.batch_execute(TABLE).await.expect("the table");
-        client
-            .batch_execute(&format!("create publication {} for table notes, tasks, kinds", db.publication()))
-            .await
-            .expect("published");
+        client.batch_execute(setup.tables).await.expect("more tables");
+        let entities: Vec<EntityType> = TYPES.iter().map(entity).chain(setup.types.iter().cloned()).collect();
+        let tables: Vec<&str> = entities.iter().map(|entity| entity.table.name.as_str()).collect();
+        let publish = format!("create publication {} for table {}", db.publication(), tables.join(", "));
+        client.batch_execute(&publish).await.expect("published");
         let config = AdminConfig {
             database_url: db.url(),
             log_url: Some(db.log_url()),
             slot: db.slot(),
             publication: db.publication(),
-            entities: TYPES.iter().map(entity).collect(),
+            entities,
             spool_dir: std::env::temp_dir().join(db.slot()),
             spool_bytes_max: 1 << 30,
         };
@@ -112,16 +137,26 @@ impl Stage {
             people.join(org, user, role).await.expect("a member");
         }
         people.create_user("root", "root", true).await.expect("an administrator");
-        let listen = ([127, 0, 0, 1], 0).into();
-        let serving = serve(config, ServeOptions::new(listen)).await.expect("the service starts");
+        let serving = serve(config.clone(), setup.options()).await.expect("the service starts");
         let mut tokens = Vec::new();
         for user in ["alice", "carol", "root"] {
             tokens.push(people.create_token(user, "test", None).await.expect("a token"));
         }
         let [alice, carol, root] = <[String; 3]>::try_from(tokens).expect("three");
         let base = format!("http://{}", serving.local_addr());
-        let stage =
-            Stage { db, client, operator: admin, people, alice, carol, admin: root, base, serving: Some(serving) };
+        let stage = Stage {
+            db,
+            client,
+            operator: admin,
+            people,
+            alice,
+            carol,
+            admin: root,
+            base,
+            config,
+            setup,
+            serving: Some(serving),
+        };
         stage.copied().await;
         stage
     }
@@ -130,11 +165,21 @@ impl Stage {
     async fn copied(&self) {
         let log = self.db.connect_log().await;
         let deadline = tokio::time::Instant::now() + SOON;
-        let sql = "select count(*) = 3 from log.snapshots where complete";
-        while !log.query_one(sql, &[]).await.expect("the log").get::<_, bool>(0) {
+        let wanted = i64::try_from(self.config.entities.len()).expect("a few");
+        let sql = "select count(*) = $1 from log.snapshots where complete";
+        while !log.query_one(sql, &[&wanted]).await.expect("the log").get::<_, bool>(0) {
             assert!(tokio::time::Instant::now() < deadline, "capture never began");
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Starts another server on the same databases, and returns it with its address.
+    pub async fn another(&self) -> (Service, String) {
+        let spool_dir = self.config.spool_dir.with_extension("another");
+        let config = AdminConfig { spool_dir, ..self.config.clone() };
+        let serving = serve(config, self.setup.options()).await.expect("another service starts");
+        let base = format!("http://{}", serving.local_addr());
+        (serving, base)
     }
 
     pub fn url(&self, path: &str) -> String {
