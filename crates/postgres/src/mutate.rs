@@ -4,6 +4,7 @@
 //! whatever a caller sends becomes a parameter; a transaction that is dropped is rolled back before its connection is
 //! used again. The commit is synchronous and checks deferred constraints first.
 
+mod references;
 mod refusal;
 mod rows;
 mod transaction;
@@ -14,7 +15,7 @@ use antiphon_engine::{
     SealKey,
     ports::{Author, WriteError, WriteTransaction, Writes},
 };
-use antiphon_model::Xid;
+use antiphon_model::{EntityType, Xid};
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 
@@ -33,23 +34,30 @@ const START: &str = "select pg_catalog.pg_current_xact_id()::pg_catalog.text,
 
 /// Writes to the live database.
 pub struct LiveWrites {
+    means: Arc<Means>,
+}
+
+/// What every transaction needs.
+struct Means {
     pool: Pool,
     rows: Arc<LiveRows>,
     key: SealKey,
+    /// Every declared type: rows refer to each other.
+    declared: Vec<Arc<EntityType>>,
 }
 
 impl LiveWrites {
     /// Makes a writer over a pool of its own; `rows` knows the tables, `key` seals messages.
-    pub fn new(pool: Pool, rows: Arc<LiveRows>, key: SealKey) -> LiveWrites {
-        LiveWrites { pool, rows, key }
+    pub fn new(pool: Pool, rows: Arc<LiveRows>, key: SealKey, declared: Vec<Arc<EntityType>>) -> LiveWrites {
+        LiveWrites { means: Arc::new(Means { pool, rows, key, declared }) }
     }
 }
 
 #[async_trait]
 impl Writes for LiveWrites {
     async fn begin(&self, author: &Author) -> Result<Box<dyn WriteTransaction>, WriteError> {
-        let client = self.pool.get().await.map_err(errors::pool)?;
-        let mut open = Open::new(client, self.pool.clone(), Arc::clone(&self.rows), self.key.clone(), author.clone());
+        let client = self.means.pool.get().await.map_err(errors::pool)?;
+        let mut open = Open::new(client, Arc::clone(&self.means), author.clone());
         let row = {
             let client = open.client();
             let statement = client.prepare_cached(START).await.map_err(refused)?;

@@ -252,7 +252,7 @@ async fn door(
     let mut client = connect_sql(&config.source, "antiphon objects").await?;
     ensure_objects(&mut client, now_ms()).await?;
     let writes = pool(&config.source, "antiphon writes", WRITES_POOL_MAX)?;
-    let writes = LiveWrites::new(writes, rows, store.seal_key().await?);
+    let writes = LiveWrites::new(writes, rows, store.seal_key().await?, entities.to_vec());
     Ok(Door::new(Arc::new(writes), entities.iter().cloned()))
 }
 

@@ -81,7 +81,13 @@ impl Answered<'_> {
             }
             None => drop(members.insert("data".to_owned(), Value::Null)),
         }
-        let tx = applied.tx_text.as_deref().and_then(Tx::parse).map(|tx| tx.cut(&columns));
+        // Columns that never leave the server are not named either.
+        let hidden = |field: &str| self.app.entities.get(&self.mutation.entity_type).is_some_and(|of| !of.shows(field));
+        let tx = applied.tx_text.as_deref().and_then(Tx::parse).map(|tx| {
+            let mut tx = tx.cut(&columns);
+            tx.fields.retain(|field, _| !hidden(field));
+            tx
+        });
         members.insert("tx".to_owned(), tx.map_or(Value::Null, |tx| json!(tx)));
         members.insert("commit".to_owned(), json!({ "xid": applied.xid }));
         members
