@@ -31,6 +31,8 @@ const NOTE: &str = "update antiphon.mutations set entity_id = $3 where id = $1 a
 /// The message that governs the changes that follow it, and who the trigger is to name.
 const SAY: &str = "select pg_catalog.pg_logical_emit_message(true, $1::pg_catalog.text, $2::pg_catalog.bytea),
   pg_catalog.set_config('antiphon.tx', $3, true)";
+/// Whose rights count for what follows: `none` is the session's own role.
+const AS: &str = "select pg_catalog.set_config('role', $1, true), pg_catalog.set_config('row_security', $2, true)";
 const COMMIT: &str = "set constraints all immediate; commit";
 
 /// A transaction.
@@ -42,11 +44,13 @@ pub(super) struct Open {
     now_ms: u64,
     /// References that are looked up before the commit.
     late: Vec<References>,
+    /// Whether the configured role's rights count now.
+    in_role: bool,
 }
 
 impl Open {
     pub(super) fn new(client: Object, means: Arc<Means>, author: Author) -> Open {
-        Open { client: Some(client), means, author, xid: Xid::new(0), now_ms: 0, late: Vec::new() }
+        Open { client: Some(client), means, author, xid: Xid::new(0), now_ms: 0, late: Vec::new(), in_role: false }
     }
 
     pub(super) fn began(&mut self, xid: Xid, now_ms: u64) {
@@ -57,6 +61,16 @@ impl Open {
     pub(super) fn client(&self) -> &Object {
         // INVARIANT: taken by `commit` and `drop` alone, which use it up.
         self.client.as_ref().unwrap_or_else(|| unreachable!())
+    }
+
+    /// Takes on the role that the application's rows are written under, or lays it down for our own.
+    async fn act(&mut self, in_role: bool) -> Result<(), WriteError> {
+        let Some(role) = self.means.role.as_deref().filter(|_| in_role != self.in_role) else { return Ok(()) };
+        let (role, row_security) = if in_role { (role, "on") } else { ("none", "off") };
+        let statement = self.client().prepare_cached(AS).await.map_err(refused)?;
+        self.client().query_one(&statement, &[&role, &row_security]).await.map_err(refused)?;
+        self.in_role = in_role;
+        Ok(())
     }
 
     async fn table(&self, entity: &EntityType) -> Result<Arc<TableInfo>, WriteError> {
@@ -127,6 +141,10 @@ impl Open {
         if matches!(error.code().map(|code| code.code()), Some("42703" | "42P01" | "42704")) {
             self.means.rows.forget(tried.entity);
             return WriteError::Again(Fault::new(Code::TryAgain, "the table has changed").with_source(error));
+        }
+        // Under a role that row security counts for, what it forbids is the caller's affair.
+        if self.in_role && error.code().is_some_and(|code| code.code() == "42501") {
+            return Refusal::new(Code::Forbidden, "the database's row security forbids it").into();
         }
         tried.refused(self.client(), error).await
     }
@@ -199,6 +217,7 @@ impl WriteTransaction for Open {
     }
 
     async fn claim(&mut self, mutation: &Mutation, content_hash: &str) -> Result<Claim, WriteError> {
+        self.act(false).await?;
         let client = self.client();
         let (id, org) = (mutation.transaction_id.as_str(), &self.author.org);
         let (entity_id, xid) = (mutation.entity_id.as_deref().unwrap_or(""), self.xid.to_string());
@@ -229,6 +248,7 @@ impl WriteTransaction for Open {
     }
 
     async fn claimed(&mut self, mutation: &Mutation, entity_id: &str) -> Result<(), WriteError> {
+        self.act(false).await?;
         let client = self.client();
         let statement = client.prepare_cached(NOTE).await.map_err(refused)?;
         let id = mutation.transaction_id.as_str();
@@ -236,14 +256,17 @@ impl WriteTransaction for Open {
     }
 
     async fn lock(&mut self, entity: &EntityType, entity_id: &str) -> Result<Option<HeldRow>, WriteError> {
+        self.act(true).await?;
         self.find(entity, entity_id, " for update of t").await
     }
 
     async fn read(&mut self, entity: &EntityType, entity_id: &str) -> Result<Option<HeldRow>, WriteError> {
+        self.act(true).await?;
         self.find(entity, entity_id, "").await
     }
 
     async fn create(&mut self, entity: &EntityType, mutation: &Mutation, tx: &Tx) -> Result<Written, WriteError> {
+        self.act(true).await?;
         let table = self.table(entity).await?;
         let reading = Reading::new(&table, entity);
         let mut parameters = Parameters::default();
@@ -270,6 +293,7 @@ impl WriteTransaction for Open {
         values: &[FieldWrite<'_>],
         tx: &Tx,
     ) -> Result<Written, WriteError> {
+        self.act(true).await?;
         let table = self.table(entity).await?;
         let reading = Reading::new(&table, entity);
         let mut parameters = Parameters::default();
@@ -296,6 +320,7 @@ impl WriteTransaction for Open {
     }
 
     async fn delete(&mut self, entity: &EntityType, held: &HeldRow, tx: &Tx) -> Result<Written, WriteError> {
+        self.act(true).await?;
         let table = self.table(entity).await?;
         let reading = Reading::new(&table, entity);
         let mut parameters = Parameters::default();
