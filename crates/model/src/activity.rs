@@ -231,10 +231,7 @@ impl Activity {
         if *columns == Columns::All {
             return Some(text.to_owned());
         }
-        let mut tx = Tx::parse(text)?;
-        tx.changed_field = tx.changed_field.filter(|field| columns.contains(field));
-        tx.fields.retain(|field, _| columns.contains(field));
-        Some(tx.to_json())
+        Some(Tx::parse(text)?.cut(columns).to_json())
     }
 
     /// The names in a JSON array, or all of the row's, that are kept.

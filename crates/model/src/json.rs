@@ -67,7 +67,7 @@ pub fn top_level_keys(object: &str) -> Vec<&str> {
 }
 
 /// Appends an object that we wrote with only those members whose name is kept.
-pub(crate) fn cut_object(out: &mut String, object: &str, keep: impl Fn(&str) -> bool) {
+pub fn cut_object(out: &mut String, object: &str, keep: impl Fn(&str) -> bool) {
     out.push('{');
     let mut first = true;
     for member in members(object) {

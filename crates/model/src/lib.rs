@@ -28,7 +28,7 @@ pub use change::{
 pub use codes::{Class, Code};
 pub use entity::{EVERYONE, EntityType, Merge, ORG_COLUMN, RelationName, Sync, Tenancy};
 pub use hlc::{TransactionId, TransactionIdError};
-pub use json::{top_level_keys, write_string};
+pub use json::{cut_object, top_level_keys, write_string};
 pub use lsn::{Lsn, LsnError};
 pub use mutation::{Mutation, MutationAction, Operation};
 pub use offset::{ActivityId, EPOCH_SPAN, Epoch};

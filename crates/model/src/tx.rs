@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Columns;
+
 /// The entry of `fields` that stands for every field without one of its own.
 pub const EVERY_FIELD: &str = "*";
 /// The `sourceId` of a writer that did not come through the mutation service.
@@ -50,6 +52,14 @@ impl Tx {
         ids.sort_unstable();
         ids.dedup();
         ids
+    }
+
+    /// Returns it without the fields that a reader may not see.
+    #[must_use]
+    pub fn cut(mut self, columns: &Columns) -> Tx {
+        self.changed_field = self.changed_field.filter(|field| columns.contains(field));
+        self.fields.retain(|field, _| field == EVERY_FIELD || columns.contains(field));
+        self
     }
 
     /// Returns the JSON text.

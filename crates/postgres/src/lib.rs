@@ -14,6 +14,8 @@ pub mod entities;
 pub mod errors;
 mod events;
 mod log_capture;
+mod mutate;
+mod objects;
 pub mod publication;
 mod quote;
 mod replication;
@@ -33,5 +35,7 @@ pub use cluster::{Cluster, ClusterConfig, FindOptions, Installation, StopMode, V
 pub use connect::{connect_sql, pool};
 pub use conninfo::{ConnectionInfo, Secret, SslMode};
 pub use log_capture::{LogSource, SourceConfig};
+pub use mutate::LiveWrites;
+pub use objects::{ensure_objects, maintain_objects};
 pub use quote::{NAME_BYTES_MAX, ident, literal, qualified};
 pub use rows::LiveRows;

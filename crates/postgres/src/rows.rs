@@ -76,6 +76,16 @@ impl LiveRows {
         Ok(described)
     }
 
+    /// Returns the description of a table, at most a minute old.
+    pub(crate) async fn table(&self, client: &Object, entity: &EntityType) -> Result<Arc<TableInfo>, Fault> {
+        Ok(self.described(client, entity, false).await?.table)
+    }
+
+    /// Forgets a table's description: it was found to be another.
+    pub(crate) fn forget(&self, entity: &EntityType) {
+        self.lock().remove(&entity.name);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Described>> {
         // The map is whole after every statement; a panic elsewhere leaves nothing half done in it.
         self.described.lock().unwrap_or_else(PoisonError::into_inner)
@@ -136,7 +146,9 @@ impl Rows for LiveRows {
         }
         let mut image = ImageWriter::default();
         let names: Vec<String> = fields.iter().map(|field| json_name(&field.name)).collect();
-        let encode = |row: &Row| encode(&mut image, &names, &fields, row);
+        // The first column is the header's mark.
+        let tx = 1 + fields.len() + levels(table, query)?.len();
+        let encode = |row: &Row| RowImage { tx: select::text(row, tx), ..encode(&mut image, &names, &fields, row, 1) };
         Ok(RowPage {
             rows: rows.iter().map(encode).collect(),
             next,
@@ -188,6 +200,7 @@ fn page(table: &TableInfo, query: &ListQuery, unreadable: &[String]) -> Result<S
     for level in &levels {
         select.columns.push(select::printed(level.column)?);
     }
+    select.columns.push(metadata(table, entity)?);
     within(&mut select, table, entity, &query.org, unreadable)?;
     select.order = place::order_by(&levels)?;
     for filter in &query.filters {
@@ -321,7 +334,7 @@ fn one_of(
 }
 
 /// The columns that leave the server, in the table's order.
-fn shown<'a>(table: &'a TableInfo, entity: &EntityType) -> Vec<&'a ColumnInfo> {
+pub(crate) fn shown<'a>(table: &'a TableInfo, entity: &EntityType) -> Vec<&'a ColumnInfo> {
     table.columns.iter().filter(|column| !column.generated && entity.shows(&column.name)).collect()
 }
 
@@ -329,22 +342,36 @@ fn declared(entity: &EntityType, field: &str) -> bool {
     entity.shows(field) && entity.filter.iter().chain(&entity.key).any(|name| name == field)
 }
 
-fn column<'a>(table: &'a TableInfo, name: &str) -> Result<&'a ColumnInfo, Fault> {
+pub(crate) fn column<'a>(table: &'a TableInfo, name: &str) -> Result<&'a ColumnInfo, Fault> {
     let missing = || Fault::new(Code::TableUnfit, format!("table {}: there is no column `{name}`", table.name));
     table.column(name).ok_or_else(missing)
 }
 
-fn encode(image: &mut ImageWriter, names: &[String], fields: &[&ColumnInfo], row: &Row) -> RowImage {
-    image.start();
-    for (index, (name, field)) in names.iter().zip(fields).enumerate() {
-        // The first column is the header's mark.
-        image.push(name, &field.ty, select::cell(row, 1 + index));
-    }
-    let (image, details) = image.finish(None);
-    RowImage { image, details }
+/// Writes the SQL of a row's metadata as text.
+pub(crate) fn metadata(table: &TableInfo, entity: &EntityType) -> Result<String, Fault> {
+    Ok(match table.column(&entity.tx) {
+        Some(_) => format!("t.{}::pg_catalog.text", quote::ident(&entity.tx)?),
+        None => "null::pg_catalog.text".to_owned(),
+    })
 }
 
-fn json_name(name: &str) -> String {
+/// Encodes a row whose fields begin at a column.
+pub(crate) fn encode(
+    image: &mut ImageWriter,
+    names: &[String],
+    fields: &[&ColumnInfo],
+    row: &Row,
+    first: usize,
+) -> RowImage {
+    image.start();
+    for (index, (name, field)) in names.iter().zip(fields).enumerate() {
+        image.push(name, &field.ty, select::cell(row, first + index));
+    }
+    let (image, details) = image.finish(None);
+    RowImage { image, details, tx: None }
+}
+
+pub(crate) fn json_name(name: &str) -> String {
     let mut json = String::new();
     write_string(&mut json, name);
     json

@@ -9,7 +9,7 @@ use std::{
 };
 
 use antiphon_engine::{
-    Bus, CaptureHandle,
+    Bus, CaptureHandle, Door,
     ports::{Catalogue, Directory, Rows, Schemas, Shape},
 };
 use antiphon_model::{Code, EntityType};
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use crate::auth::{Caller, Standing};
-use crate::{auth::Auth, operations::SlotView, problem::Problem};
+use crate::{auth::Auth, mutations::MutationLimits, operations::SlotView, problem::Problem};
 
 /// A shape is looked up again after this time: a change of a table shows in lists at once and in the schema soon.
 const SHAPE_FRESH: Duration = Duration::from_secs(2);
@@ -39,6 +39,8 @@ pub(crate) struct App {
     /// Requests and streams end after this.
     pub(crate) drain: CancellationToken,
     pub(crate) shapes: Shapes,
+    pub(crate) door: Door,
+    pub(crate) mutation_limits: MutationLimits,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 

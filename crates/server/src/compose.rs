@@ -7,9 +7,12 @@ mod connections;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use antiphon_engine::{Bus, CaptureConfig, CaptureHandle, CaptureService, Fault, ports::ActivityLog, spawn};
+use antiphon_engine::{Bus, CaptureConfig, CaptureHandle, CaptureService, Door, Fault, ports::ActivityLog, spawn};
 use antiphon_model::{Code, EntityType, Micros};
-use antiphon_postgres::{ConnectionInfo, LiveCatalogue, LiveRows, LogSource, SourceConfig, connect_sql, pool};
+use antiphon_postgres::{
+    ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, SourceConfig, connect_sql, ensure_objects,
+    maintain_objects, pool,
+};
 use antiphon_store::{Connect, Retention, Store};
 use async_trait::async_trait;
 use axum::Router;
@@ -21,6 +24,7 @@ use crate::{
     admin,
     app::{App, Shapes, Streams},
     auth::{Auth, AuthConfig, Origins},
+    mutations::MutationLimits,
     operations::SlotView,
     router, telemetry,
 };
@@ -29,6 +33,8 @@ use crate::{
 const LOG_POOL_MAX: usize = 8;
 /// Lists share so many connections to the source.
 const ROWS_POOL_MAX: usize = 8;
+/// Edits share so many connections to the source.
+const WRITES_POOL_MAX: usize = 8;
 /// Maintenance of the log runs this often.
 const MAINTENANCE: Duration = Duration::from_secs(60);
 /// Streams have so long to end by themselves at a stop.
@@ -60,6 +66,8 @@ pub struct Config {
     pub migrate: bool,
     /// Streams of one organisation at once; `None`: no limit.
     pub streams_max: Option<usize>,
+    /// Edits of one organisation a second, and at once; `None`: no limit.
+    pub mutations_per_second: Option<(u64, u64)>,
     /// Routes beside the API's, and pages of this machine let in: only `dev` has them.
     pub page: Option<Router>,
     /// The address to listen on.
@@ -112,6 +120,8 @@ impl Service {
             clock: Arc::new(now),
         });
         let rows = pool(&config.source, "antiphon lists", ROWS_POOL_MAX)?;
+        let live_rows = Arc::new(LiveRows::new(rows.clone()));
+        let door = door(&config, &store, &entities, Arc::clone(&live_rows)).await?;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let metrics = telemetry::install()
             .ok_or_else(|| Fault::new(Code::Internal, "another recorder of metrics is installed"))?;
@@ -121,7 +131,7 @@ impl Service {
             bus,
             capture: capture.clone(),
             slot: SlotView { source: config.source.clone(), name: config.slot.clone() },
-            rows: Arc::new(LiveRows::new(rows.clone())),
+            rows: live_rows,
             catalogue: Arc::new(LiveCatalogue::new(rows)),
             schemas: Arc::new(store.clone()),
             directory: Arc::new(store.clone()),
@@ -130,6 +140,8 @@ impl Service {
             streams: Streams::default(),
             drain: drain.clone(),
             shapes: Shapes::default(),
+            door,
+            mutation_limits: MutationLimits::new(config.mutations_per_second),
             metrics,
         });
         let router = router::router(Arc::clone(&app), config.page, origins);
@@ -138,7 +150,10 @@ impl Service {
         let (follower, keys_stop, changes_stop) = (store.clone(), stop.clone(), stop.clone());
         let tasks = vec![
             spawn("capture", report("capture").after(service.run(stop.clone()))),
-            spawn("maintenance", report("maintenance").after(maintain(store, config.retention, stop.clone()))),
+            spawn(
+                "maintenance",
+                report("maintenance").after(maintain(store, config.source, config.retention, stop.clone())),
+            ),
             spawn("keys", report("keys").after(async move { app.auth.run(keys_stop).await })),
             spawn("directory", report("directory").after(async move { follower.follow_changes(changes_stop).await })),
             spawn("http", report("http").after(connections::serve(listener, router, LIMITS, drain.clone()))),
@@ -226,6 +241,32 @@ async fn open_store(config: &Config) -> Result<Store, Fault> {
     Ok(Store::new(pool, Arc::new(LogConnector(config.log.clone()))))
 }
 
+/// Opens the door for writes, and makes what it needs in the application's database.
+async fn door(
+    config: &Config,
+    store: &Store,
+    entities: &[Arc<EntityType>],
+    rows: Arc<LiveRows>,
+) -> Result<Door, Fault> {
+    let mut client = connect_sql(&config.source, "antiphon objects").await?;
+    ensure_objects(&mut client, now_ms()).await?;
+    let writes = pool(&config.source, "antiphon writes", WRITES_POOL_MAX)?;
+    let writes = LiveWrites::new(writes, rows, store.seal_key().await?);
+    Ok(Door::new(Arc::new(writes), entities.iter().cloned()))
+}
+
+/// Keeps the records of mutations in partitions of a day.
+async fn maintain_records(source: &ConnectionInfo) {
+    let done = async { maintain_objects(&connect_sql(source, "antiphon objects").await?, now_ms()).await };
+    match done.await {
+        Ok(0) => {}
+        Ok(dropped) => tracing::info!(dropped, "old records of mutations were dropped"),
+        Err(fault) => {
+            tracing::warn!(error = %fault.chain(), "records of mutations could not be maintained; it is tried again")
+        }
+    }
+}
+
 fn source(config: &Config, entities: &[Arc<EntityType>]) -> Result<LogSource, Fault> {
     let base = SourceConfig::new(
         config.source.clone(),
@@ -237,13 +278,14 @@ fn source(config: &Config, entities: &[Arc<EntityType>]) -> Result<LogSource, Fa
     LogSource::new(SourceConfig { spool_bytes_max: config.spool_bytes_max, ..base })
 }
 
-async fn maintain(store: Store, retention: Retention, stop: CancellationToken) {
+async fn maintain(store: Store, source: ConnectionInfo, retention: Retention, stop: CancellationToken) {
     let mut tick = tokio::time::interval(MAINTENANCE);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             () = stop.cancelled() => return,
         }
+        maintain_records(&source).await;
         match store.maintain(&retention).await {
             Ok(done) if done == antiphon_store::Done::default() => {}
             Ok(done) => {
@@ -291,4 +333,8 @@ fn internal(detail: &'static str, error: std::io::Error) -> Fault {
 pub(crate) fn now() -> Micros {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn now_ms() -> u64 {
+    now().0.unsigned_abs() / 1_000
 }

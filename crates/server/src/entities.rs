@@ -118,8 +118,8 @@ pub(crate) async fn field(
 fn write_item(out: &mut String, row: &RowImage) {
     out.push_str("\"data\":");
     out.push_str(&row.image);
-    // Nothing stamps rows yet, so no row has metadata.
-    out.push_str(",\"tx\":null");
+    out.push_str(",\"tx\":");
+    out.push_str(row.tx.as_deref().unwrap_or("null"));
     if let Some(details) = &row.details {
         out.push(',');
         out.push_str(details);

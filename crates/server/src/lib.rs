@@ -10,6 +10,7 @@ mod compose;
 pub mod dev;
 mod entities;
 mod live;
+mod mutations;
 mod openapi;
 mod operations;
 mod problem;

@@ -55,7 +55,7 @@ pub fn openapi_document() -> String {
 fn describe() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for (method, path) in router::ROUTES {
-        let (summary, description, parameters, answer) = operation(path);
+        let (summary, description, parameters, answer) = writing(method, path).unwrap_or_else(|| operation(path));
         let mut all: Vec<Value> = path_parameters(path);
         all.extend(parameters.iter().map(|(name, place, meaning)| parameter(name, place, meaning)));
         let open = matches!(*path, "/healthz" | "/readyz" | "/metrics" | "/openapi.json" | "/docs");
@@ -140,6 +140,40 @@ const LIVE: Parameters = &[
     ("timeout", "query", "with `live=poll`: seconds to wait, 1 to 60, default 20"),
     ("ticket", "query", "in place of the header `Authorization`, for clients that cannot set headers"),
 ];
+
+/// The operations that write (protocol 5).
+fn writing(method: &str, path: &str) -> Option<(&'static str, &'static str, Parameters, Value)> {
+    let answer = |meaning: &str| {
+        let reference = json!({ "$ref": "#/components/schemas/Written" });
+        json!({ "description": meaning, "content": { "application/json": { "schema": reference } } })
+    };
+    Some(match (method, path) {
+        ("post", "/v1/orgs/{org}/entities/{type}") => (
+            "Create an entity",
+            "Body: `data` and `tx`. Answers 201; the same transaction id again answers 200 and changes nothing.",
+            &[],
+            answer("it was created before"),
+        ),
+        ("patch", "/v1/orgs/{org}/entities/{type}/{id}") => (
+            "Change one field",
+            "Body: `data` with the one field, or `tx.op` for counters and sets. 409 FIELD_CONFLICT where the field has \
+             another id than expected.",
+            &[],
+            answer("the row as it is"),
+        ),
+        ("delete", "/v1/orgs/{org}/entities/{type}/{id}") => {
+            ("Delete an entity", "Body: `tx` with the row's transaction id as last seen.", &[], answer("it is gone"))
+        }
+        ("post", "/v1/orgs/{org}/mutations") => (
+            "Apply several edits",
+            "Each for itself, or with `atomic` all or none. At most 100.",
+            &[],
+            json!({ "description": "the results in order", "content": { "application/json": {
+                "schema": { "$ref": "#/components/schemas/Results" } } } }),
+        ),
+        _ => return None,
+    })
+}
 
 fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
     let schema = |name: &str, meaning: &str| {
@@ -266,6 +300,12 @@ fn schemas() -> Value {
             "commit": { "type": "object", "properties": { "lsn": { "type": "string" }, "seq": { "type": "integer" }, "last": { "type": "boolean" }, "xid": { "type": "string" } } } } },
         "Page": { "type": "object", "properties": { "activities": { "type": "array", "items": { "$ref": "#/components/schemas/Activity" } },
             "offset": { "type": "integer" }, "epoch": { "type": "integer" }, "access": { "type": "string" }, "upToDate": { "type": "boolean" } } },
+        "Written": { "type": "object", "properties": { "data": { "type": ["object", "null"] }, "tx": { "type": ["object", "null"] },
+            "commit": { "type": "object", "properties": { "xid": { "type": "string" } } } } },
+        "Results": { "type": "object", "properties": { "results": { "type": "array", "items": { "type": "object", "properties": {
+            "transactionId": { "type": "string" }, "status": { "type": "string", "enum": ["applied", "duplicate", "conflict", "rejected", "aborted"] },
+            "data": { "type": ["object", "null"] }, "tx": { "type": ["object", "null"] }, "commit": { "type": "object" },
+            "problem": { "$ref": "#/components/schemas/Problem" }, "because": { "type": "integer" } } } } } },
         "Schema": { "type": "object", "properties": { "types": { "type": "object" }, "access": { "type": "string" } } },
         "Members": { "type": "object", "properties": { "items": { "type": "array" } } },
         "Ticket": { "type": "object", "properties": {

@@ -18,12 +18,13 @@ pub struct Problem {
     detail: String,
     more: Map<String, Value>,
     retry_after_seconds: Option<u32>,
+    status: Option<StatusCode>,
 }
 
 impl Problem {
     /// Makes a problem with its particulars.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), more: Map::new(), retry_after_seconds: None }
+        Problem { code, detail: detail.into(), more: Map::new(), retry_after_seconds: None, status: None }
     }
 
     /// Adds a member to the body.
@@ -50,9 +51,21 @@ impl Problem {
         &self.detail
     }
 
+    /// Answers with another status than the code's own.
+    #[must_use]
+    pub fn status_of(mut self, status: StatusCode) -> Problem {
+        self.status = Some(status);
+        self
+    }
+
     /// Returns the status.
     pub fn status(&self) -> StatusCode {
-        status(self.code)
+        self.status.unwrap_or_else(|| status(self.code))
+    }
+
+    /// Returns the body as JSON, for answers that carry several.
+    pub fn into_body(self) -> Value {
+        self.body()
     }
 
     fn body(&self) -> Value {

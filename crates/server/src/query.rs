@@ -4,8 +4,9 @@
 
 use antiphon_model::Code;
 use axum::{
-    extract::{FromRequestParts, Path},
-    http::request::Parts,
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{StatusCode, request::Parts},
 };
 use serde::de::DeserializeOwned;
 
@@ -20,6 +21,20 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segments<T>, Problem> {
         let refused = |_| Problem::new(Code::ParameterInvalid, "the path is not percent-encoded UTF-8");
         Path::from_request_parts(parts, state).await.map(|Path(parts)| Segments(parts)).map_err(refused)
+    }
+}
+
+/// The body of a request, within the router's limit; what is larger is refused like everything else, as a problem.
+pub(crate) struct Whole(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Whole, Problem> {
+        Bytes::from_request(request, state).await.map(Whole).map_err(|refused| match refused.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::BodyTooLarge, "a body may have 1 MiB"),
+            _ => Problem::new(Code::BodyInvalid, "the body broke off"),
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, patch, post},
 };
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -19,7 +19,7 @@ use tower_http::{
 };
 use uuid::Uuid;
 
-use crate::{app::App, auth, auth::Origins, entities, live, openapi, operations, problem::Problem, schema};
+use crate::{app::App, auth, auth::Origins, entities, live, mutations, openapi, operations, problem::Problem, schema};
 
 /// A body may have so many bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -31,7 +31,11 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/orgs/{org}/schema"),
     ("get", "/v1/orgs/{org}/members"),
     ("get", "/v1/orgs/{org}/entities/{type}"),
+    ("post", "/v1/orgs/{org}/entities/{type}"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}"),
+    ("patch", "/v1/orgs/{org}/entities/{type}/{id}"),
+    ("delete", "/v1/orgs/{org}/entities/{type}/{id}"),
+    ("post", "/v1/orgs/{org}/mutations"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}"),
     ("get", "/v1/ws"),
     ("post", "/v1/tickets"),
@@ -68,8 +72,12 @@ fn handler(method: &str, path: &str) -> MethodRouter<Arc<App>> {
         (_, "/v1/orgs/{org}/live") => get(live::live),
         (_, "/v1/orgs/{org}/schema") => get(schema::schema),
         (_, "/v1/orgs/{org}/members") => get(schema::members),
-        (_, "/v1/orgs/{org}/entities/{type}") => get(entities::list),
-        (_, "/v1/orgs/{org}/entities/{type}/{id}") => get(entities::one),
+        ("get", "/v1/orgs/{org}/entities/{type}") => get(entities::list),
+        (_, "/v1/orgs/{org}/entities/{type}") => post(mutations::create),
+        ("get", "/v1/orgs/{org}/entities/{type}/{id}") => get(entities::one),
+        ("patch", "/v1/orgs/{org}/entities/{type}/{id}") => patch(mutations::patch),
+        (_, "/v1/orgs/{org}/entities/{type}/{id}") => delete(mutations::delete),
+        (_, "/v1/orgs/{org}/mutations") => post(mutations::batch),
         (_, "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}") => get(entities::field),
         (_, "/v1/ws") => get(live::ws),
         (_, "/v1/tickets") => post(auth::issue),

@@ -11,6 +11,7 @@ mod copies;
 mod directory;
 mod epoch;
 mod errors;
+mod installation;
 mod lease;
 mod maintenance;
 mod migrate;

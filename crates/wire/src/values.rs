@@ -6,9 +6,12 @@
 
 mod document;
 mod nested;
+mod parse;
 mod timestamptz;
 
 use antiphon_model::{Cell, Type, TypeKind, write_string};
+
+pub use self::parse::{ValueError, parse_value};
 
 /// Arrays and composites nested deeper than this become strings; Postgres allows six dimensions in one array.
 const NESTING_MAX: usize = 32;

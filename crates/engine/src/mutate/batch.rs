@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_model::{Code, EntityType, Mutation, MutationAction, Reader, Tx};
 
-use super::{ATTEMPTS_MAX, Applied, Attempt, Door, Outcome, Scope, edit, given_up};
+use super::{ATTEMPTS_MAX, Door, Outcome, Scope, edit, given_up};
 use crate::{
     Fault,
     ports::{Author, FieldWrite, HeldRow, Refusal, WriteError, WriteTransaction, Written},

@@ -173,7 +173,8 @@ pub(super) fn check_update(
         (Some(_), _) => Err(typed(field, "this operation does not fit the field's merge strategy")),
         (None, _) => {
             let newest = held.tx.as_ref().and_then(|tx| tx.field_id(field));
-            compare(mutation, held, newest, Some(field)).map(|()| None)
+            let shown = rights(entity, scope, held).read.contains(field).then_some(field.as_str());
+            compare(mutation, held, newest, shown).map(|()| None)
         }
     }
 }
@@ -211,9 +212,9 @@ pub(super) fn write_of<'a>(
     }
 }
 
-fn compare(mutation: &Mutation, held: &HeldRow, newest: Option<&str>, field: Option<&str>) -> Result<(), WriteError> {
+fn compare(mutation: &Mutation, held: &HeldRow, newest: Option<&str>, shown: Option<&str>) -> Result<(), WriteError> {
     if let Verdict::Conflict { newest } = judge(mutation.expected.as_deref(), newest) {
-        return Err(conflict(mutation, held, newest.as_deref(), field).into());
+        return Err(conflict(mutation, held, newest.as_deref(), shown).into());
     }
     match newest {
         Some(newest) if mutation.transaction_id.as_str() <= newest => {
@@ -224,8 +225,8 @@ fn compare(mutation: &Mutation, held: &HeldRow, newest: Option<&str>, field: Opt
     }
 }
 
-/// The particulars of a conflict.
-fn conflict(mutation: &Mutation, held: &HeldRow, newest: Option<&str>, field: Option<&str>) -> Refusal {
+/// The particulars of a conflict; `shown` is the field, where the caller may see its value.
+fn conflict(mutation: &Mutation, held: &HeldRow, newest: Option<&str>, shown: Option<&str>) -> Refusal {
     // The row's own writer is known; of an older id only what it says itself.
     let writer = held.tx.as_ref().filter(|tx| Some(tx.transaction_id.as_str()) == newest);
     let read = newest.and_then(|newest| TransactionId::parse(newest).ok());
@@ -235,12 +236,12 @@ fn conflict(mutation: &Mutation, held: &HeldRow, newest: Option<&str>, field: Op
         (None, _) => Value::Null,
     };
     let image: Map<String, Value> = serde_json::from_str(&held.row.image).unwrap_or_default();
-    let value = match field {
+    let value = match shown {
         Some(field) => image.get(field).cloned().unwrap_or_default(),
         None => Value::Null,
     };
     Refusal::new(Code::FieldConflict, "")
-        .with("field", field)
+        .with("field", mutation.changed_field.clone())
         .with("expectedTransactionId", mutation.expected.clone())
         .with("serverTransactionId", newest)
         .with("serverValue", value)

@@ -71,6 +71,8 @@ pub struct RowImage {
     pub image: String,
     /// `omitted`, `jsonNulls` as the inside of an object, where not empty.
     pub details: Option<String>,
+    /// The row's whole metadata as JSON text; `None` where it was never stamped.
+    pub tx: Option<String>,
 }
 
 /// A page of a list.

@@ -38,6 +38,17 @@ impl Parameters {
         self.push_typed(name, &column.type_sql, value)
     }
 
+    /// Returns the values as they are sent.
+    pub(crate) fn values(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        self.given
+            .iter()
+            .map(|parameter| {
+                let value: &(dyn ToSql + Sync) = &parameter.value;
+                (value, Type::TEXT)
+            })
+            .collect()
+    }
+
     /// Adds a value that is read as the given type.
     pub(crate) fn push_typed(&mut self, name: impl Into<String>, type_sql: &str, value: &str) -> String {
         self.given.push(Parameter { name: name.into(), type_sql: type_sql.to_owned(), value: value.to_owned() });
@@ -87,11 +98,7 @@ impl Select {
     /// Runs the statement on a table that was described before.
     pub(crate) async fn run(&self, client: &Client, table: &TableInfo) -> Result<Answer, Refused> {
         let sql = self.sql(table).map_err(Refused::Fault)?;
-        let values = self.parameters.given.iter().map(|parameter| {
-            let value: &(dyn ToSql + Sync) = &parameter.value;
-            (value, Type::TEXT)
-        });
-        let values: Vec<_> = values.collect();
+        let values = self.parameters.values();
         match client.query_typed(&sql, &values).await {
             Ok(rows) => self.answer(rows, table),
             Err(error) => Err(self.refusal(client, error).await),

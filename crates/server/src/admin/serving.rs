@@ -14,6 +14,8 @@ use crate::{Config, Service, auth::AuthConfig};
 
 /// Streams of one organisation at once.
 const STREAMS_MAX: usize = 1_000;
+/// Edits of one organisation a second, and at once.
+const MUTATIONS_PER_SECOND: (u64, u64) = (100, 200);
 
 /// How to serve; begin with `new` and change what differs.
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         },
         migrate: options.migrate,
         streams_max: page.is_none().then_some(STREAMS_MAX),
+        mutations_per_second: page.is_none().then_some(MUTATIONS_PER_SECOND),
         page,
         listen: options.listen,
         auth: options.auth,

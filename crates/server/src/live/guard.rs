@@ -6,12 +6,18 @@ use std::{sync::Arc, time::Duration};
 
 use antiphon_engine::{Feed, ports::Principal};
 use antiphon_sync as sync;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
-use crate::app::{App, Caller, Standing};
+use crate::{
+    app::{App, Caller, Standing},
+    compose::now,
+};
 
-/// How often the right to read is looked at.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// A look that failed is repeated after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Readers come back spread over this time when the server stops, in milliseconds.
 const DRAIN_SPREAD_MS: std::ops::Range<u64> = 500..5_000;
 
@@ -19,7 +25,9 @@ const DRAIN_SPREAD_MS: std::ops::Range<u64> = 500..5_000;
 pub(super) struct Guard {
     app: Arc<App>,
     caller: Caller,
-    check: Interval,
+    changes: watch::Receiver<u64>,
+    /// When to look although nothing has changed: the token's end, or after a look that failed.
+    look_at: Option<Instant>,
 }
 
 /// What happened to a caller.
@@ -33,26 +41,39 @@ pub(super) enum Watched {
 
 impl Guard {
     pub(super) fn new(app: Arc<App>, caller: Caller) -> Guard {
-        let mut check = tokio::time::interval(CHECK_INTERVAL);
-        // A check that was missed is not made up for.
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Guard { app, caller, check }
+        let mut changes = app.directory_changes();
+        // What changed since the caller was looked up counts too.
+        changes.mark_changed();
+        let look_at = end(&caller);
+        Guard { app, caller, changes, look_at }
     }
 
     /// Waits until there is reason to `look`; cancel safe.
     pub(super) async fn due(&mut self) {
+        let look_at = self.look_at;
+        let timer = async {
+            match look_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = self.app.drain.cancelled() => {}
-            _ = self.check.tick() => {}
+            () = timer => {}
+            changed = self.changes.changed() => if changed.is_err() {
+                // The directory's follower has ended, and the server with it.
+                self.app.drain.cancelled().await;
+            }
         }
     }
 
     /// Looks what has become of the caller; `None` where nothing has changed.
-    pub(super) async fn look(&self) -> Option<Watched> {
+    pub(super) async fn look(&mut self) -> Option<Watched> {
         if self.app.drain.is_cancelled() {
             return Some(Guard::drained());
         }
+        self.look_at = end(&self.caller);
         Some(Watched::Standing(match self.app.standing(&self.caller).await {
             Ok(Standing::Same) => return None,
             Ok(Standing::TokenEnded) => sync::Standing::TokenEnded,
@@ -61,6 +82,7 @@ impl Guard {
             // The same database holds the log: while it is away nothing new is delivered either.
             Err(fault) => {
                 tracing::debug!(error = %fault.chain(), "the right to read could not be looked at");
+                self.look_at = Some(Instant::now() + LOOK_AGAIN);
                 return None;
             }
         }))
@@ -75,12 +97,19 @@ impl Guard {
     pub(super) fn renew(&mut self, principal: Principal, token: String) {
         self.caller.principal = principal;
         self.caller.token = token;
+        self.look_at = end(&self.caller);
     }
 
     /// Returns the access under which the caller reads.
     pub(super) fn access(&self) -> &str {
         self.caller.access.as_str()
     }
+}
+
+/// Returns when a caller's token ends.
+fn end(caller: &Caller) -> Option<Instant> {
+    let left = caller.expires_at()?.0.saturating_sub(now().0);
+    Some(Instant::now() + Duration::from_micros(left.max(0).unsigned_abs()))
 }
 
 /// Tells a feed what happened to its reader.

@@ -8,6 +8,7 @@ mod conformance;
 mod delivery;
 mod encoding;
 mod join;
+mod mutations;
 mod operations;
 mod refusals;
 mod resets;

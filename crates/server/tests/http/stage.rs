@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use antiphon_model::{EntityType, RelationName, Role, Sync, Tenancy};
 use antiphon_server::Service;
-use antiphon_server::admin::{Admin, AdminConfig, AuthConfig, People, ServeOptions, serve};
+use antiphon_server::admin::{Admin, AdminConfig, AuthConfig, Identity, People, ServeOptions, serve};
 use antiphon_testkit::{Pg, Response, Sse, TestDb, get, sse};
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -126,6 +126,10 @@ impl Stage {
         };
         let admin = Admin::new(config.clone()).expect("the configuration");
         admin.migrate(false).await.expect("our tables");
+        for declared in &config.entities {
+            let plan = admin.plan_add(declared, Identity::Index).await.expect("a plan");
+            admin.apply(&plan, &mut |_| {}).await.expect("prepared");
+        }
         let people = admin.people().await.expect("people");
         for (org, user, role) in [("acme", "alice", Role::Owner), ("globex", "carol", Role::Member)] {
             people.create_org(org, org, org).await.expect("an organisation");

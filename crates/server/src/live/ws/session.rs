@@ -6,7 +6,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use antiphon_engine::{Feed, ports::Principal};
+use antiphon_engine::{
+    Feed,
+    ports::{Principal, TokenScope},
+};
 use antiphon_model::{ActivityId, Code};
 use antiphon_sync::{Bucket, Frame};
 use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
@@ -36,6 +39,7 @@ use super::{
 };
 use crate::{
     app::{App, Caller, Place},
+    mutations,
     problem::Problem,
     takeover::Taken,
 };
@@ -426,10 +430,24 @@ impl Session {
         numbers
     }
 
+    /// Applies edits beside everything else; the answer comes when they are decided.
     async fn mutate(&mut self, mutate: Mutate) -> Result<(), End> {
-        let about = Some(("requestId", mutate.request_id.as_str()));
-        let detail = "edits are sent by HTTP";
-        self.send(outbound::error(Code::MethodNotAllowed, detail, about)).await
+        let Mutate { org, request_id, mutations, atomic, stream_offset, .. } = mutate;
+        let caller = self.caller(&org).await;
+        let batch = mutations::read_batch(mutations.get(), atomic.unwrap_or(false), stream_offset);
+        let app = Arc::clone(&self.app);
+        self.mutations.push(Box::pin(async move {
+            let results = async {
+                let caller = caller?;
+                Caller::demand(&caller.principal, TokenScope::Write)?;
+                mutations::apply(&app, &caller, &batch?).await
+            };
+            match results.await {
+                Ok(results) => json!({ "kind": "result", "requestId": request_id, "results": results }).to_string(),
+                Err(problem) => outbound::error(problem.code(), problem.detail(), Some(("requestId", &request_id))),
+            }
+        }));
+        Ok(())
     }
 
     /// Sends what a subscription tells, and what is ready behind it.

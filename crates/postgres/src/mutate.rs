@@ -1,0 +1,69 @@
+//! Writing rows of the application's tables: one transaction in which an edit is recorded, checked and applied.
+//!
+//! Laws (house 17): the session's settings are pinned by the transaction itself, whatever the role's or database's say;
+//! whatever a caller sends becomes a parameter; a transaction that is dropped is rolled back before its connection is
+//! used again. The commit is synchronous and checks deferred constraints first.
+
+mod refusal;
+mod rows;
+mod transaction;
+
+use std::sync::Arc;
+
+use antiphon_engine::{
+    SealKey,
+    ports::{Author, WriteError, WriteTransaction, Writes},
+};
+use antiphon_model::Xid;
+use async_trait::async_trait;
+use deadpool_postgres::Pool;
+
+use self::{refusal::refused, transaction::Open};
+use crate::{errors, rows::LiveRows};
+
+/// Begins a transaction whose settings nobody else decides. The path is the default of a new database: triggers of the
+/// application may count on it.
+const BEGIN: &str = "begin isolation level read committed read write; set local lock_timeout = '5s';
+  set local statement_timeout = '30s'; set local idle_in_transaction_session_timeout = '60s';
+  set local search_path = \"$user\", public; set local synchronous_commit = on; set local check_function_bodies = on";
+const START: &str = "select pg_catalog.pg_current_xact_id()::pg_catalog.text,
+  (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::pg_catalog.int8,
+  pg_catalog.set_config('antiphon.actor', $1, true), pg_catalog.set_config('antiphon.org', $2, true),
+  pg_catalog.set_config('antiphon.tx', '', true)";
+
+/// Writes to the live database.
+pub struct LiveWrites {
+    pool: Pool,
+    rows: Arc<LiveRows>,
+    key: SealKey,
+}
+
+impl LiveWrites {
+    /// Makes a writer over a pool of its own; `rows` knows the tables, `key` seals messages.
+    pub fn new(pool: Pool, rows: Arc<LiveRows>, key: SealKey) -> LiveWrites {
+        LiveWrites { pool, rows, key }
+    }
+}
+
+#[async_trait]
+impl Writes for LiveWrites {
+    async fn begin(&self, author: &Author) -> Result<Box<dyn WriteTransaction>, WriteError> {
+        let client = self.pool.get().await.map_err(errors::pool)?;
+        let mut open = Open::new(client, self.pool.clone(), Arc::clone(&self.rows), self.key.clone(), author.clone());
+        let row = {
+            let client = open.client();
+            let statement = client.prepare_cached(START).await.map_err(refused)?;
+            // Both are sent before the first answer is awaited, and are carried out in this order.
+            let (begun, row) = futures::future::join(
+                client.batch_execute(BEGIN),
+                client.query_one(&statement, &[&author.subject, &author.org]),
+            )
+            .await;
+            begun.map_err(refused)?;
+            row.map_err(refused)?
+        };
+        let xid: String = row.get(0);
+        open.began(Xid::new(xid.parse().unwrap_or_default()), row.get::<_, i64>(1).unsigned_abs());
+        Ok(Box::new(open))
+    }
+}

@@ -1,0 +1,316 @@
+//! An open transaction and its statements.
+
+use std::sync::Arc;
+
+use antiphon_engine::{
+    Authorship, Fault, MESSAGE_PREFIX, SealKey,
+    ports::{Author, Claim, FieldWrite, HeldRow, Refusal, WriteError, WriteTransaction, Written},
+    seal,
+};
+use antiphon_model::{Code, EntityType, Mutation, Tx, Xid};
+use async_trait::async_trait;
+use deadpool_postgres::{Object, Pool};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
+
+use super::{
+    refusal::{refused, refused_row},
+    rows::Reading,
+};
+use crate::{
+    catalogue::TableInfo,
+    objects, quote,
+    rows::{LiveRows, select::Parameters},
+    stamp::Stamp,
+};
+
+const CLAIM: &str = "insert into antiphon.mutations (org, id, subject, content_hash, entity_type, entity_id, xid)
+  values ($1, $2, $3, $4, $5, $6, $7::pg_catalog.text::pg_catalog.xid8) on conflict do nothing";
+const CLAIMED: &str = "select content_hash, entity_id, xid::pg_catalog.text from antiphon.mutations
+  where id = $1 and org = $2";
+const NOTE: &str = "update antiphon.mutations set entity_id = $3 where id = $1 and org = $2";
+/// The message that governs the changes that follow it, and who the trigger is to name.
+const SAY: &str = "select pg_catalog.pg_logical_emit_message(true, $1::pg_catalog.text, $2::pg_catalog.bytea),
+  pg_catalog.set_config('antiphon.tx', $3, true)";
+const COMMIT: &str = "set constraints all immediate; commit";
+
+/// A transaction.
+pub(super) struct Open {
+    client: Option<Object>,
+    pool: Pool,
+    rows: Arc<LiveRows>,
+    key: SealKey,
+    author: Author,
+    xid: Xid,
+    now_ms: u64,
+}
+
+impl Open {
+    pub(super) fn new(client: Object, pool: Pool, rows: Arc<LiveRows>, key: SealKey, author: Author) -> Open {
+        Open { client: Some(client), pool, rows, key, author, xid: Xid::new(0), now_ms: 0 }
+    }
+
+    pub(super) fn began(&mut self, xid: Xid, now_ms: u64) {
+        (self.xid, self.now_ms) = (xid, now_ms);
+    }
+
+    /// The connection; it is given up only at the end.
+    pub(super) fn client(&self) -> &Object {
+        // INVARIANT: taken by `commit` and `drop` alone, which use it up.
+        self.client.as_ref().unwrap_or_else(|| unreachable!())
+    }
+
+    async fn table(&self, entity: &EntityType) -> Result<Arc<TableInfo>, WriteError> {
+        Ok(self.rows.table(self.client(), entity).await?)
+    }
+
+    async fn find(&self, entity: &EntityType, entity_id: &str, lock: &str) -> Result<Option<HeldRow>, WriteError> {
+        let table = self.table(entity).await?;
+        let reading = Reading::new(&table, entity);
+        let mut parameters = Parameters::default();
+        let Some(is) = reading.is(&self.author.org, entity_id, &mut parameters)? else { return Ok(None) };
+        let (columns, name) = (reading.columns()?, quote::qualified(&table.name)?);
+        let sql = format!("select {columns} from {name} t where {is}{lock}");
+        match self.query(&sql, &parameters).await {
+            Ok(rows) => Ok(rows.first().map(|row| reading.held(row).0)),
+            // An id that is no value of the key's type is that of no row.
+            Err(error) if error.code().is_some_and(|code| code.code().starts_with("22")) => Ok(None),
+            Err(error) => Err(self.failed(error, &table, entity, None).await),
+        }
+    }
+
+    /// Runs a statement that writes, with its author said before it.
+    async fn write(&self, said: Said<'_>, sql: &str, parameters: &Parameters) -> Result<Vec<Row>, WriteError> {
+        let authorship = Authorship { org: self.author.org.clone(), tx: message_tx(said.tx) };
+        let message = seal(&self.key, self.xid, Some(&authorship));
+        let stamp = Stamp { table: &said.entity.table, key: said.key, tx: said.tx }.setting();
+        let client = self.client();
+        let say = client.prepare_cached(SAY).await.map_err(refused)?;
+        let values: [&(dyn ToSql + Sync); 3] = [&MESSAGE_PREFIX, &message, &stamp];
+        // Both are sent before the first answer is awaited, and are carried out in this order.
+        let (saying, written) =
+            futures::future::join(client.query_one(&say, &values), self.query(sql, parameters)).await;
+        saying.map_err(refused)?;
+        match written {
+            Ok(rows) => Ok(rows),
+            Err(error) => Err(self.failed(error, said.table, said.entity, said.field).await),
+        }
+    }
+
+    async fn query(&self, sql: &str, parameters: &Parameters) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let values: Vec<(&(dyn ToSql + Sync), Type)> = parameters.values();
+        self.client().query_typed(sql, &values).await
+    }
+
+    /// Makes the error of a statement; a table that has changed meanwhile is described anew for the next attempt.
+    async fn failed(
+        &self,
+        error: tokio_postgres::Error,
+        table: &TableInfo,
+        entity: &EntityType,
+        field: Option<&str>,
+    ) -> WriteError {
+        if matches!(error.code().map(|code| code.code()), Some("42703" | "42P01" | "42704")) {
+            self.rows.forget(entity);
+            return WriteError::Again(Fault::new(Code::TryAgain, "the table has changed").with_source(error));
+        }
+        refused_row(error, table, entity, field)
+    }
+
+    /// Checks that a written row still belongs to the organisation.
+    fn written(&self, reading: &Reading<'_>, row: &Row) -> Result<Written, WriteError> {
+        let (held, org) = reading.held(row);
+        if reading.entity.org_column().is_some() && org.as_deref() != Some(&self.author.org) {
+            let detail = "the row would belong to another organisation, or to none";
+            return Err(Refusal::new(Code::Constraint, detail).into());
+        }
+        Ok(Written::Row(Box::new(held)))
+    }
+
+    /// Tells what became of a row that a statement did not report.
+    async fn unreported(&self, entity: &EntityType, entity_id: &str) -> Result<Written, WriteError> {
+        let table = self.table(entity).await?;
+        let reading = Reading::new(&table, entity);
+        let mut parameters = Parameters::default();
+        let Some(is) = reading.is(&self.author.org, entity_id, &mut parameters)? else {
+            return Ok(Written::Suppressed);
+        };
+        let (columns, name) = (reading.columns()?, quote::qualified(&table.name)?);
+        let sql = format!(
+            "select {columns} from {name} t where {is} and t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid"
+        );
+        let rows = self.query(&sql, &parameters).await.map_err(refused)?;
+        match rows.first() {
+            Some(row) => self.written(&reading, row),
+            None => Ok(Written::Suppressed),
+        }
+    }
+}
+
+/// What is said of a statement before it.
+struct Said<'a> {
+    table: &'a TableInfo,
+    entity: &'a EntityType,
+    key: &'a [String],
+    tx: &'a Tx,
+    field: Option<&'a str>,
+}
+
+fn message_tx(tx: &Tx) -> Tx {
+    tx.clone()
+}
+
+#[async_trait]
+impl WriteTransaction for Open {
+    fn xid(&self) -> Xid {
+        self.xid
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    async fn claim(&mut self, mutation: &Mutation, content_hash: &str) -> Result<Claim, WriteError> {
+        let client = self.client();
+        let (id, org) = (mutation.transaction_id.as_str(), &self.author.org);
+        let (entity_id, xid) = (mutation.entity_id.as_deref().unwrap_or(""), self.xid.to_string());
+        let statement = client.prepare_cached(CLAIM).await.map_err(refused)?;
+        let values: [&(dyn ToSql + Sync); 7] =
+            [org, &id, &self.author.subject, &content_hash, &mutation.entity_type, &entity_id, &xid];
+        match client.execute(&statement, &values).await {
+            Ok(1) => return Ok(Claim::New),
+            Ok(_) => {}
+            // No partition holds ids of that day yet.
+            Err(error) if error.code().is_some_and(|code| code.code() == "23514") => {
+                let other = self.pool.get().await.map_err(crate::errors::pool)?;
+                objects::ensure_partition(&other, mutation.transaction_id.wall_ms()).await?;
+                return Err(WriteError::Again(crate::errors::sql(error)));
+            }
+            Err(error) => return Err(refused(error)),
+        }
+        let statement = client.prepare_cached(CLAIMED).await.map_err(refused)?;
+        match client.query_opt(&statement, &[&id, org]).await.map_err(refused)? {
+            Some(row) => Ok(Claim::Known {
+                content_hash: row.get(0),
+                entity_id: row.get(1),
+                xid: row.get::<_, String>(2).parse().ok().map(Xid::new),
+            }),
+            // Dropped between the two statements: records that old are not accepted anyway.
+            None => Err(WriteError::Again(Fault::new(Code::TryAgain, "a record went away meanwhile"))),
+        }
+    }
+
+    async fn claimed(&mut self, mutation: &Mutation, entity_id: &str) -> Result<(), WriteError> {
+        let client = self.client();
+        let statement = client.prepare_cached(NOTE).await.map_err(refused)?;
+        let id = mutation.transaction_id.as_str();
+        client.execute(&statement, &[&id, &self.author.org, &entity_id]).await.map(drop).map_err(refused)
+    }
+
+    async fn lock(&mut self, entity: &EntityType, entity_id: &str) -> Result<Option<HeldRow>, WriteError> {
+        self.find(entity, entity_id, " for update of t").await
+    }
+
+    async fn read(&mut self, entity: &EntityType, entity_id: &str) -> Result<Option<HeldRow>, WriteError> {
+        self.find(entity, entity_id, "").await
+    }
+
+    async fn create(&mut self, entity: &EntityType, mutation: &Mutation, tx: &Tx) -> Result<Written, WriteError> {
+        let table = self.table(entity).await?;
+        let reading = Reading::new(&table, entity);
+        let mut parameters = Parameters::default();
+        let (names, values) = reading.inserted(&self.author.org, mutation, &mut parameters)?;
+        let (columns, name) = (reading.columns()?, quote::qualified(&table.name)?);
+        let sql = format!("insert into {name} as t ({names}) values ({values}) returning {columns}");
+        let key = mutation.entity_id.as_deref().and_then(|id| entity.key_values(id)).unwrap_or_default();
+        let said = Said { table: &table, entity, key: &key, tx, field: None };
+        let rows = self.write(said, &sql, &parameters).await?;
+        match (rows.first(), &mutation.entity_id) {
+            (Some(row), _) => self.written(&reading, row),
+            (None, Some(entity_id)) => self.unreported(entity, entity_id).await,
+            (None, None) => Ok(Written::Suppressed),
+        }
+    }
+
+    async fn update(
+        &mut self,
+        entity: &EntityType,
+        held: &HeldRow,
+        values: &[FieldWrite<'_>],
+        tx: &Tx,
+    ) -> Result<Written, WriteError> {
+        let table = self.table(entity).await?;
+        let reading = Reading::new(&table, entity);
+        let mut parameters = Parameters::default();
+        let assignments = reading.assignments(values, &mut parameters)?;
+        let Some(is) = reading.is(&self.author.org, &held.entity_id, &mut parameters)? else {
+            return Ok(Written::Suppressed);
+        };
+        let (columns, name) = (reading.columns()?, quote::qualified(&table.name)?);
+        let sql = format!("update {name} as t set {assignments} where {is} returning {columns}");
+        let key = entity.key_values(&held.entity_id).unwrap_or_default();
+        let field = match values {
+            [only] => Some(only.field()),
+            _ => None,
+        };
+        let said = Said { table: &table, entity, key: &key, tx, field };
+        let rows = self.write(said, &sql, &parameters).await?;
+        match rows.first() {
+            Some(row) => self.written(&reading, row),
+            None => self.unreported(entity, &held.entity_id).await,
+        }
+    }
+
+    async fn delete(&mut self, entity: &EntityType, held: &HeldRow, tx: &Tx) -> Result<Written, WriteError> {
+        let table = self.table(entity).await?;
+        let reading = Reading::new(&table, entity);
+        let mut parameters = Parameters::default();
+        let Some(is) = reading.is(&self.author.org, &held.entity_id, &mut parameters)? else {
+            return Ok(Written::Suppressed);
+        };
+        let sql = format!("delete from {} as t where {is} returning 1", quote::qualified(&table.name)?);
+        let key = entity.key_values(&held.entity_id).unwrap_or_default();
+        let said = Said { table: &table, entity, key: &key, tx, field: None };
+        let rows = self.write(said, &sql, &parameters).await?;
+        match rows.is_empty() {
+            false => Ok(Written::Gone),
+            true => self.unreported(entity, &held.entity_id).await,
+        }
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), WriteError> {
+        match self.client().batch_execute(COMMIT).await {
+            Ok(()) => {
+                // Nothing is left to be rolled back.
+                drop(self.client.take());
+                Ok(())
+            }
+            Err(error) => match error.as_db_error().map(|reported| reported.code().code().to_owned()) {
+                Some(state) if state.starts_with("23") => {
+                    let name = error.as_db_error().and_then(|reported| reported.constraint().map(str::to_owned));
+                    Err(Refusal::new(Code::Constraint, "the database refuses the row").with("name", name).into())
+                }
+                Some(state) if state.starts_with("P0") => {
+                    let message = error.as_db_error().map(|reported| reported.message().chars().take(300).collect());
+                    Err(Refusal::new(Code::Constraint, message.unwrap_or_else(String::new)).into())
+                }
+                _ => Err(refused(error)),
+            },
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        // The connection goes back to the pool only when nothing is open on it.
+        drop(antiphon_engine::spawn("rollback", async move {
+            if let Err(error) = client.batch_execute("rollback").await {
+                tracing::debug!(%error, "a transaction could not be rolled back; its connection is dropped");
+                drop(Object::take(client));
+            }
+        }));
+    }
+}
