@@ -96,6 +96,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let watched = Watched::new(leadership, options.latencies);
     let bus = Bus::new(log.clone(), log.head().await?);
     let (service, handle) = CaptureService::new(CaptureConfig {
+        seal_key: antiphon_engine::SealKey::new(vec![7; 32]),
         source_name: "main".into(),
         holder: "bench".into(),
         entities: vec![entity()],

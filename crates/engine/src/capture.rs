@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Bus, Fault, Reaction, backoff,
+    Bus, Fault, Reaction, SealKey, backoff,
     events::{Connected, StateChanged},
     pipeline::{self, Observed, Works},
     ports::{Leadership, Schemas, SnapshotProgress, Source},
@@ -45,6 +45,8 @@ pub struct CaptureConfig {
     pub leadership: Arc<dyn Leadership>,
     /// Who numbers shapes.
     pub schemas: Arc<dyn Schemas>,
+    /// What messages of the mutation service are sealed with.
+    pub seal_key: SealKey,
     /// Where readers wait.
     pub bus: Bus,
     /// The wall clock.
@@ -176,6 +178,7 @@ impl CaptureService {
             source: Arc::clone(&config.source),
             schemas: Arc::clone(&config.schemas),
             bus: config.bus.clone(),
+            seal_key: config.seal_key.clone(),
             clock: Arc::clone(&config.clock),
             observer: self.observer(),
         };

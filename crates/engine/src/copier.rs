@@ -30,6 +30,8 @@ const CHUNK_BYTES: usize = 2 << 20;
 const CHUNK_ROWS_MAX: usize = 5_000;
 /// So many transient failures in a row make a table's copy fail.
 const ATTEMPTS_MAX: u32 = 20;
+/// How the content of every watermark begins.
+pub(crate) const WATERMARK: &str = "{\"watermark\":";
 
 /// Runs the copies of one tenure.
 pub(crate) struct Copier {
@@ -172,7 +174,7 @@ impl Copier {
 
     fn mark(&mut self, index: usize, chunk: Box<ChunkRows>) {
         self.marks += 1;
-        let content = format!("{{\"watermark\":\"{}-{}\"}}", self.seed, self.marks);
+        let content = format!("{WATERMARK}\"{}-{}\"}}", self.seed, self.marks);
         let copy = &mut self.copies[index];
         let done = self.done.clone();
         let (table, entity_type) = (copy.table.take(), copy.progress.entity_type.clone());

@@ -33,6 +33,7 @@ pub(crate) struct TransactionsMapped {
     pub(crate) transactions: u64,
     pub(crate) changes: u64,
     pub(crate) resent_changes: u64,
+    pub(crate) messages_refused: u64,
 }
 
 impl TransactionsMapped {
@@ -40,6 +41,7 @@ impl TransactionsMapped {
         metrics::counter!("antiphon_capture_transactions_total").increment(self.transactions);
         metrics::counter!("antiphon_capture_changes_total").increment(self.changes);
         metrics::counter!("antiphon_capture_resent_changes_total").increment(self.resent_changes);
+        metrics::counter!("antiphon_capture_messages_refused_total").increment(self.messages_refused);
     }
 }
 

@@ -8,6 +8,9 @@ use sha2::{Digest, Sha256};
 /// A value longer than this, encoded, is left out and named in `omitted`.
 pub const OMITTED_ABOVE_BYTES: usize = 256 * 1024;
 
+/// A value of a stamped table that did not change and is longer than this, encoded, is named in `unchanged`.
+pub const UNCHANGED_ABOVE_BYTES: usize = 8 * 1024;
+
 /// Builds one row image; reused from row to row.
 #[derive(Debug, Default)]
 pub struct ImageWriter {
@@ -44,6 +47,17 @@ impl ImageWriter {
         } else if encoded.json_null {
             separate(&mut self.json_nulls, ',');
             self.json_nulls.push_str(name_json);
+        }
+    }
+
+    /// Adds a column's value that did not change: a large one is named as such instead (protocol 2).
+    pub fn push_unchanged(&mut self, name_json: &str, ty: &Type, cell: Cell<'_>) {
+        let before = self.image.len();
+        self.push(name_json, ty, cell);
+        if self.image.len() - before > UNCHANGED_ABOVE_BYTES + name_json.len() + 2 {
+            self.image.truncate(before);
+            separate(&mut self.unchanged, ',');
+            self.unchanged.push_str(name_json);
         }
     }
 

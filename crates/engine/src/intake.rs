@@ -5,6 +5,7 @@
 //! Law: every change of a declared table becomes its activities, in commit order; a change that the checkpoint covers
 //! is mapped for its numbering and then dropped and counted.
 
+mod author;
 mod plan;
 mod rows;
 mod window;
@@ -15,13 +16,14 @@ use std::{
 };
 
 use antiphon_model::{
-    Action, Activity, ActivityId, Cell, Change, ChangedRow, Checkpoint, Commit, EntityType, Lsn, OldRow, Relation,
-    Transaction, Tuple,
+    Action, Activity, ActivityId, Cell, Change, ChangedRow, Checkpoint, Commit, EVERYONE, EntityType, Lsn, OldRow,
+    Relation, Transaction, Tuple,
 };
+use author::{Authors, Heard};
 use plan::{EntityPlan, Place, Plan};
 pub(crate) use window::{Settled, Window};
 
-use crate::{Fault, ImageWriter};
+use crate::{Authorship, Fault, ImageWriter, MESSAGE_PREFIX, SealKey, copier::WATERMARK};
 
 /// Maps transactions to activities.
 pub struct Mapper {
@@ -32,6 +34,8 @@ pub struct Mapper {
     image: ImageWriter,
     open: Option<OpenTransaction>,
     resent_changes: u64,
+    seal_key: Option<SealKey>,
+    messages_refused: u64,
 }
 
 /// A transaction of which a part was mapped and more is to come.
@@ -40,6 +44,7 @@ struct OpenTransaction {
     lsn: Lsn,
     next_seq: u64,
     orgs: BTreeSet<String>,
+    authors: Authors,
 }
 
 /// What mapping appends to.
@@ -72,7 +77,21 @@ impl Mapper {
             image: ImageWriter::default(),
             open: None,
             resent_changes: 0,
+            seal_key: None,
+            messages_refused: 0,
         }
+    }
+
+    /// Believes messages that were sealed with this key; without one, none is believed.
+    #[must_use]
+    pub fn believing(mut self, key: SealKey) -> Mapper {
+        self.seal_key = Some(key);
+        self
+    }
+
+    /// Returns how many messages with our prefix were not ours.
+    pub fn messages_refused(&self) -> u64 {
+        self.messages_refused
     }
 
     /// Returns how many changes came again although the log had them.
@@ -139,7 +158,7 @@ impl Mapper {
         let start = into.activities.len();
         let mut open = match self.open.take() {
             Some(open) if open.lsn == transaction.commit_lsn => open,
-            _ => OpenTransaction { lsn: transaction.commit_lsn, next_seq: 0, orgs: BTreeSet::new() },
+            _ => OpenTransaction::new(transaction.commit_lsn),
         };
         let mut commit = Commit {
             lsn: transaction.commit_lsn,
@@ -150,7 +169,7 @@ impl Mapper {
         };
         for (index, change) in transaction.changes.iter().enumerate() {
             let before = into.activities.len();
-            self.map_change(change, commit, into);
+            self.map_change(change, commit, &mut open.authors, into);
             for activity in &mut into.activities[before..] {
                 activity.commit.seq = open.next_seq;
                 open.next_seq += 1;
@@ -162,8 +181,18 @@ impl Mapper {
                 }
             }
         }
+        // What is known to its end needs no end again.
+        let known = transaction.commit_lsn < checkpoint.lsn
+            || (transaction.commit_lsn == checkpoint.lsn && checkpoint.complete);
+        if transaction.last && known {
+            return;
+        }
         if transaction.last {
             commit.seq = open.next_seq;
+            if let Some(said) = open.authors.end() {
+                into.activities.push(mark(said.org.clone(), Some(&said), commit));
+                commit.seq += 1;
+            }
             close(open, start, commit, into);
         } else {
             open.orgs.extend(into.activities[start..].iter().map(|activity| activity.org.clone()));
@@ -185,13 +214,14 @@ impl Mapper {
             let Some((_, plan)) = self.copied.get(&relation.oid) else { return };
             let place = plan.place(row, None);
             if place.org.is_some() {
-                let activity = rows::create(plan, &mut self.image, row, None, place, commit);
+                let context = rows::Context { plan, governing: None, commit };
+                let activity = rows::create(context, &mut self.image, row, None, place);
                 note(&mut self.organisations, &activity, into);
                 into.activities.push(activity);
                 commit.seq += 1;
             }
         }
-        let open = OpenTransaction { lsn: commit.lsn, next_seq: commit.seq, orgs: BTreeSet::new() };
+        let open = OpenTransaction::new(commit.lsn);
         close(open, start, commit, into);
         into.bytes += into.activities[start..].iter().map(Activity::byte_len).sum::<usize>();
     }
@@ -251,13 +281,15 @@ impl Mapper {
         self.copied.get(&relation.oid).map(|(_, plan)| plan.place(row, None).id)
     }
 
-    fn map_change(&mut self, change: &Change, commit: Commit, into: &mut Mapped) {
+    fn map_change(&mut self, change: &Change, commit: Commit, authors: &mut Authors, into: &mut Mapped) {
         match change {
             Change::Insert(row) | Change::Update(row) | Change::Delete(row) => {
                 let Some((_, Plan::Entity(plan))) = self.plans.get(&row.relation.oid) else { return };
                 let before = into.activities.len();
                 let inserted = matches!(change, Change::Insert(_));
-                rows::map(plan, &mut self.image, row, inserted, commit, &mut into.activities);
+                let context = rows::Context { plan, governing: authors.tx(), commit };
+                rows::map(context, &mut self.image, row, inserted, &mut into.activities);
+                authors.govern(&into.activities[before..]);
                 for index in before..into.activities.len() {
                     let known = self
                         .organisations
@@ -270,28 +302,58 @@ impl Mapper {
                 }
             }
             Change::Truncate(relations) => {
+                let before = into.activities.len();
                 for relation in relations {
-                    self.map_truncate(relation, commit, into);
+                    self.map_truncate(relation, commit, authors, into);
+                }
+                authors.govern(&into.activities[before..]);
+            }
+            Change::Message { prefix, content } if prefix[..] == *MESSAGE_PREFIX.as_bytes() => {
+                match authors.hear(self.seal_key.as_ref(), commit.xid, content) {
+                    Heard::Ours(None) => {}
+                    Heard::Ours(Some(said)) => into.activities.push(mark(said.org.clone(), Some(&said), commit)),
+                    // The watermarks of copies are ours, too, and name nobody.
+                    Heard::Strange if content.starts_with(WATERMARK.as_bytes()) => {}
+                    Heard::Strange => self.messages_refused += 1,
                 }
             }
             Change::Message { .. } => {}
         }
     }
 
-    fn map_truncate(&mut self, relation: &Relation, commit: Commit, into: &mut Mapped) {
+    fn map_truncate(&mut self, relation: &Relation, commit: Commit, authors: &Authors, into: &mut Mapped) {
         let Some((_, Plan::Entity(plan))) = self.plans.get(&relation.oid) else { return };
+        let context = rows::Context { plan, governing: authors.tx(), commit };
         for org in self.organisations.get(&plan.entity.name).into_iter().flatten() {
             into.activities.push(Activity {
                 action: Action::Truncate,
                 entity_id: None,
-                ..rows::blank(plan, Place { org: Some(org.clone()), id: String::new() }, commit)
+                tx: rows::removed(context),
+                ..rows::blank(context, Place { org: Some(org.clone()), id: String::new() })
             });
         }
     }
 }
 
+impl OpenTransaction {
+    fn new(lsn: Lsn) -> OpenTransaction {
+        OpenTransaction { lsn, next_seq: 0, orgs: BTreeSet::new(), authors: Authors::default() }
+    }
+}
+
 /// Marks the last activity of each organisation, and adds a mark for those whose last one is already in the log.
+///
+/// Where everyone's rows are among them, one end holds for all: the transaction's last activity is everyone's.
 fn close(mut open: OpenTransaction, start: usize, mut commit: Commit, into: &mut Mapped) {
+    commit.last = true;
+    let of_everyone = |activity: &Activity| activity.org == EVERYONE;
+    if open.orgs.contains(EVERYONE) || into.activities[start..].iter().any(of_everyone) {
+        match into.activities[start..].last_mut().filter(|last| of_everyone(last)) {
+            Some(last) => last.commit.last = true,
+            None => into.activities.push(mark(EVERYONE.to_owned(), None, commit)),
+        }
+        return;
+    }
     let mut seen: Vec<String> = Vec::new();
     for activity in into.activities[start..].iter_mut().rev() {
         if !seen.contains(&activity.org) {
@@ -303,22 +365,26 @@ fn close(mut open: OpenTransaction, start: usize, mut commit: Commit, into: &mut
         open.orgs.remove(org);
     }
     for org in open.orgs {
-        commit.last = true;
-        into.activities.push(Activity {
-            id: ActivityId::default(),
-            org,
-            entity_type: String::new(),
-            entity_id: None,
-            action: Action::Mark,
-            image: None,
-            changed: Some("[]".into()),
-            details: None,
-            tx: None,
-            policy: None,
-            schema: 0,
-            commit,
-        });
+        into.activities.push(mark(org, None, commit));
         commit.seq += 1;
+    }
+}
+
+/// Makes an activity that shows nothing: the end of a transaction, or a mutation that changed no captured row.
+fn mark(org: String, said: Option<&Authorship>, commit: Commit) -> Activity {
+    Activity {
+        id: ActivityId::default(),
+        org,
+        entity_type: String::new(),
+        entity_id: None,
+        action: Action::Mark,
+        image: None,
+        changed: Some("[]".into()),
+        details: None,
+        tx: said.map(|said| said.tx.to_json()),
+        policy: None,
+        schema: 0,
+        commit,
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Bus, Fault, Mapper,
+    Bus, Fault, Mapper, SealKey,
     copier::Copier,
     ports::{Batch, Capture, Lease, Schemas, SnapshotProgress, Source, Tenure},
 };
@@ -34,6 +34,7 @@ pub(crate) struct Works {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) schemas: Arc<dyn Schemas>,
     pub(crate) bus: Bus,
+    pub(crate) seal_key: SealKey,
     pub(crate) clock: Arc<dyn Fn() -> Micros + Send + Sync>,
     pub(crate) observer: Arc<dyn Fn(Observed) + Send + Sync>,
 }
@@ -63,7 +64,7 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) -> Option<Fault> {
     let Tenure { checkpoint, organisations, snapshots, writer, flusher, lease, head } = tenure;
-    let mapper = Mapper::new(&works.entities, organisations);
+    let mapper = Mapper::new(&works.entities, organisations).believing(works.seal_key.clone());
     let pending = pending_copies(&works.entities, snapshots);
     let seed = format!("{}-{}", (works.clock)().0, checkpoint.lsn);
     let copier = Copier::new(Arc::clone(&works.source), seed, pending);

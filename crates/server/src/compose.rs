@@ -116,6 +116,7 @@ impl Service {
             source: Arc::new(source),
             leadership: Arc::new(store.clone()),
             schemas: Arc::new(store.clone()),
+            seal_key: store.seal_key().await?,
             bus: bus.clone(),
             clock: Arc::new(now),
         });

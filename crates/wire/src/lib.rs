@@ -25,4 +25,4 @@ pub use relations::RelationCache;
 pub use session::{Config as SessionConfig, Input as SessionInput, Output as SessionOutput, Session};
 pub use spool::{CommitHeader, Part, PartLimits, SpoolReader};
 pub use type_table::TypeTable;
-pub use values::{Encoded, ValueError, encode_binary, encode_cell, encode_text, parse_value};
+pub use values::{Encoded, ValueError, encode_binary, encode_cell, encode_text, parse_raw_value, parse_value};

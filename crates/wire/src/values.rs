@@ -11,7 +11,7 @@ mod timestamptz;
 
 use antiphon_model::{Cell, Type, TypeKind, write_string};
 
-pub use self::parse::{ValueError, parse_value};
+pub use parse::{ValueError, parse_raw_value, parse_value};
 
 /// Arrays and composites nested deeper than this become strings; Postgres allows six dimensions in one array.
 const NESTING_MAX: usize = 32;

@@ -31,6 +31,10 @@ pub(crate) struct EntityPlan {
     pub(crate) org: Option<usize>,
     /// The key columns in the declaration's order.
     pub(crate) key: Vec<usize>,
+    /// The metadata column, where the table has one: then its rows are stamped.
+    pub(crate) tx: Option<usize>,
+    /// The columns that policies read.
+    pub(crate) policy: Vec<usize>,
     /// The number of the shape.
     pub(crate) schema: u32,
 }
@@ -62,6 +66,11 @@ impl EntityPlan {
         };
         let org = entity.org_column().map(find).transpose()?;
         let key = entity.key.iter().map(|column| find(column)).collect::<Result<Vec<_>, _>>()?;
+        let tx = relation
+            .columns
+            .iter()
+            .position(|column| column.name == entity.tx && column.ty.kind == antiphon_model::TypeKind::Jsonb);
+        let policy = entity.policy_columns().into_iter().map(find).collect::<Result<Vec<_>, _>>()?;
         let shown = relation.columns.iter().map(|column| {
             entity.shows(&column.name).then(|| {
                 let mut name = String::new();
@@ -70,7 +79,16 @@ impl EntityPlan {
             })
         });
         let shown = shown.collect();
-        Ok(EntityPlan { entity: Arc::clone(entity), relation: Arc::clone(relation), shown, org, key, schema })
+        Ok(EntityPlan {
+            entity: Arc::clone(entity),
+            relation: Arc::clone(relation),
+            shown,
+            org,
+            key,
+            tx,
+            policy,
+            schema,
+        })
     }
 
     /// Names the shape of a relation as the catalogue would.

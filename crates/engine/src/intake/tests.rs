@@ -237,3 +237,199 @@ fn an_undeclared_table_is_ignored_and_asked_about_once() {
     mapper.map(&transaction, &Checkpoint::start(), &mut mapped);
     assert!(mapped.activities.is_empty());
 }
+
+/// A stamped row: its metadata is the JSON text.
+fn stamped(id: &str, org: &str, title: &str, body: &str, tx: &str) -> Tuple {
+    let text = |text: &str| Cell::Text(text.to_owned().leak().as_bytes());
+    Tuple::from_cells([text(id), text(org), text(title), text(body), text("hush"), text(tx)])
+}
+
+fn key() -> crate::SealKey {
+    crate::SealKey::new(vec![7; 32])
+}
+
+/// A message of the mutation service in transaction 10.
+fn said(org: &str, id: &str, fields: &[(&str, &str)]) -> Change {
+    let fields = fields.iter().map(|(field, id)| ((*field).to_owned(), (*id).to_owned())).collect();
+    let tx = antiphon_model::Tx {
+        transaction_id: id.into(),
+        source_id: "web".into(),
+        actor: Some("bob".into()),
+        changed_field: Some("title".into()),
+        fields,
+    };
+    message(crate::seal(&key(), Xid::new(10), Some(&crate::Authorship { org: org.into(), tx })))
+}
+
+fn message(content: Vec<u8>) -> Change {
+    Change::Message { prefix: "antiphon".into(), content: content.into() }
+}
+
+/// The author of each activity, and what it says changed.
+fn authors(mapped: &Mapped) -> Vec<String> {
+    let line = |activity: &Activity| {
+        let tx = activity.read_tx();
+        let tx = tx.map_or("-".into(), |tx| {
+            format!("{} {} {:?} {:?}", tx.transaction_id, tx.actor.unwrap_or_default(), tx.changed_field, tx.fields)
+        });
+        let changed = activity.changed.clone().unwrap_or_else(|| "all".into());
+        let last = if activity.commit.last { "*" } else { "" };
+        format!("{} {}{last} {changed} {tx}", activity.action.as_str(), activity.org)
+    };
+    mapped.activities.iter().map(line).collect()
+}
+
+fn believing() -> Bench {
+    let mut bench = Bench::new(ReplicaIdentity::Index);
+    bench.mapper = std::mem::replace(&mut bench.mapper, Mapper::new(&[], vec![])).believing(key());
+    bench
+}
+
+#[test]
+fn a_row_says_who_wrote_it_and_which_fields_house_2() {
+    let mut bench = believing();
+    let tx =
+        r#"{"transactionId":"2","sourceId":"web","actor":"bob","changedField":"title","fields":{"*":"1","title":"2"}}"#;
+    let insert = r#"{"transactionId":"1","sourceId":"sql","actor":null,"changedField":null,"fields":{"*":"1"}}"#;
+    let changes = vec![
+        Change::Insert(bench.row(OldRow::Absent, Some(stamped("1", "acme", "a", "b", insert)))),
+        Change::Update(bench.row(OldRow::Absent, Some(stamped("1", "acme", "c", "b", tx)))),
+        Change::Update(bench.row(OldRow::Absent, Some(stamped("1", "acme", "c", "b", "{}")))),
+        Change::Delete(bench.row(identity("1", "acme"), None)),
+    ];
+    let mapped = bench.map(10, 0, changes, true, &Checkpoint::start());
+    assert_eq!(
+        authors(&mapped),
+        [
+            r#"create acme all 1  None {}"#,
+            r#"update acme ["title"] 2 bob Some("title") {}"#,
+            "update acme all -",
+            "delete acme* [] 0000000000000.0000.sql-10  None {}"
+        ]
+    );
+}
+
+#[test]
+fn a_large_value_that_did_not_change_is_named_and_left_out_on_a_stamped_table() {
+    let mut bench = believing();
+    let tx =
+        r#"{"transactionId":"2","sourceId":"web","actor":"bob","changedField":"title","fields":{"*":"1","title":"2"}}"#;
+    let large = "x".repeat(9_000);
+    let update = Change::Update(bench.row(OldRow::Absent, Some(stamped("1", "acme", &large, &large, tx))));
+    let mapped = bench.map(10, 0, vec![update], true, &Checkpoint::start());
+    assert_eq!(mapped.activities[0].details.as_deref(), Some(r#""unchanged":["body"]"#));
+    assert!(mapped.activities[0].image.as_ref().unwrap().contains(&large));
+}
+
+#[test]
+fn a_message_governs_what_follows_it_and_is_a_mark_where_nothing_does_house_12() {
+    let mut bench = believing();
+    let tx = r#"{"transactionId":"5","sourceId":"web","actor":"bob","changedField":"title","fields":{"title":"5","body":"4"}}"#;
+    let changes = vec![
+        said("acme", "3", &[]),
+        Change::Delete(bench.row(identity("1", "acme"), None)),
+        said("acme", "5", &[("title", "5"), ("body", "4")]),
+        Change::Update(bench.row(OldRow::Absent, Some(stamped("2", "acme", "c", "b", tx)))),
+        said("acme", "6", &[]),
+        said("globex", "7", &[]),
+        Change::Delete(bench.row(identity("3", "acme"), None)),
+        message(crate::seal(&key(), Xid::new(10), None)),
+        Change::Delete(bench.row(identity("4", "acme"), None)),
+        // Of another transaction, of another key, of nobody.
+        message(crate::seal(&key(), Xid::new(11), None)),
+        message(crate::seal(&crate::SealKey::new(vec![8; 32]), Xid::new(10), None)),
+        message(b"{}".to_vec()),
+        message(b"{\"watermark\":\"a-1\"}".to_vec()),
+    ];
+    let mapped = bench.map(10, 0, changes, true, &Checkpoint::start());
+    assert_eq!(
+        authors(&mapped),
+        [
+            r#"delete acme [] 3 bob Some("title") {}"#,
+            r#"update acme ["title","body"] 5 bob Some("title") {"body": "4", "title": "5"}"#,
+            r#"mark acme [] 6 bob Some("title") {}"#,
+            r#"delete acme [] 7 bob Some("title") {}"#,
+            r#"mark globex* [] 7 bob Some("title") {}"#,
+            "delete acme* [] 0000000000000.0000.sql-10  None {}",
+        ]
+    );
+    assert_eq!(bench.mapper.messages_refused(), 3);
+}
+
+#[test]
+fn a_message_reigns_over_the_parts_of_a_large_transaction_and_a_known_one_adds_nothing() {
+    let mut bench = believing();
+    let first = bench.map(10, 0, vec![said("acme", "3", &[])], false, &Checkpoint::start());
+    assert!(first.activities.is_empty());
+    let delete = Change::Delete(bench.row(identity("1", "acme"), None));
+    let second = bench.map(10, 1, vec![delete], true, &Checkpoint::start());
+    assert_eq!(authors(&second), [r#"delete acme* [] 3 bob Some("title") {}"#]);
+    let known = Checkpoint { lsn: Lsn::new(10), ordinal: 1, ..Checkpoint::start() };
+    let again = vec![said("acme", "3", &[]), Change::Delete(bench.row(identity("1", "acme"), None))];
+    assert!(bench.map(10, 0, again, true, &known).activities.is_empty());
+}
+
+#[test]
+fn what_policies_read_travels_old_and_new_str_05() {
+    let mut entity = (*entity()).clone();
+    entity.rules = vec![antiphon_model::Rule {
+        when: Some(antiphon_model::Condition::Owner { column: "secret".into() }),
+        ..antiphon_model::Rule::default()
+    }];
+    let mut mapper = Mapper::new(&[Arc::new(entity)], vec![]);
+    let relation = relation(ReplicaIdentity::Full);
+    mapper.learn(&relation, 7).unwrap();
+    let row = |old: OldRow, new: Option<Tuple>| ChangedRow { relation: Arc::clone(&relation), old, new };
+    let owned = |owner: &'static str| {
+        let text = |text: &'static str| Cell::Text(text.as_bytes());
+        Tuple::from_cells([text("1"), text("acme"), text("t"), text("b"), text(owner), Cell::Null])
+    };
+    let changes = vec![
+        Change::Insert(row(OldRow::Absent, Some(owned("bob")))),
+        Change::Update(row(OldRow::Full(owned("bob")), Some(owned("eve")))),
+        Change::Delete(row(OldRow::Full(owned("eve")), None)),
+    ];
+    let mut mapped = Mapped::default();
+    let transaction = Transaction {
+        commit_lsn: Lsn::new(10),
+        xid: Xid::new(10),
+        committed_at: Micros(0),
+        first_ordinal: 0,
+        changes,
+        last: true,
+    };
+    mapper.map(&transaction, &Checkpoint::start(), &mut mapped);
+    let policies: Vec<_> = mapped.activities.iter().map(|activity| activity.policy.as_deref().unwrap()).collect();
+    assert_eq!(
+        policies,
+        [
+            r#"{"new":{"secret":"bob"}}"#,
+            r#"{"new":{"secret":"eve"},"old":{"secret":"bob"}}"#,
+            r#"{"old":{"secret":"eve"}}"#
+        ]
+    );
+}
+
+#[test]
+fn everyones_rows_are_there_once_and_end_the_transaction_mut_09() {
+    let everyones = EntityType { org: Tenancy::Everyone, ..(*entity()).clone() };
+    let mut mapper = Mapper::new(&[Arc::new(everyones)], vec![]);
+    let relation = relation(ReplicaIdentity::Index);
+    mapper.learn(&relation, 7).unwrap();
+    let row = ChangedRow {
+        relation: Arc::clone(&relation),
+        old: OldRow::Absent,
+        new: Some(tuple("1", "ignored", "t", Cell::Text(b"b"))),
+    };
+    let transaction = Transaction {
+        commit_lsn: Lsn::new(10),
+        xid: Xid::new(10),
+        committed_at: Micros(0),
+        first_ordinal: 0,
+        changes: vec![Change::Insert(row)],
+        last: true,
+    };
+    let mut mapped = Mapped::default();
+    mapper.map(&transaction, &Checkpoint::start(), &mut mapped);
+    assert_eq!(authors(&mapped), ["create ** all -"]);
+}

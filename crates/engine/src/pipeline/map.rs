@@ -174,7 +174,7 @@ impl Map {
             let number = self.schemas.number(&entity_type, &fingerprint).await?;
             self.mapper.learn(&relation, number)?;
         }
-        let resent = self.mapper.resent_changes();
+        let (resent, refused) = (self.mapper.resent_changes(), self.mapper.messages_refused());
         self.mapper.map(transaction, &self.checkpoint, &mut self.mapped);
         if self.copier.active() {
             let mut copied = self.copier.observe(transaction, &mut self.mapper, &mut self.mapped);
@@ -188,6 +188,7 @@ impl Map {
         self.counts.transactions += u64::from(transaction.last);
         self.counts.changes += count;
         self.counts.resent_changes += self.mapper.resent_changes() - resent;
+        self.counts.messages_refused += self.mapper.messages_refused() - refused;
         self.advance(transaction, count);
         Ok(())
     }

@@ -27,6 +27,7 @@ async fn life(seed: u64) -> Result<(), String> {
         source: Arc::new(world.clone()),
         leadership: Arc::new(world.clone()),
         schemas: Arc::new(world.clone()),
+        seal_key: antiphon_engine::SealKey::new(vec![7; 32]),
         bus: bus.clone(),
         clock: Arc::new(|| Micros(1)),
     });

@@ -1,11 +1,13 @@
 //! Values of every type: printed for lists exactly as for the stream (protocol 2, PG-74 to PG-77).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use antiphon_engine::ports::{Field, Rows, Shape};
 use antiphon_model::{Type, TypeKind};
 use antiphon_postgres::resolve_types;
 use antiphon_testkit::for_each_postgres;
+use antiphon_wire::{TypeTable, parse_raw_value};
+use serde_json::value::RawValue;
 
 use crate::fixture;
 
@@ -93,6 +95,51 @@ async fn every_type_is_listed_as_the_stream_prints_it_pg_74_pg_75_pg_76_pg_77() 
         assert_eq!(image["ja"][1], serde_json::Value::Null);
     })
     .await;
+}
+
+/// What a client reads and writes back unchanged is read by Postgres as the value that it was.
+#[tokio::test]
+async fn every_listed_value_written_back_is_the_same_value_pg_74_pg_75() {
+    for_each_postgres(|pg| async move {
+        let db = pg.database("values_back").await;
+        let client = db.connect().await;
+        client.batch_execute(TYPES).await.expect("types");
+        let xml = client.query_one("select '<a/>'::xml::text", &[]).await.is_ok();
+        client
+            .batch_execute(&if xml { ROWS.to_owned() } else { ROWS.replace("'<a>b</a>'", "null") })
+            .await
+            .expect("rows");
+        let rows = fixture::rows(&db);
+        let entity = fixture::entity("thing", "t");
+        let page = rows.list(&fixture::query(&entity, "a")).await.expect("a page");
+        let image: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&page.rows[1].image).expect("JSON");
+        let columns = "select attname::text, atttypid from pg_attribute where attrelid = 't'::regclass and attnum > 0 \
+                       and attgenerated = '' and attname not in ('id', 'tx')";
+        let columns = client.query(columns, &[]).await.expect("columns");
+        let oids: Vec<u32> = columns.iter().map(|column| column.get(1)).collect();
+        let types: BTreeMap<u32, Arc<Type>> = resolve_types(&client, &oids).await.expect("types").into_iter().collect();
+        let (mut names, mut values) = (vec!["id".to_owned()], vec!["3".to_owned()]);
+        for column in &columns {
+            let (name, oid): (String, u32) = (column.get(0), column.get(1));
+            let ty = types.get(&oid).cloned().or_else(|| TypeTable::new().resolve(oid)).expect("a type");
+            let text = parse_raw_value(&ty, &image[&name], false).unwrap_or_else(|error| panic!("{name}: {error}"));
+            values.push(text.map_or("null".to_owned(), |text| quoted(&text)));
+            names.push(name);
+        }
+        assert!(names.len() > 50);
+        let insert = format!("insert into t ({}) values ({})", names.join(", "), values.join(", "));
+        client.batch_execute(&insert).await.expect("every text is read");
+        let page = rows.list(&fixture::query(&entity, "a")).await.expect("a page");
+        let written: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&page.rows[2].image).expect("JSON");
+        for name in &names[1..] {
+            assert_eq!(written[name].get(), image[name].get(), "{name}");
+        }
+    })
+    .await;
+}
+
+fn quoted(text: &str) -> String {
+    format!("e'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// The rows as the stream has them: decoded by the server's own plugin from the log, encoded by the shared rules.

@@ -4,6 +4,7 @@ mod auth;
 mod auth_canary;
 mod auth_origins;
 mod auth_tickets;
+mod confirmation;
 mod conformance;
 mod delivery;
 mod encoding;

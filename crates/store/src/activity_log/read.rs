@@ -16,9 +16,12 @@ use tokio_postgres::{
 use super::{id_number, number_id};
 use crate::errors;
 
-/// Activities of one organisation in rising order, by (organisation, id).
-const OF_ORG: &str = "select id, org, type, entity, action, image, changed, details, schema, lsn, seq, last,
-  xid, committed_at, tx, policy from log.activities where id > $1 and id <= $2 and org = $4 order by id limit $3";
+/// Activities of one organisation and of everyone in rising order, each by (organisation, id).
+const OF_ORG: &str = "(select id, org, type, entity, action, image, changed, details, schema, lsn, seq, last,
+  xid, committed_at, tx, policy from log.activities where id > $1 and id <= $2 and org = $4 order by id limit $3)
+  union all (select id, org, type, entity, action, image, changed, details, schema, lsn, seq, last,
+  xid, committed_at, tx, policy from log.activities where id > $1 and id <= $2 and org = '*' order by id limit $3)
+  order by 1 limit $3";
 /// All activities in rising order; every action is above 0, and saying so admits the index on id (see `V1`).
 const OF_ALL: &str = "select id, org, type, entity, action, image, changed, details, schema, lsn, seq, last,
   xid, committed_at, tx, policy from log.activities where id > $1 and id <= $2 and action > 0 order by id limit $3";

@@ -1,0 +1,110 @@
+//! Who wrote the changes of a transaction: the messages of the mutation service, and the stamps of rows (house 2, 12).
+//!
+//! A believed message governs the changes that follow it up to the next one, or to the transaction's end. Laws: a row's
+//! stamp says who wrote it, a message who deleted it; a message that governed no captured change of its organisation is
+//! told as a mark, so that it can be confirmed; what no key of ours sealed counts for nothing.
+
+use antiphon_model::{Activity, Commit, EVERY_FIELD, SOURCE_SQL, TransactionId, Tx, Xid};
+
+use crate::{Authorship, SealKey, open};
+
+/// The reign of one message.
+#[derive(Clone, Debug)]
+pub(super) struct Reign {
+    said: Authorship,
+    /// Whether a captured change of its organisation followed.
+    governed: bool,
+}
+
+/// The messages of one transaction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Authors {
+    reign: Option<Reign>,
+}
+
+/// What a message meant.
+pub(super) enum Heard {
+    /// It was ours; the reign before it governed nothing, where this says so.
+    Ours(Option<Authorship>),
+    /// It was not.
+    Strange,
+}
+
+impl Authors {
+    /// Takes in a message.
+    pub(super) fn hear(&mut self, key: Option<&SealKey>, xid: Xid, content: &[u8]) -> Heard {
+        let Some(Ok(said)) = key.map(|key| open(key, xid, content)) else { return Heard::Strange };
+        let before = self.end();
+        self.reign = said.map(|said| Reign { said, governed: false });
+        Heard::Ours(before)
+    }
+
+    /// Ends the present reign; returns it where it governed nothing.
+    pub(super) fn end(&mut self) -> Option<Authorship> {
+        self.reign.take().filter(|reign| !reign.governed).map(|reign| reign.said)
+    }
+
+    /// Notes what a change became.
+    pub(super) fn govern(&mut self, activities: &[Activity]) {
+        if let Some(reign) = &mut self.reign {
+            reign.governed |= activities.iter().any(|activity| activity.org == reign.said.org);
+        }
+    }
+
+    /// Returns who writes at present.
+    pub(super) fn tx(&self) -> Option<&Tx> {
+        self.reign.as_ref().map(|reign| &reign.said.tx)
+    }
+}
+
+/// What an activity says of a stamped row.
+pub(super) struct Stamped {
+    /// The metadata of the activity.
+    pub(super) text: String,
+    /// The ids of this change; empty: every field may have changed.
+    ids: Vec<String>,
+    fields: std::collections::BTreeMap<String, String>,
+}
+
+impl Stamped {
+    /// Reads a row's metadata; `None` where it is not of the shape.
+    pub(super) fn read(row: &[u8], governing: Option<&Tx>) -> Option<Stamped> {
+        let Tx { transaction_id, source_id, actor, changed_field, fields } = Tx::parse(std::str::from_utf8(row).ok()?)?;
+        // Several edits of the row that the message names; other rows that the statement touched name no field.
+        let several = governing
+            .filter(|said| said.transaction_id == transaction_id && changed_field.is_some())
+            .map(|said| said.fields.clone())
+            .unwrap_or_default();
+        let mut ids: Vec<String> = several.values().cloned().collect();
+        ids.push(transaction_id.clone());
+        // A row that was made by the same id has no entries of its own.
+        if fields.get(EVERY_FIELD) == Some(&transaction_id) {
+            ids.clear();
+        }
+        let tx = Tx { transaction_id, source_id, actor, changed_field, fields: several };
+        Some(Stamped { text: tx.to_json(), ids, fields })
+    }
+
+    /// Tells whether this change stamped every field, as far as can be known.
+    pub(super) fn whole(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Tells whether this change stamped a field.
+    pub(super) fn changed(&self, field: &str) -> bool {
+        self.whole() || self.fields.get(field).is_some_and(|id| self.ids.contains(id))
+    }
+}
+
+/// Returns who removed a row: the message's author, else plain SQL.
+pub(super) fn remover(governing: Option<&Tx>, commit: Commit) -> String {
+    match governing {
+        Some(said) => said.to_json(),
+        None => {
+            let wall_ms = u64::try_from(commit.at.0.div_euclid(1_000)).unwrap_or(0);
+            let id = TransactionId::of_sql(wall_ms, commit.xid);
+            let source_id = SOURCE_SQL.to_owned();
+            Tx { transaction_id: id.as_str().to_owned(), source_id, ..Tx::default() }.to_json()
+        }
+    }
+}
