@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_secs(20);
 const PAGE: &str = "00000000-0000-4001-8001-000000000001";
 
 /// A running `antiphon dev`.
-struct Dev {
+pub(crate) struct Dev {
     process: Process,
     line: Value,
     home: tempfile::TempDir,
@@ -21,7 +21,7 @@ struct Dev {
 
 impl Dev {
     /// Starts it on a free port; `None` (and a skip) where there is no Postgres.
-    async fn start(data: Option<&Path>, more: &[&str]) -> Option<Dev> {
+    pub(crate) async fn start(data: Option<&Path>, more: &[&str]) -> Option<Dev> {
         let Some(installation) = PgVersion::ALL.into_iter().rev().find_map(PgVersion::installation) else {
             skipped("Postgres 15 or newer");
             return None;
@@ -46,11 +46,11 @@ impl Dev {
         self.line[field].as_str().unwrap_or_else(|| panic!("no {field}: {}", self.line))
     }
 
-    fn token(&self, user: &str) -> &str {
+    pub(crate) fn token(&self, user: &str) -> &str {
         self.line["tokens"][user].as_str().unwrap_or_else(|| panic!("no token of {user}"))
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.text("api"))
     }
 
@@ -58,7 +58,7 @@ impl Dev {
         connect(self.text("databaseUrl")).await.expect("the demonstration's database")
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.process.signal(Signal::Term).expect("SIGTERM");
         let status = self.process.wait(SOON).await.expect("its end");
         assert!(status.success(), "{status}: {}", self.process.lines().join("\n"));

@@ -4,6 +4,7 @@
 
 mod configuration;
 mod dev;
+mod guide;
 mod operators;
 mod run;
 mod surface;

@@ -17,6 +17,8 @@ pub struct FeedConfig {
     pub org: String,
     /// The stream.
     pub stream: StreamConfig,
+    /// The present moment.
+    pub now: Instant,
 }
 
 /// A live stream's source of frames.
@@ -34,7 +36,7 @@ impl Feed {
         // Watched before the marks are read, so that nothing that comes in between is missed.
         let watch = bus.watch(&config.org);
         let machine = StreamServer::new(config.stream, marks(bus), 0);
-        let mut feed = Feed { bus: bus.clone(), org: config.org, watch, machine, started: Instant::now() };
+        let mut feed = Feed { bus: bus.clone(), org: config.org, watch, machine, started: config.now };
         feed.handle(Input::Marks(marks(bus)));
         feed
     }

@@ -10,7 +10,6 @@ use std::{
 
 use antiphon_model::{Action, Activity, Columns, View};
 use bytes::Bytes;
-use tokio::time::Instant;
 
 /// The bytes of one way to see an activity.
 #[derive(Debug, Default)]
@@ -33,7 +32,6 @@ impl Encoded {
 #[derive(Debug)]
 pub struct Published {
     activity: Activity,
-    at: Instant,
     whole: OnceLock<Arc<Encoded>>,
     views: Mutex<Vec<(Action, Columns, Arc<Encoded>)>>,
 }
@@ -41,12 +39,7 @@ pub struct Published {
 impl Published {
     /// Takes an activity that has just become durable, or was read from the log.
     pub fn new(activity: Activity) -> Published {
-        Published { activity, at: Instant::now(), whole: OnceLock::new(), views: Mutex::default() }
-    }
-
-    /// Returns when it was taken in; what the send path is measured from.
-    pub fn at(&self) -> Instant {
-        self.at
+        Published { activity, whole: OnceLock::new(), views: Mutex::default() }
     }
 
     /// Returns the bytes of the activity as a reader sees it.

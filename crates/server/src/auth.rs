@@ -198,6 +198,6 @@ impl Auth {
         let Some(names) = self.directory.org_names(id).await? else { return Ok(None) };
         let Some(role) = claimed.get(&names.slug) else { return Ok(None) };
         let meant = self.org_id(&names.slug).await? == names.id;
-        Ok(meant.then(|| Membership { org: names.id, role: *role }))
+        Ok(meant.then_some(Membership { org: names.id, role: *role }))
     }
 }

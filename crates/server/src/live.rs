@@ -1,4 +1,7 @@
 //! `GET /v1/orgs/{org}/live`: the stream of an organisation, as SSE, long-poll or a single page (protocol 4).
+//!
+//! The transports differ in how they speak, never in what they show: that is one machine's (`antiphon_sync`). Law: the
+//! right to read is settled before anything is read, and looked at while it is used.
 
 mod frames;
 mod guard;
@@ -23,7 +26,7 @@ pub(crate) use request::PARAMETERS;
 use request::{Form, Request};
 pub(crate) use ws::open as ws;
 
-use crate::{app::App, problem::Problem, query::Segments};
+use crate::{app::App, compose::now, problem::Problem, query::Segments};
 
 /// Answers a reader.
 pub(crate) async fn live(
@@ -83,6 +86,12 @@ impl From<Fault> for Ended {
     fn from(fault: Fault) -> Ended {
         Ended::Problem(fault.into())
     }
+}
+
+/// Counts how long after its commit an activity is handed to a socket, by the two machines' clocks.
+fn delivered(activity: &Published) {
+    let lag = (now().0 - activity.commit.at.0).max(0);
+    metrics::histogram!("antiphon_delivery_lag_seconds").record(lag as f64 / 1e6);
 }
 
 /// What a stream brings.

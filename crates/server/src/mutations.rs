@@ -126,9 +126,8 @@ async fn single(
 }
 
 fn names(caller: &Caller) -> (Author, Reader) {
-    let subject = caller.principal.subject.clone();
-    let author = Author { org: caller.membership.org.clone(), subject: subject.clone() };
-    (author, Reader { subject, role: caller.membership.role })
+    let author = Author { org: caller.membership.org.clone(), subject: caller.principal.subject.clone() };
+    (author, caller.reader())
 }
 
 fn json_wanted(headers: &HeaderMap) -> Result<(), Problem> {

@@ -228,6 +228,24 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
             &[],
             schema("Ticket", "the ticket, this once"),
         ),
+        path if path.starts_with("/v1/admin/") => administering(path),
+        "/healthz" => ("The process answers", "", &[], plain("application/json")),
+        "/readyz" => {
+            ("The server can serve", "503 with each part's state where it cannot.", &[], plain("application/json"))
+        }
+        "/metrics" => ("Metrics", "For Prometheus.", &[], plain("text/plain")),
+        "/openapi.json" => ("This document", "", &[], plain("application/json")),
+        _ => ("This document as a page", "", &[], plain("text/html")),
+    }
+}
+
+/// The operations of system administrators.
+fn administering(path: &str) -> (&'static str, &'static str, Parameters, Value) {
+    let schema = |name: &str, meaning: &str| {
+        let reference = json!({ "$ref": format!("#/components/schemas/{name}") });
+        json!({ "description": meaning, "content": { "application/json": { "schema": reference } } })
+    };
+    match path {
         "/v1/admin/source" => {
             ("The state of the source", "For system administrators.", &[], schema("Source", "the state"))
         }
@@ -237,14 +255,7 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
             &[],
             schema("Source", "the state"),
         ),
-        "/v1/admin/source/resume" => ("Resume capture", "From the checkpoint.", &[], schema("Source", "the state")),
-        "/healthz" => ("The process answers", "", &[], plain("application/json")),
-        "/readyz" => {
-            ("The server can serve", "503 with each part's state where it cannot.", &[], plain("application/json"))
-        }
-        "/metrics" => ("Metrics", "For Prometheus.", &[], plain("text/plain")),
-        "/openapi.json" => ("This document", "", &[], plain("application/json")),
-        _ => ("This document as a page", "", &[], plain("text/html")),
+        _ => ("Resume capture", "From the checkpoint.", &[], schema("Source", "the state")),
     }
 }
 

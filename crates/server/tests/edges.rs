@@ -33,7 +33,7 @@ async fn what_no_value_of_the_database_can_be_is_refused_or_not_found_and_never_
             ("/v1/orgs/acme/entities/note?ids=1,%00", 400, "PARAMETER_INVALID"),
             ("/v1/orgs/acme/entities/note?after=%00", 400, "PARAMETER_INVALID"),
             ("/v1/orgs/no%00where/entities/note", 403, "NOT_A_MEMBER"),
-            ("/v1/orgs/acme/live?ticket=x", 400, "PARAMETER_UNKNOWN"),
+            ("/v1/orgs/acme/schema?ticket=x", 400, "PARAMETER_UNKNOWN"),
             ("/v1/orgs/acme/live?offset=9007199254740992", 400, "PARAMETER_INVALID"),
             ("/v1/orgs/acme/live?live=poll&timeout=61", 400, "PARAMETER_INVALID"),
         ] {

@@ -1,4 +1,8 @@
 //! An open transaction and its statements.
+//!
+//! Each statement that writes has its author said right before it: to the trigger by a setting, to whoever reads the
+//! write-ahead log by a sealed message (house 2, 12). Law: dropped, the transaction is rolled back before its connection
+//! serves anybody else.
 
 use std::sync::Arc;
 

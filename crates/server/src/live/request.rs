@@ -4,9 +4,10 @@
 //! was given; never by an empty answer that says up to date.
 
 use antiphon_engine::{Feed, FeedConfig, ports::Head};
-use antiphon_model::{AccessChange, ActivityId, Code, Epoch, Reader, Visibility};
+use antiphon_model::{AccessChange, ActivityId, Code, Epoch, Visibility};
 use antiphon_sync::StreamConfig;
 use axum::http::HeaderMap;
+use tokio::time::Instant;
 
 use super::Ended;
 use crate::{
@@ -124,7 +125,7 @@ impl Wanted {
             return Err(Ended::Reset { code: Code::AccessChanged, epoch: head.epoch, types });
         }
         let stream = StreamConfig {
-            reader: Reader { subject: caller.principal.subject.clone(), role: caller.membership.role },
+            reader: caller.reader(),
             entities: app.entities.values().cloned().collect(),
             types: self.types.clone(),
             snapshot: self.snapshot.clone(),
@@ -133,7 +134,7 @@ impl Wanted {
             page: self.page,
             rate: self.rate,
         };
-        Ok(Feed::new(bus, FeedConfig { org: caller.membership.org.clone(), stream }))
+        Ok(Feed::new(bus, FeedConfig { org: caller.membership.org.clone(), stream, now: Instant::now() }))
     }
 
     /// Returns the types whose rows must be listed again, all where none is named; `None` where none must.

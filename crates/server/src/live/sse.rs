@@ -119,7 +119,7 @@ impl Stream {
         let mut next = Some(first);
         while let Some(frame) = next {
             if let Frame::Change { activity, .. } = &frame {
-                metrics::histogram!("antiphon_send_path_seconds").record(activity.at().elapsed().as_secs_f64());
+                super::delivered(activity);
                 changes += 1;
             }
             if let Frame::Notice { reason, .. } = &frame {

@@ -1,4 +1,7 @@
 //! What an edit's outcome looks like as an answer, cut to what the caller may see.
+//!
+//! One shape for single edits and for results of batches (protocol 5). Law: an answer only reports; columns that the
+//! caller may not see are in no part of it.
 
 use antiphon_engine::{
     Applied, Outcome,

@@ -114,7 +114,7 @@ async fn no_token_and_no_ticket_is_ever_written_down_sec_03() {
             assert!(!answers.contains(secret.as_str()), "an answer repeats a secret");
         }
         let (heard, lines) = watched(|(_, heard, lines)| (heard.clone(), *lines));
-        assert!(lines > 100, "the log was not read: {lines} lines");
+        assert!(lines > 20, "the log was not read: {lines} lines");
         assert!(heard.is_empty(), "{heard:#?}");
     })
     .await;

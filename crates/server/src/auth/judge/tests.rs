@@ -178,7 +178,14 @@ async fn keys_are_rotated_with_overlap_and_made_up_ones_do_not_hammer_the_provid
     let withdrawn = Arc::new(AtomicUsize::new(0));
     let told = Arc::clone(&withdrawn);
     let pinned = public.check().unwrap().unwrap();
-    let judge = Judge::open(pinned, Box::new(move || drop(told.fetch_add(1, Ordering::SeqCst)))).await.unwrap();
+    let judge = Judge::open(
+        pinned,
+        Box::new(move || {
+            told.fetch_add(1, Ordering::SeqCst);
+        }),
+    )
+    .await
+    .unwrap();
     let body = claims().to_string();
     let made = |wanted: &str| {
         let (name, kid, algorithm, key) = pairs::all().into_iter().find(|(_, kid, ..)| *kid == wanted).unwrap();

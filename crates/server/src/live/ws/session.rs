@@ -456,7 +456,7 @@ impl Session {
         while let Some(told) = next {
             let subscription = &mut self.subscriptions[index];
             if let Frame::Change { activity, .. } = &told {
-                metrics::histogram!("antiphon_send_path_seconds").record(activity.at().elapsed().as_secs_f64());
+                super::super::delivered(activity);
             }
             let (epoch, as_of) = (subscription.feed.epoch(), subscription.feed.as_of());
             let common = Common { epoch, access: subscription.guard.access(), as_of };
