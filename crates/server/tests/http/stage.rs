@@ -68,8 +68,6 @@ pub struct Setup {
     /// More tables, and the types that they hold.
     pub tables: &'static str,
     pub types: Vec<EntityType>,
-    /// Whether those tables are prepared as an operator would.
-    pub prepared: bool,
     /// What is served differently.
     pub serve: Option<fn(ServeOptions) -> ServeOptions>,
 }
