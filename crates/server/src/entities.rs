@@ -15,6 +15,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
+pub(crate) use cut::cut_tx;
 #[cfg(test)]
 pub(crate) use request::PARAMETERS;
 

@@ -30,7 +30,8 @@ pub(super) fn write_item(out: &mut String, entity: &EntityType, reader: &Reader,
     }
 }
 
-fn cut_tx(tx: Tx, entity: &EntityType, columns: &Columns) -> Tx {
+/// Cuts a row's metadata to these columns, and by those that never leave the server.
+pub(crate) fn cut_tx(tx: Tx, entity: &EntityType, columns: &Columns) -> Tx {
     let mut tx = tx.cut(columns);
     tx.changed_field = tx.changed_field.filter(|field| entity.shows(field));
     tx.fields.retain(|field, _| entity.shows(field));

@@ -14,7 +14,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, entities::cut_tx, problem::Problem};
 
 /// Answers one edit.
 pub(super) struct Answered<'a> {
@@ -84,13 +84,9 @@ impl Answered<'_> {
             }
             None => drop(members.insert("data".to_owned(), Value::Null)),
         }
-        // Columns that never leave the server are not named either.
-        let hidden = |field: &str| self.app.entities.get(&self.mutation.entity_type).is_some_and(|of| !of.shows(field));
-        let tx = applied.tx_text.as_deref().and_then(Tx::parse).map(|tx| {
-            let mut tx = tx.cut(&columns);
-            tx.fields.retain(|field, _| !hidden(field));
-            tx
-        });
+        let entity = self.app.entities.get(&self.mutation.entity_type);
+        let tx = applied.tx_text.as_deref().and_then(Tx::parse).zip(entity);
+        let tx = tx.map(|(tx, entity)| cut_tx(tx, entity, &columns));
         members.insert("tx".to_owned(), tx.map_or(Value::Null, |tx| json!(tx)));
         members.insert("commit".to_owned(), json!({ "xid": applied.xid }));
         members
