@@ -11,6 +11,7 @@ mod encoding;
 mod join;
 mod mutations;
 mod operations;
+mod policy;
 mod refusals;
 mod resets;
 mod right_to_read;

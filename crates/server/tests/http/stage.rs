@@ -126,8 +126,8 @@ impl Stage {
         };
         let admin = Admin::new(config.clone()).expect("the configuration");
         admin.migrate(false).await.expect("our tables");
-        for declared in TYPES.iter().map(entity) {
-            let plan = admin.plan_add(&declared, Identity::Index).await.expect("a plan");
+        for declared in &config.entities {
+            let plan = admin.plan_add(declared, Identity::Index).await.expect("a plan");
             admin.apply(&plan, &mut |_| {}).await.expect("prepared");
         }
         let people = admin.people().await.expect("people");

@@ -414,7 +414,8 @@ impl Session {
 
     async fn caller(&mut self, org: &str) -> Result<Caller, Problem> {
         let Some(identity) = &self.identity else { return Err(Problem::new(Code::Unauthenticated, "")) };
-        self.app.caller_of(identity.principal.clone(), identity.token.clone(), org).await
+        // What was shown at the start may have ended since; a connection without subscriptions is watched by nobody.
+        self.app.caller_again(&identity.token, org).await
     }
 
     async fn schemas(&mut self) -> serde_json::Map<String, serde_json::Value> {
