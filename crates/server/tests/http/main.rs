@@ -11,6 +11,7 @@ mod encoding;
 mod join;
 mod mutations;
 mod operations;
+mod policies;
 mod policy;
 mod refusals;
 mod resets;
