@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
-    app::{App, Shapes, Streams},
+    app::{App, Shapes},
     auth::{Auth, AuthConfig, Origins},
+    live::Streams,
     mutations::MutationLimits,
     operations::SlotView,
     router, telemetry,

@@ -12,6 +12,7 @@ mod join;
 mod mutations;
 mod mutations_rows;
 mod operations;
+mod policies;
 mod policy;
 mod refusals;
 mod resets;

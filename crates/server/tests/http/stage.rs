@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use antiphon_model::{EntityType, RelationName, Role, Sync, Tenancy};
+use antiphon_model::{EntityType, RelationName, Role, Rule, Sync, Tenancy};
 use antiphon_server::Service;
 use antiphon_server::admin::{Admin, AdminConfig, AuthConfig, Identity, People, ServeOptions, serve};
 use antiphon_testkit::{Pg, Response, Sse, TestDb, get, sse};
@@ -70,6 +70,8 @@ pub struct Setup {
     pub types: Vec<EntityType>,
     /// What is served differently.
     pub serve: Option<fn(ServeOptions) -> ServeOptions>,
+    /// Rules of the type `note`.
+    pub rules: Vec<Rule>,
 }
 
 impl Setup {
@@ -114,7 +116,8 @@ impl Stage {
         let client = db.connect().await;
         client.batch_execute(TABLE).await.expect("the table");
         client.batch_execute(setup.tables).await.expect("more tables");
-        let entities: Vec<EntityType> = TYPES.iter().map(entity).chain(setup.types.iter().cloned()).collect();
+        let mut entities: Vec<EntityType> = TYPES.iter().map(entity).chain(setup.types.iter().cloned()).collect();
+        entities[0].rules = setup.rules.clone();
         let tables: Vec<&str> = entities.iter().map(|entity| entity.table.name.as_str()).collect();
         let publish = format!("create publication {} for table {}", db.publication(), tables.join(", "));
         client.batch_execute(&publish).await.expect("published");
