@@ -11,6 +11,7 @@ mod encoding;
 mod join;
 mod mutations;
 mod mutations_rows;
+mod mutations_sessions;
 mod operations;
 mod policies;
 mod policy;

@@ -174,7 +174,10 @@ impl Stage {
         let wanted = i64::try_from(self.config.entities.len()).expect("a few");
         let sql = "select count(*) = $1 from log.snapshots where complete";
         while !log.query_one(sql, &[&wanted]).await.expect("the log").get::<_, bool>(0) {
-            assert!(tokio::time::Instant::now() < deadline, "capture never began");
+            if tokio::time::Instant::now() >= deadline {
+                let source = self.ask_as(&self.admin, "/v1/admin/source").await;
+                panic!("capture never began: {}", source.text());
+            }
             tokio::task::yield_now().await;
         }
     }
