@@ -10,6 +10,7 @@ mod delivery;
 mod encoding;
 mod join;
 mod mutations;
+mod mutations_rows;
 mod operations;
 mod policies;
 mod policy;

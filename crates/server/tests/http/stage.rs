@@ -68,6 +68,8 @@ pub struct Setup {
     /// More tables, and the types that they hold.
     pub tables: &'static str,
     pub types: Vec<EntityType>,
+    /// What is served differently.
+    pub serve: Option<fn(ServeOptions) -> ServeOptions>,
     /// Rules of the type `note`.
     pub rules: Vec<Rule>,
 }
@@ -75,12 +77,13 @@ pub struct Setup {
 impl Setup {
     fn options(&self) -> ServeOptions {
         let base = ServeOptions::new(([127, 0, 0, 1], 0).into());
-        ServeOptions { auth: self.auth.clone(), allowed_origins: self.allowed_origins.clone(), ..base }
+        let base = ServeOptions { auth: self.auth.clone(), allowed_origins: self.allowed_origins.clone(), ..base };
+        self.serve.map_or(base.clone(), |serve| serve(base))
     }
 }
 
 /// A declared type.
-fn entity((name, table, key): &(&str, &str, &[&str])) -> EntityType {
+pub fn entity((name, table, key): &(&str, &str, &[&str])) -> EntityType {
     let filter: &[&str] = if *name == "note" { &["title", "rank"] } else { &[] };
     EntityType {
         name: (*name).into(),
