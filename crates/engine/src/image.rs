@@ -31,9 +31,12 @@ impl ImageWriter {
 
     /// Adds a column's value; `name_json` is the name as a JSON string.
     pub fn push(&mut self, name_json: &str, ty: &Type, cell: Cell<'_>) {
+        self.push_below(name_json, ty, cell, false);
+    }
+
+    fn push_below(&mut self, name_json: &str, ty: &Type, cell: Cell<'_>, unchanged: bool) {
         if cell == Cell::Unchanged {
-            separate(&mut self.unchanged, ',');
-            self.unchanged.push_str(name_json);
+            self.name_unchanged(name_json);
             return;
         }
         let before = self.image.len();
@@ -42,7 +45,11 @@ impl ImageWriter {
         self.image.push(':');
         let start = self.image.len();
         let encoded = antiphon_wire::encode_cell(ty, cell, &mut self.image);
-        if self.image.len() - start > OMITTED_ABOVE_BYTES {
+        let bytes = self.image.len() - start;
+        if unchanged && bytes > UNCHANGED_ABOVE_BYTES {
+            self.image.truncate(before);
+            self.name_unchanged(name_json);
+        } else if bytes > OMITTED_ABOVE_BYTES {
             self.omit(name_json, start, before);
         } else if encoded.json_null {
             separate(&mut self.json_nulls, ',');
@@ -52,13 +59,12 @@ impl ImageWriter {
 
     /// Adds a column's value that did not change: a large one is named as such instead (protocol 2).
     pub fn push_unchanged(&mut self, name_json: &str, ty: &Type, cell: Cell<'_>) {
-        let before = self.image.len();
-        self.push(name_json, ty, cell);
-        if self.image.len() - before > UNCHANGED_ABOVE_BYTES + name_json.len() + 2 {
-            self.image.truncate(before);
-            separate(&mut self.unchanged, ',');
-            self.unchanged.push_str(name_json);
-        }
+        self.push_below(name_json, ty, cell, true);
+    }
+
+    fn name_unchanged(&mut self, name_json: &str) {
+        separate(&mut self.unchanged, ',');
+        self.unchanged.push_str(name_json);
     }
 
     fn omit(&mut self, name_json: &str, start: usize, before: usize) {

@@ -16,8 +16,8 @@ use std::{
 };
 
 use antiphon_model::{
-    Action, Activity, ActivityId, Cell, Change, ChangedRow, Checkpoint, Commit, EVERYONE, EntityType, Lsn, OldRow,
-    Relation, Transaction, Tuple,
+    Action, Activity, ActivityId, Change, ChangedRow, Checkpoint, Commit, EVERYONE, EntityType, Lsn, Relation,
+    Transaction, Tuple,
 };
 use author::{Authors, Heard};
 use plan::{EntityPlan, Place, Plan};
@@ -168,7 +168,7 @@ impl Mapper {
             at: transaction.committed_at,
         };
         for (index, change) in transaction.changes.iter().enumerate() {
-            let before = into.activities.len();
+            let (before, refused) = (into.activities.len(), self.messages_refused);
             self.map_change(change, commit, &mut open.authors, into);
             for activity in &mut into.activities[before..] {
                 activity.commit.seq = open.next_seq;
@@ -176,6 +176,7 @@ impl Mapper {
             }
             if checkpoint.covers(transaction.commit_lsn, transaction.first_ordinal + index as u64) {
                 self.resent_changes += 1;
+                self.messages_refused = refused;
                 for activity in into.activities.drain(before..) {
                     open.orgs.insert(activity.org);
                 }
@@ -234,8 +235,7 @@ impl Mapper {
         let mut whole = true;
         if let Some(new) = &row.new {
             keys.push(plan.place(new, old).id);
-            let filled = matches!(row.old, OldRow::Full(_));
-            whole = filled || new.cells().all(|cell| cell != Cell::Unchanged);
+            whole = rows::whole(plan, row, new);
         }
         if let Some(old) = old {
             let id = plan.place(old, None).id;
@@ -324,7 +324,10 @@ impl Mapper {
     fn map_truncate(&mut self, relation: &Relation, commit: Commit, authors: &Authors, into: &mut Mapped) {
         let Some((_, Plan::Entity(plan))) = self.plans.get(&relation.oid) else { return };
         let context = rows::Context { plan, governing: authors.tx(), commit };
-        for org in self.organisations.get(&plan.entity.name).into_iter().flatten() {
+        // Whatever the type was before, what everyone reads is emptied once.
+        let everyone = plan.org.is_none().then(|| EVERYONE.to_owned());
+        let known = self.organisations.get(&plan.entity.name).into_iter().flatten().filter(|_| everyone.is_none());
+        for org in known.chain(&everyone) {
             into.activities.push(Activity {
                 action: Action::Truncate,
                 entity_id: None,

@@ -1,8 +1,11 @@
 //! Who wrote the changes of a transaction: the messages of the mutation service, and the stamps of rows (house 2, 12).
 //!
 //! A believed message governs the changes that follow it up to the next one, or to the transaction's end. Laws: a row's
-//! stamp says who wrote it, a message who deleted it; a message that governed no captured change of its organisation is
-//! told as a mark, so that it can be confirmed; what no key of ours sealed counts for nothing.
+//! stamp says who wrote it, a message who deleted it; a message whose ids no captured change of its organisation names
+//! is told as a mark, so that it can be confirmed: that a row moved under it is not enough, because a row that a trigger
+//! left as it was keeps an older stamp. What no key of ours sealed counts for nothing.
+
+use std::collections::BTreeSet;
 
 use antiphon_model::{Activity, Commit, EVERY_FIELD, SOURCE_SQL, TransactionId, Tx, Xid};
 
@@ -12,8 +15,8 @@ use crate::{Authorship, SealKey, open};
 #[derive(Clone, Debug)]
 pub(super) struct Reign {
     said: Authorship,
-    /// Whether a captured change of its organisation followed.
-    governed: bool,
+    /// Its ids that no captured change of its organisation has named yet.
+    unnamed: BTreeSet<String>,
 }
 
 /// The messages of one transaction.
@@ -24,7 +27,7 @@ pub(super) struct Authors {
 
 /// What a message meant.
 pub(super) enum Heard {
-    /// It was ours; the reign before it governed nothing, where this says so.
+    /// It was ours; something of the reign before it was not named, where this says so.
     Ours(Option<Authorship>),
     /// It was not.
     Strange,
@@ -35,19 +38,30 @@ impl Authors {
     pub(super) fn hear(&mut self, key: Option<&SealKey>, xid: Xid, content: &[u8]) -> Heard {
         let Some(Ok(said)) = key.map(|key| open(key, xid, content)) else { return Heard::Strange };
         let before = self.end();
-        self.reign = said.map(|said| Reign { said, governed: false });
+        self.reign = said.map(|said| {
+            let unnamed = said.tx.ids().into_iter().map(str::to_owned).collect();
+            Reign { said, unnamed }
+        });
         Heard::Ours(before)
     }
 
-    /// Ends the present reign; returns it where it governed nothing.
+    /// Ends the present reign; returns it where something of it was not named.
     pub(super) fn end(&mut self) -> Option<Authorship> {
-        self.reign.take().filter(|reign| !reign.governed).map(|reign| reign.said)
+        self.reign.take().filter(|reign| !reign.unnamed.is_empty()).map(|reign| reign.said)
     }
 
     /// Notes what a change became.
     pub(super) fn govern(&mut self, activities: &[Activity]) {
         if let Some(reign) = &mut self.reign {
-            reign.governed |= activities.iter().any(|activity| activity.org == reign.said.org);
+            for activity in activities.iter().filter(|activity| activity.org == reign.said.org) {
+                // Read only until everything is named: a cascade may have many rows.
+                if reign.unnamed.is_empty() {
+                    return;
+                }
+                if let Some(tx) = activity.read_tx() {
+                    reign.unnamed.retain(|id| !tx.ids().contains(&id.as_str()));
+                }
+            }
         }
     }
 
@@ -78,7 +92,7 @@ impl Stamped {
         let mut ids: Vec<String> = several.values().cloned().collect();
         ids.push(transaction_id.clone());
         // A row that was made by the same id has no entries of its own.
-        if fields.get(EVERY_FIELD) == Some(&transaction_id) {
+        if fields.len() == 1 && fields.get(EVERY_FIELD) == Some(&transaction_id) {
             ids.clear();
         }
         let tx = Tx { transaction_id, source_id, actor, changed_field, fields: several };
@@ -92,7 +106,12 @@ impl Stamped {
 
     /// Tells whether this change stamped a field.
     pub(super) fn changed(&self, field: &str) -> bool {
-        self.whole() || self.fields.get(field).is_some_and(|id| self.ids.contains(id))
+        self.whole() || self.id(field).is_some_and(|id| self.ids.contains(id))
+    }
+
+    /// Returns the id of a field of the row (protocol 4).
+    fn id(&self, field: &str) -> Option<&String> {
+        self.fields.get(field).or_else(|| self.fields.get(EVERY_FIELD))
     }
 }
 

@@ -4,13 +4,13 @@
 //! create, adjacent (protocol 4). Under FULL the old row fills what the new one calls unchanged (PG-61). On a stamped
 //! table the row itself says who wrote it and which fields changed.
 
-use antiphon_model::{Action, Activity, ActivityId, Cell, ChangedRow, Commit, OldRow, Tuple, Tx, write_string};
+use antiphon_model::{Action, Activity, ActivityId, Cell, ChangedRow, Column, Commit, OldRow, Tuple, Tx, write_string};
 
 use super::{
     author::{Stamped, remover},
     plan::{EntityPlan, Place},
 };
-use crate::ImageWriter;
+use crate::{ImageWriter, image::UNCHANGED_ABOVE_BYTES};
 
 /// What all rows of a change have in common.
 #[derive(Clone, Copy)]
@@ -67,7 +67,7 @@ pub(super) fn create(
 ) -> Activity {
     let stamped = stamped(context, new, full);
     let (row, details) = encode(context.plan, image, new, full, None);
-    let policy = Policy { plan: context.plan, new: Some(new), old: full, differs: false }.new_only();
+    let policy = Policy { plan: context.plan, new: Some(new), old: full, whole: true, differs: false }.new_only();
     let tx = stamped.map(|stamped| stamped.text);
     Activity { action: Action::Create, image: Some(row), details, tx, policy, ..blank(context, place) }
 }
@@ -127,14 +127,44 @@ pub(super) fn old_tuple(old: &OldRow) -> Option<&Tuple> {
 
 /// Reads the stamp of a row; one that is unchanged stands in the old row, where that is whole.
 fn stamped(context: Context<'_>, new: &Tuple, full: Option<&Tuple>) -> Option<Stamped> {
-    let column = context.plan.tx?;
-    let cell = match new.cells().nth(column)? {
-        Cell::Unchanged => full?.cells().nth(column)?,
-        cell => cell,
-    };
-    match cell {
-        Cell::Text(text) => Stamped::read(text, context.governing),
+    stamp_of(context.plan, new, full).and_then(|text| Stamped::read(text, context.governing))
+}
+
+fn stamp_of<'a>(plan: &EntityPlan, new: &'a Tuple, full: Option<&'a Tuple>) -> Option<&'a [u8]> {
+    let column = plan.tx?;
+    match filled(new.cells().nth(column)?, full.and_then(|old| old.cells().nth(column))) {
+        Cell::Text(text) => Some(text),
         _ => None,
+    }
+}
+
+/// Tells whether the activity of a changed row has every value, none of them named as unchanged.
+pub(super) fn whole(plan: &EntityPlan, row: &ChangedRow, new: &Tuple) -> bool {
+    let full = match &row.old {
+        OldRow::Full(old) => Some(old),
+        _ => None,
+    };
+    let stamped = stamp_of(plan, new, full).and_then(|text| Stamped::read(text, None));
+    let left_out = |column: &Column, cell: Cell<'_>| {
+        let changed = stamped.as_ref().is_none_or(|stamped| stamped.changed(&column.name));
+        !changed && {
+            let mut value = String::new();
+            antiphon_wire::encode_cell(&column.ty, cell, &mut value);
+            value.len() > UNCHANGED_ABOVE_BYTES
+        }
+    };
+    let mut old_cells = full.map(Tuple::cells);
+    plan.shown.iter().zip(&plan.relation.columns).zip(new.cells()).all(|((shown, column), cell)| {
+        let cell = filled(cell, old_cells.as_mut().and_then(Iterator::next));
+        shown.is_none() || (cell != Cell::Unchanged && !left_out(column, cell))
+    })
+}
+
+/// What is unchanged stands in the old row, where there is a whole one.
+fn filled<'a>(cell: Cell<'a>, old: Option<Cell<'a>>) -> Cell<'a> {
+    match (cell, old) {
+        (Cell::Unchanged, Some(old)) => old,
+        (cell, _) => cell,
     }
 }
 
@@ -148,11 +178,7 @@ fn encode(
     image.start();
     let mut old_cells = full.map(Tuple::cells);
     for ((shown, column), cell) in plan.shown.iter().zip(&plan.relation.columns).zip(new.cells()) {
-        let old = old_cells.as_mut().and_then(Iterator::next);
-        let cell = match (cell, old) {
-            (Cell::Unchanged, Some(old)) => old,
-            (cell, _) => cell,
-        };
+        let cell = filled(cell, old_cells.as_mut().and_then(Iterator::next));
         let Some(name) = shown else { continue };
         match stamped {
             Some(stamped) if !stamped.changed(&column.name) => image.push_unchanged(name, &column.ty, cell),
@@ -193,59 +219,99 @@ struct Policy<'a> {
     plan: &'a EntityPlan,
     new: Option<&'a Tuple>,
     old: Option<&'a Tuple>,
+    /// Whether the old row holds every column, not those of the identity only.
+    whole: bool,
     /// Whether the old row may say something else than the new one.
     differs: bool,
 }
 
 impl<'a> Policy<'a> {
     fn of(plan: &'a EntityPlan, row: &'a ChangedRow, inserted: bool) -> Policy<'a> {
-        Policy { plan, new: row.new.as_ref(), old: old_tuple(&row.old), differs: !inserted }
+        let (old, whole) = match &row.old {
+            OldRow::Full(old) => (Some(old), true),
+            OldRow::Identity(old) => (Some(old), false),
+            OldRow::Absent => (None, false),
+        };
+        Policy { plan, new: row.new.as_ref(), old, whole, differs: !inserted }
     }
 
     fn old(&self) -> Option<String> {
-        self.write(&[("old", self.old?, None)])
+        let old = self.old?;
+        self.write(|out| self.write_row(out, "old", |column| self.held(old, column)))
     }
 
     fn new_only(&self) -> Option<String> {
-        self.write(&[("new", self.new?, self.old)])
+        let new = self.new?;
+        self.write(|out| self.write_row(out, "new", |column| self.present(new, column)))
     }
 
     fn both(&self) -> Option<String> {
-        let new = ("new", self.new?, self.old);
-        match self.old.filter(|_| self.differs) {
-            // The identity did not change, and what policies read is part of it.
-            None => self.write(&[new]),
-            Some(old) => self.write(&[new, ("old", old, None)]),
+        let new = self.new?;
+        // Where there is no old row, the identity did not change, and what policies read is part of it.
+        let old = self.old.filter(|old| self.differs && self.differ(new, old));
+        self.write(|out| {
+            self.write_row(out, "new", |column| self.present(new, column));
+            if let Some(old) = old {
+                out.push(',');
+                self.write_row(out, "old", |column| self.held(old, column));
+            }
+        })
+    }
+
+    fn differ(&self, new: &Tuple, old: &Tuple) -> bool {
+        let mut columns = self.plan.policy.iter();
+        columns.any(|&column| self.held(old, column).is_some_and(|held| Some(held) != self.present(new, column)))
+    }
+
+    /// The new row's value; what is unchanged stands in the old row.
+    fn present<'b>(&self, new: &'b Tuple, column: usize) -> Option<Cell<'b>>
+    where
+        'a: 'b,
+    {
+        match (new.cells().nth(column), self.old) {
+            (Some(Cell::Unchanged), Some(old)) => self.held(old, column),
+            (cell, _) => cell,
         }
     }
 
-    fn write(&self, rows: &[(&str, &Tuple, Option<&Tuple>)]) -> Option<String> {
+    /// The old row's value; `None` where the old row does not hold the column: nothing is said on a guess (ADR 0011).
+    fn held<'b>(&self, old: &'b Tuple, column: usize) -> Option<Cell<'b>> {
+        let holds = self.whole || self.plan.relation.columns[column].identity;
+        old.cells().nth(column).filter(|_| holds)
+    }
+
+    fn write(&self, rows: impl FnOnce(&mut String)) -> Option<String> {
         if self.plan.policy.is_empty() {
             return None;
         }
         let mut out = String::from("{");
-        for (index, (name, row, fallback)) in rows.iter().enumerate() {
-            out.push_str(if index == 0 { "\"" } else { ",\"" });
-            out.push_str(name);
-            out.push_str("\":{");
-            for (index, &column) in self.plan.policy.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write_string(&mut out, &self.plan.relation.columns[column].name);
-                out.push(':');
-                let cell = match (row.cells().nth(column), fallback) {
-                    (Some(Cell::Unchanged), Some(old)) => old.cells().nth(column),
-                    (cell, _) => cell,
-                };
-                match cell {
-                    Some(Cell::Text(text)) => write_string(&mut out, &String::from_utf8_lossy(text)),
-                    _ => out.push_str("null"),
-                }
-            }
-            out.push('}');
-        }
+        rows(&mut out);
         out.push('}');
         Some(out)
+    }
+
+    fn write_row<'b>(&self, out: &mut String, name: &str, value: impl Fn(usize) -> Option<Cell<'b>>) {
+        out.push('"');
+        out.push_str(name);
+        out.push_str("\":{");
+        let mut first = true;
+        for &column in &self.plan.policy {
+            let text = match value(column) {
+                Some(Cell::Text(text)) => Some(text),
+                Some(Cell::Null) => None,
+                // Not known.
+                _ => continue,
+            };
+            if !std::mem::take(&mut first) {
+                out.push(',');
+            }
+            write_string(out, &self.plan.relation.columns[column].name);
+            out.push(':');
+            match text {
+                Some(text) => write_string(out, &String::from_utf8_lossy(text)),
+                None => out.push_str("null"),
+            }
+        }
+        out.push('}');
     }
 }

@@ -433,3 +433,144 @@ fn everyones_rows_are_there_once_and_end_the_transaction_mut_09() {
     mapper.map(&transaction, &Checkpoint::start(), &mut mapped);
     assert_eq!(authors(&mapped), ["create ** all -"]);
 }
+
+#[test]
+fn a_row_that_kept_an_older_stamp_confirms_nothing_so_a_mark_does_house_12() {
+    let mut bench = believing();
+    // A trigger touched the row and left it as it was; an unstamped row names nobody.
+    let older =
+        r#"{"transactionId":"2","sourceId":"web","actor":"bob","changedField":null,"fields":{"*":"1","title":"2"}}"#;
+    let changes = vec![
+        said("acme", "3", &[]),
+        Change::Update(bench.row(OldRow::Absent, Some(stamped("1", "acme", "c", "b", older)))),
+        said("acme", "4", &[]),
+        bench.insert("9", "acme"),
+        said("acme", "5", &[]),
+        Change::Truncate(vec![Arc::clone(&bench.relation)]),
+    ];
+    assert_eq!(
+        authors(&bench.map(10, 0, changes, true, &Checkpoint::start())),
+        [
+            r#"update acme ["title"] 2 bob None {}"#,
+            r#"mark acme [] 3 bob Some("title") {}"#,
+            "create acme all -",
+            r#"mark acme [] 4 bob Some("title") {}"#,
+            r#"truncate acme* all 5 bob Some("title") {}"#,
+            r#"truncate initech* all 5 bob Some("title") {}"#,
+        ]
+    );
+}
+
+#[test]
+fn a_field_is_changed_where_its_id_in_the_row_is_the_statements_house_2() {
+    let mut bench = believing();
+    // The row was made by 5; a counter that needs no expected id was added to by 4, then a title by 6.
+    let all =
+        r#"{"transactionId":"5","sourceId":"web","actor":"bob","changedField":null,"fields":{"*":"5","title":"4"}}"#;
+    let update = Change::Update(bench.row(OldRow::Absent, Some(stamped("1", "acme", "c", "b", all))));
+    assert_eq!(
+        authors(&bench.map(10, 0, vec![update], true, &Checkpoint::start())),
+        [r#"update acme* ["id","org","body"] 5 bob None {}"#]
+    );
+}
+
+#[test]
+fn an_unchanged_value_that_would_be_omitted_is_named_unchanged_all_the_same() {
+    let mut bench = believing();
+    let tx =
+        r#"{"transactionId":"2","sourceId":"web","actor":"bob","changedField":"title","fields":{"*":"1","title":"2"}}"#;
+    let huge = "x".repeat(crate::OMITTED_ABOVE_BYTES + 1);
+    let update = Change::Update(bench.row(OldRow::Absent, Some(stamped("1", "acme", "t", &huge, tx))));
+    let mapped = bench.map(10, 0, vec![update], true, &Checkpoint::start());
+    assert_eq!(mapped.activities[0].details.as_deref(), Some(r#""unchanged":["body"]"#));
+}
+
+#[test]
+fn a_change_that_leaves_a_large_value_out_never_outdates_a_copied_row_cap_20() {
+    let bench = believing();
+    let tx =
+        r#"{"transactionId":"2","sourceId":"web","actor":"bob","changedField":"title","fields":{"*":"1","title":"2"}}"#;
+    let large = "x".repeat(9_000);
+    for (title, body, whole) in [(&large[..], "b", true), ("t", &large[..], false), ("t", &large[..8_190], true)] {
+        let row = bench.row(OldRow::Absent, Some(stamped("1", "acme", title, body, tx)));
+        assert_eq!(bench.mapper.touched(&row), Some(("page", vec!["1".to_owned()], whole)), "{}", body.len());
+        let full = bench.row(OldRow::Full(stamped("1", "acme", "old", body, "{}")), row.new);
+        assert_eq!(bench.mapper.touched(&full).map(|(_, _, whole)| whole), Some(whole));
+    }
+}
+
+#[test]
+fn what_an_old_row_does_not_hold_is_not_said_and_what_did_not_change_is_left_out_str_05() {
+    let mut entity = (*entity()).clone();
+    let owner = |column: &str| antiphon_model::Rule {
+        when: Some(antiphon_model::Condition::Owner { column: column.into() }),
+        ..antiphon_model::Rule::default()
+    };
+    entity.rules = vec![owner("secret"), owner("id")];
+    let policies = |kind: ReplicaIdentity, changes: &dyn Fn(&Arc<Relation>) -> Vec<Change>| -> Vec<String> {
+        let mut mapper = Mapper::new(&[Arc::new(entity.clone())], vec![]);
+        let relation = relation(kind);
+        mapper.learn(&relation, 7).unwrap();
+        let transaction = Transaction {
+            commit_lsn: Lsn::new(10),
+            xid: Xid::new(10),
+            committed_at: Micros(0),
+            first_ordinal: 0,
+            changes: changes(&relation),
+            last: true,
+        };
+        let mut mapped = Mapped::default();
+        mapper.map(&transaction, &Checkpoint::start(), &mut mapped);
+        mapped.activities.into_iter().map(|activity| activity.policy.unwrap()).collect()
+    };
+    let row = |relation: &Arc<Relation>, old, new| ChangedRow { relation: Arc::clone(relation), old, new };
+    let now = || Some(tuple("1", "acme", "new", Cell::Null));
+    let same = policies(ReplicaIdentity::Full, &|relation| {
+        vec![Change::Update(row(relation, OldRow::Full(tuple("1", "acme", "old", Cell::Null)), now()))]
+    });
+    assert_eq!(same, [r#"{"new":{"id":"1","secret":"hush"}}"#]);
+    let known = policies(ReplicaIdentity::Index, &|relation| {
+        vec![
+            Change::Update(row(relation, OldRow::Absent, now())),
+            Change::Delete(row(relation, identity("1", "acme"), None)),
+        ]
+    });
+    assert_eq!(known, [r#"{"new":{"id":"1","secret":"hush"}}"#, r#"{"old":{"id":"1"}}"#]);
+}
+
+#[test]
+fn one_end_holds_for_all_where_everyones_rows_are_among_them_and_they_are_emptied_once_mut_09() {
+    let everyones = EntityType {
+        name: "country".into(),
+        table: RelationName { schema: "public".into(), name: "countries".into() },
+        org: Tenancy::Everyone,
+        ..(*entity()).clone()
+    };
+    let mut countries = (*relation(ReplicaIdentity::Index)).clone();
+    (countries.oid, countries.name) = (2, "countries".into());
+    let countries = Arc::new(countries);
+    // It was declared with an organisation once.
+    let known = vec![("country".to_owned(), "acme".to_owned())];
+    let mut bench = Bench {
+        mapper: Mapper::new(&[entity(), Arc::new(everyones)], known),
+        relation: relation(ReplicaIdentity::Index),
+    };
+    bench.mapper.learn(&bench.relation, 7).unwrap();
+    bench.mapper.learn(&countries, 8).unwrap();
+    let country = || {
+        Change::Insert(ChangedRow {
+            relation: Arc::clone(&countries),
+            old: OldRow::Absent,
+            new: Some(tuple("at", "ignored", "t", Cell::Null)),
+        })
+    };
+    let start = Checkpoint::start();
+    let both = vec![country(), bench.insert("1", "acme")];
+    assert_eq!(authors(&bench.map(10, 0, both, true, &start)), ["create * all -", "create acme all -", "mark ** [] -"]);
+    let both = vec![bench.insert("1", "acme"), Change::Truncate(vec![Arc::clone(&countries)])];
+    let truncated = "truncate ** all 0000000000000.0000.sql-20  None {}";
+    assert_eq!(authors(&bench.map(20, 0, both, true, &start)), ["create acme all -", truncated]);
+    assert_eq!(authors(&bench.map(30, 0, vec![country()], false, &start)), ["create * all -"]);
+    let rest = vec![bench.insert("1", "acme")];
+    assert_eq!(authors(&bench.map(30, 1, rest, true, &start)), ["create acme all -", "mark ** [] -"]);
+}

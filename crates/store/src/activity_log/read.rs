@@ -20,7 +20,7 @@ use crate::errors;
 const OF_ORG: &str = "(select id, org, type, entity, action, image, changed, details, schema, lsn, seq, last,
   xid, committed_at, tx, policy from log.activities where id > $1 and id <= $2 and org = $4 order by id limit $3)
   union all (select id, org, type, entity, action, image, changed, details, schema, lsn, seq, last,
-  xid, committed_at, tx, policy from log.activities where id > $1 and id <= $2 and org = '*' order by id limit $3)
+  xid, committed_at, tx, policy from log.activities where id > $1 and id <= $2 and org = '*' and $4 <> '*' order by id limit $3)
   order by 1 limit $3";
 /// All activities in rising order; every action is above 0, and saying so admits the index on id (see `V1`).
 const OF_ALL: &str = "select id, org, type, entity, action, image, changed, details, schema, lsn, seq, last,
