@@ -8,6 +8,8 @@ use antiphon_model::{
 
 use super::*;
 
+mod laws;
+
 fn entity() -> Arc<EntityType> {
     Arc::new(EntityType {
         name: "page".into(),
