@@ -240,6 +240,7 @@ impl Bus {
             None => waiting.values().for_each(|sender| sender.send_replace(())),
             Some(orgs) => {
                 for sender in orgs.iter().filter_map(|org| waiting.get(org.as_str())) {
+                    metrics::histogram!("antiphon_fanout_streams").record(sender.receiver_count() as f64);
                     sender.send_replace(());
                 }
             }

@@ -136,7 +136,11 @@ impl Feed {
     }
 
     async fn wait(&mut self) {
-        let wake = Duration::from_millis(self.machine.wake_at_ms(self.now_ms()));
+        let now_ms = self.now_ms();
+        if self.machine.throttled(now_ms) {
+            metrics::counter!("antiphon_stream_throttled_total").increment(1);
+        }
+        let wake = Duration::from_millis(self.machine.wake_at_ms(now_ms));
         tokio::select! {
             () = self.watch.changed() => {}
             () = sleep_until(self.started + wake) => {}

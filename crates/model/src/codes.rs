@@ -114,7 +114,7 @@ codes! {
     AlreadyExists "ALREADY_EXISTS" Caller "an entity with this key exists" "Nothing was changed. Edit that entity, or create one under another key.";
     Constraint "CONSTRAINT" Caller "a rule of the database refuses the row" "Nothing was changed. The name of the constraint is in the answer.";
     FieldUnknown "FIELD_UNKNOWN" Caller "the entity type has no such field" "Nothing was changed. GET .../schema lists the fields.";
-    FieldForbidden "FIELD_FORBIDDEN" Caller "the caller may not write this field" "Nothing was changed. GET .../schema lists the fields that the caller may write.";
+    FieldForbidden "FIELD_FORBIDDEN" Caller "the caller may not write this field, or not compare by it" "Nothing was changed. GET .../schema lists the fields that the caller may write, and those that lists filter and order by.";
     FieldType "TYPE" Caller "the value does not fit the field's type" "Nothing was changed. GET .../schema gives the type of each field.";
     Suppressed "SUPPRESSED" Caller "the database left the row as it was" "Nothing was changed. A rule or a trigger of the application withholds this write.";
     TooOldToProve "TOO_OLD_TO_PROVE" Caller "the edit is older than the records that would show whether it was applied" "Nothing was changed. Compare it with the present row and send it again under a new id.";

@@ -120,6 +120,15 @@ pub struct Reader {
     pub role: Role,
 }
 
+/// Which rows of a type a role may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sight<'a> {
+    /// Every row.
+    Every,
+    /// Those that one of these conditions picks; none where there is none.
+    Where(Vec<&'a Condition>),
+}
+
 /// What a reader may do with one row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rights {
@@ -151,6 +160,37 @@ impl EntityType {
     /// Returns what a reader may do with every row, whatever it holds; `None` where that depends on the row.
     pub fn rights_of_all(&self, role: Role) -> Option<Rights> {
         self.rules_of(role).all(|rule| rule.when.is_none()).then(|| self.rights_at_most(role))
+    }
+
+    /// Returns the rows of which a role may see something, or this column where one is named.
+    pub fn sight(&self, role: Role, column: Option<&str>) -> Sight<'_> {
+        if self.rules.is_empty() {
+            return Sight::Every;
+        }
+        let mut conditions = Vec::new();
+        for rule in self.rules_of(role).filter(|rule| self.shows_by(rule, column)) {
+            match &rule.when {
+                None => return Sight::Every,
+                Some(condition) => conditions.push(condition),
+            }
+        }
+        Sight::Where(conditions)
+    }
+
+    /// Tells whether a role may see a column in every row of which it may see anything: what lists may compare.
+    pub fn reads_throughout(&self, role: Role, column: &str) -> bool {
+        if self.rules.is_empty() {
+            return true;
+        }
+        let mut seeing = self.rules_of(role).filter(|rule| !rule.read.is_empty()).peekable();
+        let everywhere = |rule: &Rule| rule.when.is_none() && self.shows_by(rule, Some(column));
+        seeing.peek().is_some()
+            && (self.rules_of(role).any(everywhere) || seeing.all(|rule| self.shows_by(rule, Some(column))))
+    }
+
+    fn shows_by(&self, rule: &Rule, column: Option<&str>) -> bool {
+        let key = |column: &str| self.key.iter().any(|key| key == column);
+        !rule.read.is_empty() && column.is_none_or(|column| key(column) || rule.read.contains(column))
     }
 
     /// Returns the rules for a role.
@@ -236,5 +276,26 @@ mod tests {
         assert!(rights(&entity, Role::Owner, "alice").read.is_empty());
         assert_eq!(entity.rights_of_all(Role::Viewer), None);
         assert_eq!(entity.policy_columns().into_iter().collect::<Vec<_>>(), ["owner"]);
+    }
+
+    #[test]
+    fn sight_is_what_rights_say_of_some_row_and_comparing_needs_every_row_mut_05() {
+        let owner = Condition::Owner { column: "owner".into() };
+        let own = Rule { when: Some(owner.clone()), read: Columns::All, ..Rule::default() };
+        let public = Condition::OneOf { column: "state".into(), values: vec!["public".into()] };
+        let titles = |when| Rule { roles: vec![Role::Viewer], when, read: Columns::of(["title"]), ..Rule::default() };
+        let partly = entity(vec![own.clone(), titles(Some(public.clone()))]);
+        assert_eq!(partly.sight(Role::Viewer, None), Sight::Where(vec![&owner, &public]));
+        assert_eq!(partly.sight(Role::Viewer, Some("owner")), Sight::Where(vec![&owner]));
+        assert_eq!(partly.sight(Role::Viewer, Some("id")), Sight::Where(vec![&owner, &public]), "the key shows anyway");
+        assert!(partly.reads_throughout(Role::Viewer, "title") && !partly.reads_throughout(Role::Viewer, "owner"));
+        assert!(partly.reads_throughout(Role::Member, "owner"), "members see their own rows only");
+        let whole = entity(vec![own, titles(None)]);
+        assert_eq!(whole.sight(Role::Viewer, None), Sight::Every);
+        assert_eq!(whole.sight(Role::Viewer, Some("owner")), Sight::Where(vec![&owner]));
+        assert!(whole.reads_throughout(Role::Viewer, "title") && !whole.reads_throughout(Role::Viewer, "owner"));
+        let nothing = entity(vec![Rule { write: Columns::All, ..Rule::default() }]);
+        assert_eq!(nothing.sight(Role::Owner, None), Sight::Where(Vec::new()));
+        assert!(!nothing.reads_throughout(Role::Owner, "id"));
     }
 }

@@ -73,7 +73,8 @@ pub(crate) fn fits(table: &TableInfo, entity: &EntityType) -> Result<(), Fault> 
         let Some(column) = table.column(name) else {
             return unfit(format!("there is no column `{name}`"));
         };
-        if column.generated && (Some(name) == org || entity.key.iter().any(|key| key == name)) {
+        let judged = entity.policy_columns().contains(name);
+        if column.generated && (judged || Some(name) == org || entity.key.iter().any(|key| key == name)) {
             return unfit(format!("the column `{name}` is generated: the stream does not carry it"));
         }
     }

@@ -35,7 +35,7 @@ pub use cluster::{Cluster, ClusterConfig, FindOptions, Installation, StopMode, V
 pub use connect::{connect_sql, pool};
 pub use conninfo::{ConnectionInfo, Secret, SslMode};
 pub use log_capture::{LogSource, SourceConfig};
-pub use mutate::LiveWrites;
+pub use mutate::{LiveWrites, SessionValue, WriteConfig};
 pub use objects::{ensure_objects, maintain_objects};
 pub use quote::{NAME_BYTES_MAX, ident, literal, qualified};
 pub use rows::LiveRows;

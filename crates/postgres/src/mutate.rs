@@ -4,6 +4,8 @@
 //! whatever a caller sends becomes a parameter; a transaction that is dropped is rolled back before its connection is
 //! used again. The commit is synchronous and checks deferred constraints first.
 
+mod config;
+mod references;
 mod refusal;
 mod rows;
 mod transaction;
@@ -11,13 +13,14 @@ mod transaction;
 use std::sync::Arc;
 
 use antiphon_engine::{
-    SealKey,
+    Fault, SealKey,
     ports::{Author, WriteError, WriteTransaction, Writes},
 };
-use antiphon_model::Xid;
+use antiphon_model::{EntityType, Xid};
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 
+pub use self::config::{SessionValue, WriteConfig};
 use self::{refusal::refused, transaction::Open};
 use crate::{errors, rows::LiveRows};
 
@@ -33,26 +36,47 @@ const START: &str = "select pg_catalog.pg_current_xact_id()::pg_catalog.text,
 
 /// Writes to the live database.
 pub struct LiveWrites {
+    means: Arc<Means>,
+}
+
+/// What every transaction needs.
+struct Means {
     pool: Pool,
     rows: Arc<LiveRows>,
     key: SealKey,
+    /// Every declared type: rows refer to each other.
+    declared: Vec<Arc<EntityType>>,
+    /// What a transaction says of itself first.
+    start: String,
+    /// The role that edits are made under.
+    role: Option<String>,
 }
 
 impl LiveWrites {
     /// Makes a writer over a pool of its own; `rows` knows the tables, `key` seals messages.
-    pub fn new(pool: Pool, rows: Arc<LiveRows>, key: SealKey) -> LiveWrites {
-        LiveWrites { pool, rows, key }
+    ///
+    /// # Errors
+    /// Fails with `CONFIG_INVALID` where a name in `config` can be none of Postgres's.
+    pub fn new(
+        pool: Pool,
+        rows: Arc<LiveRows>,
+        key: SealKey,
+        declared: Vec<Arc<EntityType>>,
+        config: WriteConfig,
+    ) -> Result<LiveWrites, Fault> {
+        let start = format!("{START}{}", config.session_sql()?);
+        Ok(LiveWrites { means: Arc::new(Means { pool, rows, key, declared, start, role: config.role }) })
     }
 }
 
 #[async_trait]
 impl Writes for LiveWrites {
     async fn begin(&self, author: &Author) -> Result<Box<dyn WriteTransaction>, WriteError> {
-        let client = self.pool.get().await.map_err(errors::pool)?;
-        let mut open = Open::new(client, self.pool.clone(), Arc::clone(&self.rows), self.key.clone(), author.clone());
+        let client = self.means.pool.get().await.map_err(errors::pool)?;
+        let mut open = Open::new(client, Arc::clone(&self.means), author.clone());
         let row = {
             let client = open.client();
-            let statement = client.prepare_cached(START).await.map_err(refused)?;
+            let statement = client.prepare_cached(&self.means.start).await.map_err(refused)?;
             // Both are sent before the first answer is awaited, and are carried out in this order.
             let (begun, row) = futures::future::join(
                 client.batch_execute(BEGIN),

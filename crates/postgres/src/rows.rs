@@ -7,16 +7,17 @@
 mod cursor;
 pub(crate) mod place;
 pub(crate) mod select;
+mod sight;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use antiphon_engine::{
     Fault, ImageWriter,
-    ports::{Comparison, FieldValue, Filter, ListQuery, RowImage, RowPage, Rows},
+    ports::{Comparison, FieldQuery, FieldValue, Filter, ListQuery, RowImage, RowPage, Rows},
 };
 use antiphon_model::{Code, EntityType, write_string};
 use async_trait::async_trait;
@@ -148,7 +149,12 @@ impl Rows for LiveRows {
         let names: Vec<String> = fields.iter().map(|field| json_name(&field.name)).collect();
         // The first column is the header's mark.
         let tx = 1 + fields.len() + levels(table, query)?.len();
-        let encode = |row: &Row| RowImage { tx: select::text(row, tx), ..encode(&mut image, &names, &fields, row, 1) };
+        let judged = query.entity.policy_columns();
+        let encode = |row: &Row| {
+            let policy = judged.iter().enumerate();
+            let policy = policy.map(|(at, name)| ((*name).to_owned(), select::text(row, tx + 1 + at))).collect();
+            RowImage { tx: select::text(row, tx), policy, ..encode(&mut image, &names, &fields, row, 1) }
+        };
         Ok(RowPage {
             rows: rows.iter().map(encode).collect(),
             next,
@@ -157,25 +163,22 @@ impl Rows for LiveRows {
         })
     }
 
-    async fn field(
-        &self,
-        entity: &EntityType,
-        org: &str,
-        key: &[String],
-        field: &str,
-    ) -> Result<Option<FieldValue>, Fault> {
+    async fn field(&self, query: &FieldQuery) -> Result<Option<FieldValue>, Fault> {
+        let FieldQuery { entity, org, reader, key, field } = query;
         if key.len() != entity.key.len() {
             return Err(invalid("id", "it does not fit the type's key"));
         }
         let (described, answer) = self
             .read(entity, |table, unreadable| {
-                let column = shown(table, entity).into_iter().find(|column| column.name == field);
+                let column = shown(table, entity).into_iter().find(|column| column.name == *field);
                 let column =
                     column.ok_or_else(|| Fault::new(Code::NotFound, format!("there is no field `{field}`")))?;
                 let mut select = Select { columns: vec![select::printed(column)?], ..Select::default() };
                 within(&mut select, table, entity, org, unreadable)?;
-                let ids = [key.to_vec()];
-                select.conditions.push(one_of(table, entity, &ids, unreadable, &mut select.parameters)?);
+                let sought = (reader.as_ref(), Some(field.as_str()));
+                sight::within_sight(&mut select, table, entity, sought, unreadable)?;
+                let ids = std::slice::from_ref(key);
+                select.conditions.push(one_of(table, entity, ids, unreadable, &mut select.parameters)?);
                 Ok(select)
             })
             .await?;
@@ -201,7 +204,11 @@ fn page(table: &TableInfo, query: &ListQuery, unreadable: &[String]) -> Result<S
         select.columns.push(select::printed(level.column)?);
     }
     select.columns.push(metadata(table, entity)?);
+    for name in entity.policy_columns() {
+        select.columns.push(select::printed(column(table, name)?)?);
+    }
     within(&mut select, table, entity, &query.org, unreadable)?;
+    sight::within_sight(&mut select, table, entity, (query.reader.as_ref(), None), unreadable)?;
     select.order = place::order_by(&levels)?;
     for filter in &query.filters {
         let condition = condition(table, entity, filter, unreadable, &mut select.parameters)?;
@@ -368,7 +375,7 @@ pub(crate) fn encode(
         image.push(name, &field.ty, select::cell(row, first + index));
     }
     let (image, details) = image.finish(None);
-    RowImage { image, details, tx: None }
+    RowImage { image, details, tx: None, policy: BTreeMap::new() }
 }
 
 pub(crate) fn json_name(name: &str) -> String {

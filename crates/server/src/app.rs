@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use crate::auth::{Caller, Standing};
-use crate::{auth::Auth, mutations::MutationLimits, operations::SlotView, problem::Problem};
+use crate::{auth::Auth, live::Streams, mutations::MutationLimits, operations::SlotView, problem::Problem};
 
 /// A shape is looked up again after this time: a change of a table shows in lists at once and in the schema soon.
 const SHAPE_FRESH: Duration = Duration::from_secs(2);
@@ -89,45 +89,5 @@ impl Shapes {
     fn keep(&self, name: &str, shape: Arc<Shape>, number: u32) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(name.to_owned(), (Instant::now(), shape, number));
-    }
-}
-
-/// Open streams, counted by organisation.
-#[derive(Default, Clone)]
-pub(crate) struct Streams {
-    open: Arc<Mutex<HashMap<String, usize>>>,
-}
-
-/// A stream's place; given back when dropped.
-pub(crate) struct Place {
-    streams: Streams,
-    org: String,
-}
-
-impl Streams {
-    /// Takes a place, or refuses where the organisation has too many.
-    pub(crate) fn enter(&self, org: &str, most: Option<usize>) -> Result<Place, Problem> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(org.to_owned()).or_default();
-        if most.is_some_and(|most| *count >= most) {
-            metrics::counter!("antiphon_streams_refused_total").increment(1);
-            return Err(Problem::new(Code::RateLimited, "this organisation has too many open streams").retry_after(5));
-        }
-        *count += 1;
-        metrics::gauge!("antiphon_streams_open").increment(1.0);
-        Ok(Place { streams: self.clone(), org: org.to_owned() })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.org) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.org);
-            }
-        }
-        metrics::gauge!("antiphon_streams_open").decrement(1.0);
     }
 }

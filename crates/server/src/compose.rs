@@ -10,8 +10,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use antiphon_engine::{Bus, CaptureConfig, CaptureHandle, CaptureService, Door, Fault, ports::ActivityLog, spawn};
 use antiphon_model::{Code, EntityType, Micros};
 use antiphon_postgres::{
-    ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, SourceConfig, connect_sql, ensure_objects,
-    maintain_objects, pool,
+    ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, SourceConfig, WriteConfig, connect_sql,
+    ensure_objects, maintain_objects, pool,
 };
 use antiphon_store::{Connect, Retention, Store};
 use async_trait::async_trait;
@@ -22,8 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin,
-    app::{App, Shapes, Streams},
+    app::{App, Shapes},
     auth::{Auth, AuthConfig, Origins},
+    live::Streams,
     mutations::MutationLimits,
     operations::SlotView,
     router, telemetry,
@@ -68,6 +69,8 @@ pub struct Config {
     pub streams_max: Option<usize>,
     /// Edits of one organisation a second, and at once; `None`: no limit.
     pub mutations_per_second: Option<(u64, u64)>,
+    /// What the application's triggers and policies are told of an edit.
+    pub writes: WriteConfig,
     /// Routes beside the API's, and pages of this machine let in: only `dev` has them.
     pub page: Option<Router>,
     /// The address to listen on.
@@ -252,7 +255,7 @@ async fn door(
     let mut client = connect_sql(&config.source, "antiphon objects").await?;
     ensure_objects(&mut client, now_ms()).await?;
     let writes = pool(&config.source, "antiphon writes", WRITES_POOL_MAX)?;
-    let writes = LiveWrites::new(writes, rows, store.seal_key().await?);
+    let writes = LiveWrites::new(writes, rows, store.seal_key().await?, entities.to_vec(), config.writes.clone())?;
     Ok(Door::new(Arc::new(writes), entities.iter().cloned()))
 }
 

@@ -1,19 +1,21 @@
 //! Lists and single entities, each joined with the stream by the offset that its snapshot vouches for (protocol 4).
 //!
-//! Law: the mark is taken before the rows are read (`before_list`), never after. Values above the limit are left out and
+//! Laws: what the rules do not show a caller is neither found nor told apart from what is not there; the mark is taken before the rows are read (`before_list`), never after. Values above the limit are left out and
 //! fetched apart, by the field's own address.
 
+mod cut;
 mod request;
 
 use std::sync::Arc;
 
-use antiphon_engine::ports::{ListQuery, RowImage};
-use antiphon_model::{Code, EntityType, Visibility, write_string};
+use antiphon_engine::ports::{FieldQuery, ListQuery};
+use antiphon_model::{Code, EntityType, Sight, Visibility, write_string};
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
+pub(crate) use cut::cut_tx;
 #[cfg(test)]
 pub(crate) use request::PARAMETERS;
 
@@ -32,7 +34,8 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let caller = app.caller(&headers, &uri, &org).await?;
     let entity = app.entity(&name)?;
-    let query = request::list(uri.query(), entity, &caller.membership.org)?;
+    let reader = caller.reader();
+    let query = request::list(uri.query(), entity, &caller.membership.org, &reader)?;
     let before = app.bus.before_list();
     let page = app.rows.list(&query).await?;
     let (offset, epoch) = before.vouch(&page.visibility).await?;
@@ -44,7 +47,7 @@ pub(crate) async fn list(
             body.push(',');
         }
         body.push('{');
-        write_item(&mut body, row);
+        cut::write_item(&mut body, entity, &reader, row);
         body.push('}');
     }
     body.push_str("],\"next\":");
@@ -69,6 +72,7 @@ pub(crate) async fn one(
     let query = ListQuery {
         entity: Arc::clone(entity),
         org: caller.membership.org.clone(),
+        reader: Some(caller.reader()),
         ids: vec![key],
         filters: Vec::new(),
         order: Vec::new(),
@@ -81,7 +85,7 @@ pub(crate) async fn one(
     let schema = app.schema_of(entity, &page.fingerprint).await?;
     let row = page.rows.first().ok_or_else(missing)?;
     let mut body = String::from("{");
-    write_item(&mut body, row);
+    cut::write_item(&mut body, entity, &caller.reader(), row);
     let frame = Frame { offset: offset.as_u64(), epoch: epoch.as_u32(), visibility: &page.visibility, schema };
     frame.finish(body, &caller, &name)
 }
@@ -98,12 +102,22 @@ pub(crate) async fn field(
     Query::parse(uri.query(), &[], &[])?;
     let key = key(entity, &id)?;
     let (shape, schema) = app.shape(entity).await?;
-    if !shape.fields.iter().any(|known| known.name == field) {
+    // A field that is never shown to this role is none.
+    let shown = entity.sight(caller.membership.role, Some(&field)) != Sight::Where(Vec::new());
+    if !shown || !shape.fields.iter().any(|known| known.name == field) {
         return Err(Problem::new(Code::NotFound, "this type has no such field"));
     }
     let before = app.bus.before_list();
-    let found = app.rows.field(entity, &caller.membership.org, &key, &field).await.map_err(not_an_id)?;
-    let found = found.ok_or_else(missing)?;
+    let query = FieldQuery {
+        entity: Arc::clone(entity),
+        org: caller.membership.org.clone(),
+        reader: Some(caller.reader()),
+        key,
+        field: field.clone(),
+    };
+    let found = app.rows.field(&query).await.map_err(not_an_id)?;
+    let found =
+        found.ok_or_else(|| Problem::new(Code::NotFound, "there is no such entity, or this field is not shown"))?;
     let (offset, epoch) = before.vouch(&found.visibility).await?;
     let checksum = antiphon_engine::checksum(&found.value);
     let mut body = String::from("{\"field\":");
@@ -113,17 +127,6 @@ pub(crate) async fn field(
     body.push_str(&format!(",\"bytes\":{},\"checksum\":\"{checksum}\"", found.value.len()));
     let frame = Frame { offset: offset.as_u64(), epoch: epoch.as_u32(), visibility: &found.visibility, schema };
     frame.finish(body, &caller, &name)
-}
-
-fn write_item(out: &mut String, row: &RowImage) {
-    out.push_str("\"data\":");
-    out.push_str(&row.image);
-    out.push_str(",\"tx\":");
-    out.push_str(row.tx.as_deref().unwrap_or("null"));
-    if let Some(details) = &row.details {
-        out.push(',');
-        out.push_str(details);
-    }
 }
 
 /// An id that the key's type cannot hold names no row.

@@ -6,6 +6,7 @@
 mod frames;
 mod guard;
 mod page;
+mod registry;
 mod request;
 mod sse;
 mod ws;
@@ -21,10 +22,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use guard::Guard;
+pub(crate) use registry::{Entry, Streams, Transport};
 #[cfg(test)]
 pub(crate) use request::PARAMETERS;
 use request::{Form, Request};
-pub(crate) use ws::open as ws;
+pub(crate) use ws::{limits, open as ws};
 
 use crate::{app::App, compose::now, problem::Problem, query::Segments};
 
@@ -46,7 +48,8 @@ pub(crate) async fn live(
         return Err(Problem::new(Code::Shutdown, "").retry_after(1));
     }
     let schema = schemas(&app).await?;
-    let place = app.streams.enter(&caller.membership.org, app.streams_max)?;
+    let transport = if request.form == Form::Sse { Transport::Sse } else { Transport::Poll };
+    let place = app.streams.enter(&caller, transport, app.streams_max)?;
     let feed = request.wanted.feed(&app, &caller).await;
     let guard = Guard::new(Arc::clone(&app), caller.clone());
     let mut response = match (request.form, feed) {

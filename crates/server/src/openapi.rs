@@ -239,6 +239,11 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
     }
 }
 
+const CONNECTIONS: Parameters = &[
+    ("after", "query", "the id of the last stream of the page before"),
+    ("limit", "query", "streams of a page, 1 to 1000, default 100"),
+];
+
 /// The operations of system administrators.
 fn administering(path: &str) -> (&'static str, &'static str, Parameters, Value) {
     let schema = |name: &str, meaning: &str| {
@@ -249,6 +254,15 @@ fn administering(path: &str) -> (&'static str, &'static str, Parameters, Value) 
         "/v1/admin/source" => {
             ("The state of the source", "For system administrators.", &[], schema("Source", "the state"))
         }
+        "/v1/admin/limits" => {
+            ("The limits", "What tenants and connections may do.", &[], schema("Limits", "the limits"))
+        }
+        "/v1/admin/connections" => (
+            "The open streams",
+            "The oldest first, with what each was sent and how far it is behind.",
+            CONNECTIONS,
+            schema("Connections", "the streams"),
+        ),
         "/v1/admin/source/pause" => (
             "Pause capture",
             "The checkpoint holds and the slot stays; nothing is lost.",
@@ -321,6 +335,10 @@ fn schemas() -> Value {
         "Members": { "type": "object", "properties": { "items": { "type": "array" } } },
         "Ticket": { "type": "object", "properties": {
             "ticket": { "type": "string" }, "expiresAt": { "type": "string", "description": "it must open its stream before" } } },
+        "Limits": { "type": "object", "properties": { "streamsPerOrganisation": { "type": ["integer", "null"] },
+            "mutationsPerSecond": { "type": ["integer", "null"] }, "mutationsBurst": { "type": ["integer", "null"] }, "websocket": { "type": "object" } } },
+        "Connections": { "type": "object", "properties": { "total": { "type": "integer" }, "next": { "type": ["integer", "null"] },
+            "items": { "type": "array", "items": { "type": "object" } } } },
         "Source": { "type": "object", "properties": {
             "state": { "type": "string" }, "status": { "type": "string" }, "reason": { "type": ["string", "null"] }, "detail": { "type": "string" },
             "since": { "type": "string" }, "nextAttemptAt": { "type": ["string", "null"] }, "asOf": { "type": ["string", "null"] },

@@ -15,7 +15,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::{app::App, problem::Problem, query::Query};
+use crate::{app::App, live, problem::Problem, query::Query};
 
 /// An operator who asks for the state while the source is away waits at most so long for what it would say.
 const SLOT_WAIT: Duration = Duration::from_secs(2);
@@ -96,6 +96,46 @@ pub(crate) async fn source(State(app): State<Arc<App>>, headers: HeaderMap, uri:
     app.administrator(&headers, &uri).await?;
     Query::parse(uri.query(), &[], &[])?;
     Ok(document(StatusCode::OK, &describe(&app).await))
+}
+
+/// Shows system administrators what tenants and connections may do.
+pub(crate) async fn limits(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
+    app.administrator(&headers, &uri).await?;
+    Query::parse(uri.query(), &[], &[])?;
+    let rate = app.mutation_limits.rate();
+    let limits = json!({
+        "streamsPerOrganisation": app.streams_max,
+        "mutationsPerSecond": rate.map(|(rate, _)| rate),
+        "mutationsBurst": rate.map(|(_, burst)| burst),
+        "websocket": live::limits(),
+    });
+    Ok(document(StatusCode::OK, &limits))
+}
+
+/// Shows system administrators the open streams.
+pub(crate) async fn connections(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    app.administrator(&headers, &uri).await?;
+    let query = Query::parse(uri.query(), &["after", "limit"], &[])?;
+    let limit = query.number("limit", 100, 1..=1_000)?;
+    let after = query.text("after").map(|_| query.number("after", 0, 0..=usize::MAX)).transpose()?;
+    let (entries, total) = app.streams.list(after.map(|after| after as u64), limit);
+    let durable = app.bus.head().durable.as_u64();
+    let item = |entry: &live::Entry| {
+        let mut since = String::new();
+        write_time(&mut since, entry.since);
+        let (bytes, offset) = entry.progress.read();
+        json!({
+            "id": entry.id, "transport": entry.transport.as_str(), "org": entry.org, "subject": entry.subject,
+            "since": since, "bytesSent": bytes, "offset": offset, "behind": durable.saturating_sub(offset),
+        })
+    };
+    let next = (entries.len() == limit).then(|| entries.last().map(|last| last.id)).flatten();
+    let items: Vec<Value> = entries.iter().map(item).collect();
+    Ok(document(StatusCode::OK, &json!({ "total": total, "next": next, "items": items })))
 }
 
 /// Pauses capture: the checkpoint holds, the slot stays, nothing is lost (CAP-51).

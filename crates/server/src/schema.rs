@@ -1,11 +1,12 @@
 //! `GET .../schema` and `GET .../members`: what a client must know before it lists (protocol 3).
 //!
-//! The schema is made from the live tables; `can` follows the caller's role until policies say more.
+//! The schema is made from the live tables and cut to what the caller's role may ever see or write; `can` says the most
+//! that it may do with some row.
 
 use std::sync::Arc;
 
 use antiphon_engine::ports::{Field, FieldDefault, Shape};
-use antiphon_model::{EntityType, Merge, Role, Sync, TypeKind};
+use antiphon_model::{EntityType, Merge, Rights, Role, Sync, Tenancy, TypeKind};
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
@@ -82,14 +83,25 @@ pub(crate) async fn members(
 }
 
 fn describe(entity: &EntityType, shape: &Shape, number: u32, role: Role) -> Value {
-    let org = &entity.org_column().unwrap_or_default().to_owned();
+    let org = entity.org_column().unwrap_or_default();
+    let rights = rights(entity, role);
+    let reads = |name: &str| rights.read.contains(name);
+    let known = shape.fields.iter().filter(|field| reads(&field.name) || rights.write.contains(&field.name));
     let fields: Map<String, Value> =
-        shape.fields.iter().map(|field| (field.name.clone(), describe_field(entity, field))).collect();
+        known.clone().map(|field| (field.name.clone(), describe_field(entity, field))).collect();
     let fixed = |name: &str| name == org || entity.key.iter().any(|key| key == name);
-    let update: Vec<&str> = match role.writes() {
-        true => shape.fields.iter().map(|field| field.name.as_str()).filter(|name| !fixed(name)).collect(),
-        false => Vec::new(),
-    };
+    let update: Vec<&str> =
+        known.map(|field| field.name.as_str()).filter(|name| rights.write.contains(name) && !fixed(name)).collect();
+    // Only what may be compared in every row may be filtered by.
+    let filter: Vec<&String> = entity.filter.iter().filter(|name| entity.reads_throughout(role, name)).collect();
+    let together: Vec<&Vec<String>> =
+        entity.together.iter().filter(|group| group.iter().all(|name| fields.contains_key(name))).collect();
+    let refs: Map<String, Value> = entity
+        .refs
+        .iter()
+        .filter(|(name, _)| fields.contains_key(*name))
+        .map(|(name, target)| (name.clone(), target.as_str().into()))
+        .collect();
     // A key that only the database can make cannot be made offline.
     let made_by_database = entity.key.iter().any(|key| {
         let field = shape.fields.iter().find(|field| field.name == *key);
@@ -100,13 +112,22 @@ fn describe(entity: &EntityType, shape: &Shape, number: u32, role: Role) -> Valu
         "key": entity.key,
         "org": org,
         "fields": fields,
-        "refs": entity.refs,
+        "refs": refs,
         "sync": match entity.sync { Sync::All => "all", Sync::OnDemand => "on_demand" },
-        "filter": entity.filter,
-        "together": entity.together,
+        "filter": filter,
+        "together": together,
         "create": if made_by_database { Value::from("online") } else { Value::from("offline") },
-        "can": { "create": role.writes(), "update": update, "delete": role.writes() },
+        "can": { "create": rights.create, "update": update, "delete": rights.delete },
     })
+}
+
+/// The most that a role may do with any row; what everyone reads is written by plain SQL only.
+fn rights(entity: &EntityType, role: Role) -> Rights {
+    let most = entity.rights_at_most(role);
+    match entity.org {
+        Tenancy::Everyone => Rights { read: most.read, ..Rights::default() },
+        _ => most,
+    }
 }
 
 fn describe_field(entity: &EntityType, field: &Field) -> Value {

@@ -10,6 +10,20 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 const LAG_MS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 5_000.0, 30_000.0, 300_000.0];
 /// Bounds of the histogram of flushes, in seconds.
 const FLUSH_SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+/// Bounds of the histogram of the send path, in seconds; the goal is a p99 of 0.25.
+const SEND_SECONDS: &[f64] = &[0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 10.0];
+/// Bounds of the histogram of delivery lag, in seconds.
+const DELIVERY_SECONDS: &[f64] = &[0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+/// Bounds of the histogram of streams that one batch wakes.
+const FANOUT_STREAMS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0];
+/// Every histogram with its bounds and its meaning.
+const HISTOGRAMS: &[(&str, &[f64], &str)] = &[
+    ("antiphon_capture_lag_ms", LAG_MS, "Milliseconds from commit in the source to durable in the log"),
+    ("antiphon_log_flush_seconds", FLUSH_SECONDS, "Seconds that a flush of the log took"),
+    ("antiphon_send_path_seconds", SEND_SECONDS, "Seconds from frames that are ready to bytes that the socket took"),
+    ("antiphon_delivery_lag_seconds", DELIVERY_SECONDS, "Seconds from commit in the source to the frame of a stream"),
+    ("antiphon_fanout_streams", FANOUT_STREAMS, "Streams of an organisation that a batch of activities wakes"),
+];
 
 /// Every counter with its meaning.
 const COUNTERS: &[(&str, &str)] = &[
@@ -32,6 +46,20 @@ const COUNTERS: &[(&str, &str)] = &[
     ("antiphon_stream_bytes_total", "Bytes delivered on streams"),
     ("antiphon_stream_stalled_total", "Streams dropped because their socket took nothing"),
     ("antiphon_stream_notices_total", "Streams ended with a notice, by reason"),
+    ("antiphon_stream_throttled_total", "Waits of streams for credit or for their byte rate"),
+    ("antiphon_ws_messages_in_total", "Messages that came over WebSockets"),
+    ("antiphon_ws_messages_out_total", "Messages sent over WebSockets"),
+    ("antiphon_ws_messages_dropped_total", "Messages dropped because they came too fast"),
+    ("antiphon_ws_bytes_in_total", "Bytes of messages that came over WebSockets"),
+    ("antiphon_ws_bytes_out_total", "Bytes of messages sent over WebSockets"),
+    ("antiphon_idle_disconnects_total", "WebSockets closed because nothing came"),
+    ("antiphon_half_open_disconnects_total", "WebSockets closed because pings were not answered"),
+    ("antiphon_origin_refusals_total", "WebSockets closed because of the page's origin"),
+    ("antiphon_mutations_total", "Edits, by outcome"),
+    ("antiphon_mutations_refused_total", "Edits that were refused, by code"),
+    ("antiphon_capture_messages_refused_total", "Messages with our prefix that this installation did not write"),
+    ("antiphon_capture_resent_transactions_total", "Transactions that the source sent again"),
+    ("antiphon_capture_reconnects_total", "Times that the connection to the source was made again"),
     ("antiphon_http_requests_total", "Requests answered, by status class"),
 ];
 
@@ -39,7 +67,14 @@ const COUNTERS: &[(&str, &str)] = &[
 const GAUGES: &[(&str, &str)] = &[
     ("antiphon_capture_streaming", "1 while the source is streamed with nothing waiting"),
     ("antiphon_capture_slot_lag_bytes", "Log of the source behind what the slot has confirmed"),
-    ("antiphon_streams_open", "Open streams"),
+    ("antiphon_streams_open", "Open streams, by transport"),
+    ("antiphon_websockets_open", "Open WebSockets"),
+    ("antiphon_capture_waiting_bytes", "Bytes that capture holds until they are mapped"),
+    ("antiphon_capture_spool_bytes", "Bytes of large transactions that wait for their commit"),
+    ("antiphon_capture_unpublished_tables", "Declared tables that the publication lacks"),
+    ("antiphon_capture_slot_safe_wal_bytes", "Log that may still be written before the slot is lost"),
+    ("antiphon_capture_slot_retained_bytes", "Log that the slot keeps"),
+    ("antiphon_capture_slot_catalog_xmin_age", "Transactions since the oldest row version that the slot keeps"),
     ("antiphon_ring_activities", "Activities held in memory for readers"),
     ("antiphon_ring_bytes", "Bytes held in memory for readers"),
     ("antiphon_log_durable_activity", "The last activity that readers may see"),
@@ -52,22 +87,58 @@ pub(crate) fn install() -> Option<PrometheusHandle> {
 }
 
 fn make() -> Option<PrometheusHandle> {
-    let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Full("antiphon_capture_lag_ms".into()), LAG_MS)
-        .and_then(|builder| {
-            builder.set_buckets_for_metric(Matcher::Full("antiphon_log_flush_seconds".into()), FLUSH_SECONDS)
-        });
-    let handle = builder.ok()?.install_recorder().ok()?;
+    let mut builder = PrometheusBuilder::new();
+    for (name, bounds, _) in HISTOGRAMS {
+        builder = builder.set_buckets_for_metric(Matcher::Full((*name).into()), bounds).ok()?;
+    }
+    let handle = builder.install_recorder().ok()?;
     for (name, meaning) in COUNTERS {
         metrics::describe_counter!(*name, *meaning);
     }
     for (name, meaning) in GAUGES {
         metrics::describe_gauge!(*name, *meaning);
     }
-    metrics::describe_histogram!(
-        "antiphon_capture_lag_ms",
-        "Milliseconds from commit in the source to durable in the log"
-    );
-    metrics::describe_histogram!("antiphon_log_flush_seconds", "Seconds that a flush of the log took");
+    for (name, _, meaning) in HISTOGRAMS {
+        metrics::describe_histogram!(*name, *meaning);
+    }
     Some(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Finds the names of metrics in the sources of a folder.
+    fn names(folder: &Path, into: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                names(&path, into);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let found = text.split("metrics::").skip(1).filter_map(|rest| {
+                    let (kind, rest) = rest.split_once("!(\"")?;
+                    let known = ["counter", "gauge", "histogram"].contains(&kind);
+                    known.then(|| rest.split('"').next().unwrap_or_default().to_owned())
+                });
+                into.extend(found);
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_is_described_str_07() {
+        let mut used = Vec::new();
+        for room in ["engine", "postgres", "store", "server"] {
+            names(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(room).join("src"), &mut used);
+        }
+        assert!(used.len() > 40, "{}", used.len());
+        let described = COUNTERS.iter().chain(GAUGES).map(|(name, _)| *name);
+        let described: Vec<&str> = described.chain(HISTOGRAMS.iter().map(|(name, ..)| *name)).collect();
+        for name in used {
+            assert!(described.contains(&name.as_str()), "{name} is not described");
+        }
+    }
 }

@@ -301,6 +301,11 @@ impl<A: Deref<Target: AsRef<Activity>>> StreamServer<A> {
         if self.frames.is_empty() && !self.ended { self.position } else { self.told }
     }
 
+    /// Tells whether something waits for credit or for bytes that were sent.
+    pub fn throttled(&mut self, now_ms: u64) -> bool {
+        !self.frames.is_empty() && self.blocked_ms(now_ms).is_some()
+    }
+
     /// Returns the epoch that it reads.
     pub fn epoch(&self) -> Epoch {
         self.config.epoch

@@ -5,7 +5,8 @@
 
 use std::net::SocketAddr;
 
-use antiphon_server::admin::{AuthConfig, ServeOptions, serve};
+use antiphon_model::Code;
+use antiphon_server::admin::{AuthConfig, Fault, ServeOptions, serve};
 use clap::Args;
 use serde_json::json;
 
@@ -14,8 +15,9 @@ use crate::{
     context::{Context, admin_config},
     fault::Stop,
     settings::{
-        AUTH_ALGORITHMS, AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS, AUTH_ORGS_CLAIM, AUTH_SECRET, LOG_RETENTION_DAYS,
-        LOG_RETENTION_MIN_ACTIVITIES, SERVER_ALLOWED_ORIGINS, SERVER_LISTEN, Settings,
+        AUTH_ALGORITHMS, AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS, AUTH_ORGS_CLAIM, AUTH_SECRET, DATABASE_RLS,
+        DATABASE_RLS_ROLE, DATABASE_SESSION_VARIABLES, LIMITS_MUTATIONS_BURST, LIMITS_MUTATIONS_PER_SECOND,
+        LOG_RETENTION_DAYS, LOG_RETENTION_MIN_ACTIVITIES, SERVER_ALLOWED_ORIGINS, SERVER_LISTEN, Settings,
     },
 };
 
@@ -41,6 +43,10 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> 
         retention_min_activities: settings.count(&LOG_RETENTION_MIN_ACTIVITIES),
         auth: auth_config(&settings),
         allowed_origins: settings.list(&SERVER_ALLOWED_ORIGINS),
+        mutations_per_second: settings.count(&LIMITS_MUTATIONS_PER_SECOND),
+        mutations_burst: settings.count(&LIMITS_MUTATIONS_BURST),
+        session_variables: settings.list(&DATABASE_SESSION_VARIABLES),
+        rls_role: rls_role(&settings)?,
         ..ServeOptions::new(settings.listen()?)
     };
     let step = context.out.step("starting");
@@ -66,6 +72,19 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> 
     tokio::select! {
         () = serving.stop() => Ok(()),
         () = interrupted() => Err(Stop::Told(130)),
+    }
+}
+
+/// The role that edits are made as; `None` where they are made as our own.
+fn rls_role(settings: &Settings) -> Result<Option<String>, Fault> {
+    let invalid = |detail: &'static str| Fault::new(Code::ConfigInvalid, detail);
+    match settings.text(&DATABASE_RLS) {
+        Some("enforce") => match settings.text(&DATABASE_RLS_ROLE) {
+            Some(role) => Ok(Some(role.to_owned())),
+            None => Err(invalid("database.rls: `enforce` needs `rls_role`, the role that edits are made as")),
+        },
+        None | Some("off") => Ok(None),
+        Some(_) => Err(invalid("database.rls: `off` or `enforce` is wanted")),
     }
 }
 

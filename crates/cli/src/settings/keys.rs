@@ -106,6 +106,27 @@ pub(crate) const DATABASE_SPOOL_BYTES_MAX: Key = key(
     Some("8589934592"),
     "How many bytes the spool may hold; a larger transaction blocks capture until this is raised.",
 );
+pub(crate) const DATABASE_SESSION_VARIABLES: Key = key(
+    "database",
+    "session_variables",
+    Kind::List,
+    None,
+    "Settings that each edit sets for the application's own triggers and policies, beside `antiphon.actor` and `antiphon.org`, such as [\"app.user=actor\", \"app.tenant=org\"].",
+);
+pub(crate) const DATABASE_RLS: Key = key(
+    "database",
+    "rls",
+    Kind::Text,
+    Some("off"),
+    "`off`: edits are made with our role's own rights; `enforce`: they are made as `rls_role`, so that row security counts for them.",
+);
+pub(crate) const DATABASE_RLS_ROLE: Key = key(
+    "database",
+    "rls_role",
+    Kind::Text,
+    None,
+    "The role that edits are made as where `rls` is `enforce`; our role must be a member of it.",
+);
 pub(crate) const SERVER_LISTEN: Key =
     key("server", "listen", Kind::Address, Some("127.0.0.1:7411"), "The address and port that the server listens on.");
 pub(crate) const SERVER_ALLOWED_ORIGINS: Key = key(
@@ -167,14 +188,32 @@ pub(crate) const LOG_RETENTION_MIN_ACTIVITIES: Key = key(
     "At least so many activities stay in the log, however old they are.",
 );
 
+pub(crate) const LIMITS_MUTATIONS_PER_SECOND: Key = key(
+    "limits",
+    "mutations_per_second",
+    Kind::Count,
+    Some("100"),
+    "How many edits an organisation may send a second; 0 is no limit.",
+);
+pub(crate) const LIMITS_MUTATIONS_BURST: Key = key(
+    "limits",
+    "mutations_burst",
+    Kind::Count,
+    Some("200"),
+    "How many edits an organisation may send at once, after a while without any.",
+);
+
 /// Every key but `entities`, in the order of the reference.
-pub(crate) const KEYS: [Key; 16] = [
+pub(crate) const KEYS: [Key; 21] = [
     DATABASE_URL,
     DATABASE_LOG_URL,
     DATABASE_SLOT,
     DATABASE_PUBLICATION,
     DATABASE_SPOOL_DIR,
     DATABASE_SPOOL_BYTES_MAX,
+    DATABASE_SESSION_VARIABLES,
+    DATABASE_RLS,
+    DATABASE_RLS_ROLE,
     SERVER_LISTEN,
     SERVER_ALLOWED_ORIGINS,
     AUTH_JWKS,
@@ -185,10 +224,12 @@ pub(crate) const KEYS: [Key; 16] = [
     AUTH_ORGS_CLAIM,
     LOG_RETENTION_DAYS,
     LOG_RETENTION_MIN_ACTIVITIES,
+    LIMITS_MUTATIONS_PER_SECOND,
+    LIMITS_MUTATIONS_BURST,
 ];
 
 /// The sections that `KEYS` knows, each once.
-pub(crate) const SECTIONS: [&str; 4] = ["database", "server", "auth", "log"];
+pub(crate) const SECTIONS: [&str; 5] = ["database", "server", "auth", "log", "limits"];
 
 /// The keys of `[[entities]]` and what they mean.
 pub(crate) const ENTITY_KEYS: [(&str, &str); 12] = [

@@ -71,6 +71,8 @@ struct Batch<'a> {
 
 /// The row of an edit: type and id.
 type Place<'a> = (&'a str, &'a str);
+/// The ids of rows as they were when they were locked.
+type Committed<'a> = BTreeMap<Place<'a>, String>;
 
 impl<'a> Batch<'a> {
     async fn apply(&self, transaction: &mut dyn WriteTransaction) -> Result<Vec<Outcome>, (usize, WriteError)> {
@@ -81,13 +83,15 @@ impl<'a> Batch<'a> {
         }
         let open: Vec<usize> = (0..self.mutations.len()).filter(|index| outcomes[*index].is_none()).collect();
         let mut rows = self.lock(transaction, &open).await?;
+        let id = |row: &HeldRow| row.tx.as_ref().map(|tx| tx.transaction_id.clone());
+        let committed: Committed<'_> = rows.iter().filter_map(|(place, row)| Some((*place, id(row)?))).collect();
         let mut done = BTreeSet::new();
         for &index in &open {
             if done.contains(&index) {
                 continue;
             }
             let together = self.together(index, &open);
-            let written = self.write(transaction, &together, &mut rows).await?;
+            let written = self.write(transaction, &together, &mut rows, &committed).await?;
             done.extend(together.iter().copied());
             for (index, outcome) in written {
                 outcomes[index] = Some(outcome);
@@ -158,6 +162,7 @@ impl<'a> Batch<'a> {
         transaction: &mut dyn WriteTransaction,
         together: &[usize],
         rows: &mut BTreeMap<Place<'a>, HeldRow>,
+        committed: &Committed<'a>,
     ) -> Result<Vec<(usize, Outcome)>, (usize, WriteError)> {
         let first = together[0];
         let (entity, mutation) = (self.entities[first], &self.mutations[first]);
@@ -172,7 +177,8 @@ impl<'a> Batch<'a> {
             None => edit::held(transaction, entity, self.scope, mutation).await.map_err(at)?,
         };
         if mutation.action == MutationAction::Delete {
-            edit::check_delete(entity, self.scope, mutation, &held).map_err(at)?;
+            let committed = self.place(first).and_then(|place| committed.get(&place)).map(String::as_str);
+            edit::check_delete(entity, self.scope, mutation, &held, committed).map_err(at)?;
             let deleted = transaction.delete(entity, &held, &mutation.tx(actor)).await.map_err(at)?;
             return self.settle(transaction, together, &mutation.tx(actor), deleted, rows);
         }

@@ -13,6 +13,9 @@ use serde_json::{Map, Value};
 use super::{Applied, Outcome, Scope, applied_xid};
 use crate::ports::{Claim, FieldWrite, HeldRow, Refusal, WriteError, WriteTransaction, Written};
 
+/// A caller's word is shown to it again up to this length.
+const FIELD_CHARS_MAX: usize = 64;
+
 /// Applies an edit; the caller commits.
 pub(super) async fn apply(
     transaction: &mut dyn WriteTransaction,
@@ -34,7 +37,7 @@ pub(super) async fn apply(
         }
         MutationAction::Delete => {
             let held = held(transaction, entity, scope, mutation).await?;
-            check_delete(entity, scope, mutation, &held)?;
+            check_delete(entity, scope, mutation, &held, None)?;
             transaction.delete(entity, &held, &tx).await?
         }
     };
@@ -165,12 +168,17 @@ pub(super) fn check_update(
             let present: Map<String, Value> = serde_json::from_str(&held.row.image).unwrap_or_default();
             let present = match present.get(field) {
                 Some(Value::Array(present)) => present.clone(),
-                Some(Value::Null) | None => Vec::new(),
+                Some(Value::Null) => Vec::new(),
+                // A value too large for an image is not at hand, and must not count as empty.
+                None if omitted(held, field) => return Err(typed(field, "the set is too large for operations")),
+                None => return Ok(Some(Value::Array(add.clone()))),
                 Some(_) => return Err(typed(field, "the field holds no set")),
             };
             Ok(Some(Value::Array(elements(&present, add, remove))))
         }
         (Some(_), _) => Err(typed(field, "this operation does not fit the field's merge strategy")),
+        // What writes the row says that the type has no such field, which may be younger than what was read.
+        (None, _) if !shows(held, field) => Ok(None),
         (None, _) => {
             let newest = held.tx.as_ref().and_then(|tx| tx.field_id(field));
             let shown = rights(entity, scope, held).read.contains(field).then_some(field.as_str());
@@ -179,16 +187,23 @@ pub(super) fn check_update(
     }
 }
 
+/// Checks a delete against the locked row; `committed` is the row's id before its transaction wrote it, where it did.
+///
+/// A client that deletes what it has changed in the same batch may name the one or the other.
 pub(super) fn check_delete(
     entity: &EntityType,
     scope: Scope<'_>,
     mutation: &Mutation,
     held: &HeldRow,
+    committed: Option<&str>,
 ) -> Result<(), WriteError> {
     if !rights(entity, scope, held).delete {
         return Err(Refusal::new(Code::Forbidden, "the caller may not delete this entity").into());
     }
     let newest = held.tx.as_ref().map(|tx| tx.transaction_id.as_str());
+    if committed.is_some() && mutation.expected.as_deref() == committed {
+        return above(mutation, newest);
+    }
     compare(mutation, held, newest, None)
 }
 
@@ -216,6 +231,10 @@ fn compare(mutation: &Mutation, held: &HeldRow, newest: Option<&str>, shown: Opt
     if let Verdict::Conflict { newest } = judge(mutation.expected.as_deref(), newest) {
         return Err(conflict(mutation, held, newest.as_deref(), shown).into());
     }
+    above(mutation, newest)
+}
+
+fn above(mutation: &Mutation, newest: Option<&str>) -> Result<(), WriteError> {
     match newest {
         Some(newest) if mutation.transaction_id.as_str() <= newest => {
             let refusal = Refusal::new(Code::ClockBehind, "the id is not above the one that it expects");
@@ -254,7 +273,21 @@ pub(super) fn rights(entity: &EntityType, scope: Scope<'_>, held: &HeldRow) -> R
     entity.rights(scope.reader, |column| held.policy.get(column).and_then(Option::as_deref))
 }
 
+/// Tells whether a value was left out of the row's image for its size.
+fn omitted(held: &HeldRow, field: &str) -> bool {
+    let details = held.row.details.as_deref().unwrap_or_default();
+    let details: Map<String, Value> = serde_json::from_str(&format!("{{{details}}}")).unwrap_or_default();
+    details.get("omitted").is_some_and(|omitted| omitted.get(field).is_some())
+}
+
+/// Tells whether a field is one of the row's.
+fn shows(held: &HeldRow, field: &str) -> bool {
+    let image: Map<String, Value> = serde_json::from_str(&held.row.image).unwrap_or_default();
+    image.contains_key(field) || omitted(held, field)
+}
+
 fn forbidden(field: &str) -> WriteError {
+    let field: String = field.chars().take(FIELD_CHARS_MAX).collect();
     Refusal::new(Code::FieldForbidden, format!("`{field}` may not be written")).with("field", field).into()
 }
 

@@ -3,9 +3,9 @@
 //! Rows are encoded exactly as the stream encodes them, so that a client can mix both.
 //! Never read from a server in recovery: its snapshot names no running transactions.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use antiphon_model::{EntityType, Visibility};
+use antiphon_model::{EntityType, Reader, Visibility};
 use async_trait::async_trait;
 
 use crate::Fault;
@@ -52,6 +52,8 @@ pub struct ListQuery {
     pub entity: Arc<EntityType>,
     /// The organisation's id.
     pub org: String,
+    /// Who asks: rows of which the rules show this reader nothing are left out; `None`: none are.
+    pub reader: Option<Reader>,
     /// Only these rows (key values of each), where not empty; then `order`, `after` and `limit` do not apply.
     pub ids: Vec<Vec<String>>,
     /// Conditions, all of which must hold.
@@ -67,12 +69,14 @@ pub struct ListQuery {
 /// A row encoded for the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowImage {
-    /// The JSON object of the permitted fields.
+    /// The JSON object of the fields that may leave the server, whoever asks.
     pub image: String,
     /// `omitted`, `jsonNulls` as the inside of an object, where not empty.
     pub details: Option<String>,
     /// The row's whole metadata as JSON text; `None` where it was never stamped.
     pub tx: Option<String>,
+    /// The texts of the columns that the type's rules read.
+    pub policy: BTreeMap<String, Option<String>>,
 }
 
 /// A page of a list.
@@ -88,7 +92,22 @@ pub struct RowPage {
     pub fingerprint: String,
 }
 
-/// One value of one row.
+/// One value of one row in one organisation.
+#[derive(Clone, Debug)]
+pub struct FieldQuery {
+    /// The type.
+    pub entity: Arc<EntityType>,
+    /// The organisation's id.
+    pub org: String,
+    /// Who asks; `None`: somebody who may see everything.
+    pub reader: Option<Reader>,
+    /// The key's values.
+    pub key: Vec<String>,
+    /// The field.
+    pub field: String,
+}
+
+/// The value.
 #[derive(Clone, Debug)]
 pub struct FieldValue {
     /// The encoded JSON value.
@@ -106,12 +125,6 @@ pub trait Rows: Send + Sync {
     /// Reads a page; a bad cursor or value fails with `PARAMETER_INVALID` naming the parameter.
     async fn list(&self, query: &ListQuery) -> Result<RowPage, Fault>;
 
-    /// Reads one value whole, however large; `None` where the row is not there.
-    async fn field(
-        &self,
-        entity: &EntityType,
-        org: &str,
-        key: &[String],
-        field: &str,
-    ) -> Result<Option<FieldValue>, Fault>;
+    /// Reads one value whole, however large; `None` where the row is not there or the rules do not show the field in it.
+    async fn field(&self, query: &FieldQuery) -> Result<Option<FieldValue>, Fault>;
 }

@@ -68,7 +68,8 @@ impl<'a> Reading<'a> {
         (HeldRow { entity_id, row: image, tx_text, tx, policy }, org)
     }
 
-    /// Writes the condition that a row is this one; `None` where no row can be.
+    /// Writes the condition that a row is this one; `None` where no row can be. What is given here is no field's value,
+    /// so it has no name.
     pub(super) fn is(&self, org: &str, entity_id: &str, into: &mut Parameters) -> Result<Option<String>, Fault> {
         let Some(key) = self.entity.key_values(entity_id) else { return Ok(None) };
         if org.contains('\0') || key.iter().any(|part| part.contains('\0')) {
@@ -77,12 +78,12 @@ impl<'a> Reading<'a> {
         let mut parts = Vec::new();
         for (name, value) in self.entity.key.iter().zip(&key) {
             let column = rows::column(self.table, name)?;
-            parts.push(format!("t.{} = {}", quote::ident(name)?, into.push("entityId", column, value)));
+            parts.push(format!("t.{} = {}", quote::ident(name)?, into.push("", column, value)));
         }
         if let Some(name) = self.entity.org_column() {
             let column = rows::column(self.table, name)?;
-            parts.push(format!("t.{} = {}", quote::ident(name)?, into.push("organisation", column, org)));
-            let text = into.push_typed("organisation", "pg_catalog.text", org);
+            parts.push(format!("t.{} = {}", quote::ident(name)?, into.push("", column, org)));
+            let text = into.push_typed("", "pg_catalog.text", org);
             parts.push(format!("{} = {text} collate \"C\"", select::printed(column)?));
         }
         Ok(Some(parts.join(" and ")))
@@ -171,7 +172,7 @@ impl<'a> Reading<'a> {
         };
         if let Some(name) = given {
             names.push(quote::ident(name)?);
-            values.push(into.push("organisation", rows::column(self.table, name)?, org));
+            values.push(into.push("", rows::column(self.table, name)?, org));
         }
         for (name, value) in &mutation.data {
             if given == Some(name) {

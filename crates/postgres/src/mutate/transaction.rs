@@ -7,28 +7,25 @@
 use std::sync::Arc;
 
 use antiphon_engine::{
-    Authorship, Fault, MESSAGE_PREFIX, SealKey,
+    Authorship, Fault, MESSAGE_PREFIX,
     ports::{Author, Claim, FieldWrite, HeldRow, Refusal, WriteError, WriteTransaction, Written},
     seal,
 };
 use antiphon_model::{Code, EntityType, Mutation, Tx, Xid};
 use async_trait::async_trait;
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::Object;
 use tokio_postgres::{
     Row,
     types::{ToSql, Type},
 };
 
 use super::{
-    refusal::{refused, refused_row},
+    Means,
+    references::References,
+    refusal::{Tried, refused, refused_commit},
     rows::Reading,
 };
-use crate::{
-    catalogue::TableInfo,
-    objects, quote,
-    rows::{LiveRows, select::Parameters},
-    stamp::Stamp,
-};
+use crate::{catalogue::TableInfo, objects, quote, rows::select::Parameters, stamp::Stamp};
 
 const CLAIM: &str = "insert into antiphon.mutations (org, id, subject, content_hash, entity_type, entity_id, xid)
   values ($1, $2, $3, $4, $5, $6, $7::pg_catalog.text::pg_catalog.xid8) on conflict do nothing";
@@ -38,22 +35,26 @@ const NOTE: &str = "update antiphon.mutations set entity_id = $3 where id = $1 a
 /// The message that governs the changes that follow it, and who the trigger is to name.
 const SAY: &str = "select pg_catalog.pg_logical_emit_message(true, $1::pg_catalog.text, $2::pg_catalog.bytea),
   pg_catalog.set_config('antiphon.tx', $3, true)";
+/// Whose rights count for what follows: `none` is the session's own role.
+const AS: &str = "select pg_catalog.set_config('role', $1, true), pg_catalog.set_config('row_security', $2, true)";
 const COMMIT: &str = "set constraints all immediate; commit";
 
 /// A transaction.
 pub(super) struct Open {
     client: Option<Object>,
-    pool: Pool,
-    rows: Arc<LiveRows>,
-    key: SealKey,
+    means: Arc<Means>,
     author: Author,
     xid: Xid,
     now_ms: u64,
+    /// References that are looked up before the commit.
+    late: Vec<References>,
+    /// Whether the configured role's rights count now.
+    in_role: bool,
 }
 
 impl Open {
-    pub(super) fn new(client: Object, pool: Pool, rows: Arc<LiveRows>, key: SealKey, author: Author) -> Open {
-        Open { client: Some(client), pool, rows, key, author, xid: Xid::new(0), now_ms: 0 }
+    pub(super) fn new(client: Object, means: Arc<Means>, author: Author) -> Open {
+        Open { client: Some(client), means, author, xid: Xid::new(0), now_ms: 0, late: Vec::new(), in_role: false }
     }
 
     pub(super) fn began(&mut self, xid: Xid, now_ms: u64) {
@@ -66,8 +67,18 @@ impl Open {
         self.client.as_ref().unwrap_or_else(|| unreachable!())
     }
 
+    /// Takes on the role that the application's rows are written under, or lays it down for our own.
+    async fn act(&mut self, in_role: bool) -> Result<(), WriteError> {
+        let Some(role) = self.means.role.as_deref().filter(|_| in_role != self.in_role) else { return Ok(()) };
+        let (role, row_security) = if in_role { (role, "on") } else { ("none", "off") };
+        let statement = self.client().prepare_cached(AS).await.map_err(refused)?;
+        self.client().query_one(&statement, &[&role, &row_security]).await.map_err(refused)?;
+        self.in_role = in_role;
+        Ok(())
+    }
+
     async fn table(&self, entity: &EntityType) -> Result<Arc<TableInfo>, WriteError> {
-        Ok(self.rows.table(self.client(), entity).await?)
+        Ok(self.means.rows.table(self.client(), entity).await?)
     }
 
     async fn find(&self, entity: &EntityType, entity_id: &str, lock: &str) -> Result<Option<HeldRow>, WriteError> {
@@ -81,25 +92,46 @@ impl Open {
             Ok(rows) => Ok(rows.first().map(|row| reading.held(row).0)),
             // An id that is no value of the key's type is that of no row.
             Err(error) if error.code().is_some_and(|code| code.code().starts_with("22")) => Ok(None),
-            Err(error) => Err(self.failed(error, &table, entity, None).await),
+            Err(error) => {
+                let tried = Tried { table: &table, entity, parameters: &parameters, field: None };
+                Err(self.failed(error, &tried).await)
+            }
         }
     }
 
     /// Runs a statement that writes, with its author said before it.
-    async fn write(&self, said: Said<'_>, sql: &str, parameters: &Parameters) -> Result<Vec<Row>, WriteError> {
-        let authorship = Authorship { org: self.author.org.clone(), tx: message_tx(said.tx) };
-        let message = seal(&self.key, self.xid, Some(&authorship));
-        let stamp = Stamp { table: &said.entity.table, key: said.key, tx: said.tx }.setting();
+    async fn write(&mut self, said: Said<'_>, sql: &str, parameters: &Parameters) -> Result<Vec<Row>, WriteError> {
+        let Said { table, entity, key, tx, field } = said;
+        let authorship = Authorship { org: self.author.org.clone(), tx: tx.clone() };
+        let message = seal(&self.means.key, self.xid, Some(&authorship));
+        let stamp = Stamp { table: &entity.table, key, tx }.setting();
+        let refer = |late| References::of(table, entity, &self.means.declared, (&self.author.org, parameters), late);
+        let (now, late) = (refer(false)?, refer(true)?);
+        let tried = Tried { table, entity, parameters, field };
         let client = self.client();
         let say = client.prepare_cached(SAY).await.map_err(refused)?;
         let values: [&(dyn ToSql + Sync); 3] = [&MESSAGE_PREFIX, &message, &stamp];
-        // Both are sent before the first answer is awaited, and are carried out in this order.
-        let (saying, written) =
-            futures::future::join(client.query_one(&say, &values), self.query(sql, parameters)).await;
+        let check = async {
+            match &now {
+                Some(references) => references.check(client).await,
+                None => Ok(None),
+            }
+        };
+        // All are sent before the first answer is awaited, and are carried out in this order.
+        let (saying, missing, written) =
+            futures::future::join3(client.query_one(&say, &values), check, self.query(sql, parameters)).await;
         saying.map_err(refused)?;
+        match (missing, &now) {
+            (Ok(Some(column)), Some(references)) => return Err(references.refusal(client, column).await),
+            (Ok(_), _) => {}
+            (Err(error), _) => return Err(self.failed(error, &tried).await),
+        }
         match written {
-            Ok(rows) => Ok(rows),
-            Err(error) => Err(self.failed(error, said.table, said.entity, said.field).await),
+            Ok(rows) => {
+                self.late.extend(late);
+                Ok(rows)
+            }
+            Err(error) => Err(self.failed(error, &tried).await),
         }
     }
 
@@ -109,18 +141,30 @@ impl Open {
     }
 
     /// Makes the error of a statement; a table that has changed meanwhile is described anew for the next attempt.
-    async fn failed(
-        &self,
-        error: tokio_postgres::Error,
-        table: &TableInfo,
-        entity: &EntityType,
-        field: Option<&str>,
-    ) -> WriteError {
+    async fn failed(&self, error: tokio_postgres::Error, tried: &Tried<'_>) -> WriteError {
         if matches!(error.code().map(|code| code.code()), Some("42703" | "42P01" | "42704")) {
-            self.rows.forget(entity);
+            self.means.rows.forget(tried.entity);
             return WriteError::Again(Fault::new(Code::TryAgain, "the table has changed").with_source(error));
         }
-        refused_row(error, table, entity, field)
+        // Under a role that row security counts for, what it forbids is the caller's affair.
+        if self.in_role && error.code().is_some_and(|code| code.code() == "42501") {
+            return Refusal::new(Code::Forbidden, "the database's row security forbids it").into();
+        }
+        tried.refused(self.client(), error).await
+    }
+
+    /// Refuses a field that the table has not, unless it has it by now.
+    async fn unknown(&self, entity: &EntityType, refusal: WriteError) -> WriteError {
+        let WriteError::Refused(Refusal { code: Code::FieldUnknown, more, .. }) = &refusal else { return refusal };
+        let named = more.get("field").and_then(|field| field.as_str()).unwrap_or_default().to_owned();
+        self.means.rows.forget(entity);
+        match self.table(entity).await {
+            Ok(table) if entity.shows(&named) && table.column(&named).is_some() => {
+                WriteError::Again(Fault::new(Code::TryAgain, "the table has changed"))
+            }
+            Ok(_) => refusal,
+            Err(error) => error,
+        }
     }
 
     /// Checks that a written row still belongs to the organisation.
@@ -134,7 +178,7 @@ impl Open {
     }
 
     /// Tells what became of a row that a statement did not report.
-    async fn unreported(&self, entity: &EntityType, entity_id: &str) -> Result<Written, WriteError> {
+    async fn unreported(&self, entity: &EntityType, entity_id: &str, locked: bool) -> Result<Written, WriteError> {
         let table = self.table(entity).await?;
         let reading = Reading::new(&table, entity);
         let mut parameters = Parameters::default();
@@ -142,8 +186,12 @@ impl Open {
             return Ok(Written::Suppressed);
         };
         let (columns, name) = (reading.columns()?, quote::qualified(&table.name)?);
+        // A part of the transaction that catches errors has a younger number. Of a row under our lock, nobody else can
+        // have written a younger version; of others, only our own number tells.
+        let ours = if locked { "<=" } else { "=" };
         let sql = format!(
-            "select {columns} from {name} t where {is} and t.xmin = pg_catalog.pg_current_xact_id()::pg_catalog.xid"
+            "select {columns} from {name} t where {is} and pg_catalog.age(t.xmin) {ours} \
+             pg_catalog.age(pg_catalog.pg_current_xact_id()::pg_catalog.xid)"
         );
         let rows = self.query(&sql, &parameters).await.map_err(refused)?;
         match rows.first() {
@@ -162,10 +210,6 @@ struct Said<'a> {
     field: Option<&'a str>,
 }
 
-fn message_tx(tx: &Tx) -> Tx {
-    tx.clone()
-}
-
 #[async_trait]
 impl WriteTransaction for Open {
     fn xid(&self) -> Xid {
@@ -177,6 +221,7 @@ impl WriteTransaction for Open {
     }
 
     async fn claim(&mut self, mutation: &Mutation, content_hash: &str) -> Result<Claim, WriteError> {
+        self.act(false).await?;
         let client = self.client();
         let (id, org) = (mutation.transaction_id.as_str(), &self.author.org);
         let (entity_id, xid) = (mutation.entity_id.as_deref().unwrap_or(""), self.xid.to_string());
@@ -188,7 +233,7 @@ impl WriteTransaction for Open {
             Ok(_) => {}
             // No partition holds ids of that day yet.
             Err(error) if error.code().is_some_and(|code| code.code() == "23514") => {
-                let other = self.pool.get().await.map_err(crate::errors::pool)?;
+                let other = self.means.pool.get().await.map_err(crate::errors::pool)?;
                 objects::ensure_partition(&other, mutation.transaction_id.wall_ms()).await?;
                 return Err(WriteError::Again(crate::errors::sql(error)));
             }
@@ -207,6 +252,7 @@ impl WriteTransaction for Open {
     }
 
     async fn claimed(&mut self, mutation: &Mutation, entity_id: &str) -> Result<(), WriteError> {
+        self.act(false).await?;
         let client = self.client();
         let statement = client.prepare_cached(NOTE).await.map_err(refused)?;
         let id = mutation.transaction_id.as_str();
@@ -214,18 +260,24 @@ impl WriteTransaction for Open {
     }
 
     async fn lock(&mut self, entity: &EntityType, entity_id: &str) -> Result<Option<HeldRow>, WriteError> {
+        self.act(true).await?;
         self.find(entity, entity_id, " for update of t").await
     }
 
     async fn read(&mut self, entity: &EntityType, entity_id: &str) -> Result<Option<HeldRow>, WriteError> {
+        self.act(true).await?;
         self.find(entity, entity_id, "").await
     }
 
     async fn create(&mut self, entity: &EntityType, mutation: &Mutation, tx: &Tx) -> Result<Written, WriteError> {
+        self.act(true).await?;
         let table = self.table(entity).await?;
         let reading = Reading::new(&table, entity);
         let mut parameters = Parameters::default();
-        let (names, values) = reading.inserted(&self.author.org, mutation, &mut parameters)?;
+        let (names, values) = match reading.inserted(&self.author.org, mutation, &mut parameters) {
+            Ok(parts) => parts,
+            Err(refusal) => return Err(self.unknown(entity, refusal).await),
+        };
         let (columns, name) = (reading.columns()?, quote::qualified(&table.name)?);
         let sql = format!("insert into {name} as t ({names}) values ({values}) returning {columns}");
         let key = mutation.entity_id.as_deref().and_then(|id| entity.key_values(id)).unwrap_or_default();
@@ -233,7 +285,7 @@ impl WriteTransaction for Open {
         let rows = self.write(said, &sql, &parameters).await?;
         match (rows.first(), &mutation.entity_id) {
             (Some(row), _) => self.written(&reading, row),
-            (None, Some(entity_id)) => self.unreported(entity, entity_id).await,
+            (None, Some(entity_id)) => self.unreported(entity, entity_id, false).await,
             (None, None) => Ok(Written::Suppressed),
         }
     }
@@ -245,10 +297,14 @@ impl WriteTransaction for Open {
         values: &[FieldWrite<'_>],
         tx: &Tx,
     ) -> Result<Written, WriteError> {
+        self.act(true).await?;
         let table = self.table(entity).await?;
         let reading = Reading::new(&table, entity);
         let mut parameters = Parameters::default();
-        let assignments = reading.assignments(values, &mut parameters)?;
+        let assignments = match reading.assignments(values, &mut parameters) {
+            Ok(assignments) => assignments,
+            Err(refusal) => return Err(self.unknown(entity, refusal).await),
+        };
         let Some(is) = reading.is(&self.author.org, &held.entity_id, &mut parameters)? else {
             return Ok(Written::Suppressed);
         };
@@ -263,11 +319,12 @@ impl WriteTransaction for Open {
         let rows = self.write(said, &sql, &parameters).await?;
         match rows.first() {
             Some(row) => self.written(&reading, row),
-            None => self.unreported(entity, &held.entity_id).await,
+            None => self.unreported(entity, &held.entity_id, true).await,
         }
     }
 
     async fn delete(&mut self, entity: &EntityType, held: &HeldRow, tx: &Tx) -> Result<Written, WriteError> {
+        self.act(true).await?;
         let table = self.table(entity).await?;
         let reading = Reading::new(&table, entity);
         let mut parameters = Parameters::default();
@@ -280,28 +337,23 @@ impl WriteTransaction for Open {
         let rows = self.write(said, &sql, &parameters).await?;
         match rows.is_empty() {
             false => Ok(Written::Gone),
-            true => self.unreported(entity, &held.entity_id).await,
+            true => self.unreported(entity, &held.entity_id, true).await,
         }
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), WriteError> {
+        for references in &self.late {
+            if let Some(column) = references.check(self.client()).await.map_err(refused)? {
+                return Err(references.refusal(self.client(), column).await);
+            }
+        }
         match self.client().batch_execute(COMMIT).await {
             Ok(()) => {
                 // Nothing is left to be rolled back.
                 drop(self.client.take());
                 Ok(())
             }
-            Err(error) => match error.as_db_error().map(|reported| reported.code().code().to_owned()) {
-                Some(state) if state.starts_with("23") => {
-                    let name = error.as_db_error().and_then(|reported| reported.constraint().map(str::to_owned));
-                    Err(Refusal::new(Code::Constraint, "the database refuses the row").with("name", name).into())
-                }
-                Some(state) if state.starts_with("P0") => {
-                    let message = error.as_db_error().map(|reported| reported.message().chars().take(300).collect());
-                    Err(Refusal::new(Code::Constraint, message.unwrap_or_else(String::new)).into())
-                }
-                _ => Err(refused(error)),
-            },
+            Err(error) => Err(refused_commit(error)),
         }
     }
 }

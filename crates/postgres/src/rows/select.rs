@@ -49,6 +49,12 @@ impl Parameters {
             .collect()
     }
 
+    /// Returns each value with its name and what it is read as.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let given = self.given.iter();
+        given.map(|one| (one.name.as_str(), one.type_sql.as_str(), one.value.as_str()))
+    }
+
     /// Adds a value that is read as the given type.
     pub(crate) fn push_typed(&mut self, name: impl Into<String>, type_sql: &str, value: &str) -> String {
         self.given.push(Parameter { name: name.into(), type_sql: type_sql.to_owned(), value: value.to_owned() });

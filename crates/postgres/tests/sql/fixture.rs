@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use antiphon_engine::{
     Fault,
-    ports::{ListQuery, RowPage, Rows},
+    ports::{FieldQuery, ListQuery, RowPage, Rows},
 };
 use antiphon_model::{EntityType, RelationName, Sync, Tenancy};
 use antiphon_postgres::{ConnectionInfo, LiveCatalogue, LiveRows, pool};
@@ -44,12 +44,19 @@ pub fn query(entity: &EntityType, org: &str) -> ListQuery {
     ListQuery {
         entity: Arc::new(entity.clone()),
         org: org.to_owned(),
+        reader: None,
         ids: Vec::new(),
         filters: Vec::new(),
         order: Vec::new(),
         after: None,
         limit: 100,
     }
+}
+
+/// Asks for one value.
+pub fn value(entity: &EntityType, org: &str, key: &[&str], field: &str) -> FieldQuery {
+    let key = key.iter().map(|part| (*part).to_owned()).collect();
+    FieldQuery { entity: Arc::new(entity.clone()), org: org.to_owned(), reader: None, key, field: field.to_owned() }
 }
 
 /// Reads every page of a list.

@@ -213,9 +213,9 @@ async fn a_page_knows_what_its_snapshot_saw_even_when_it_is_empty() {
         running.commit().await.expect("a commit");
         let page = rows.list(&query(&tasks(), "acme")).await.expect("a page");
         assert!(page.rows.len() == 1 && page.visibility.sees(xid));
-        let nobody = vec!["00000000-0000-0000-0000-000000000000".to_owned()];
-        assert!(rows.field(&tasks(), "acme", &nobody, "title").await.expect("an answer").is_none());
-        let fault = rows.field(&tasks(), "acme", &nobody, "tx").await.expect_err("a hidden field");
+        let nobody = ["00000000-0000-0000-0000-000000000000"];
+        assert!(rows.field(&fixture::value(&tasks(), "acme", &nobody, "title")).await.expect("an answer").is_none());
+        let fault = rows.field(&fixture::value(&tasks(), "acme", &nobody, "tx")).await.expect_err("a hidden field");
         assert_eq!(fault.code(), Code::NotFound);
     })
     .await;
@@ -236,11 +236,12 @@ async fn a_large_value_is_left_out_of_the_list_and_read_whole_by_itself() {
         assert!(image.get("title").is_none());
         let details: Value =
             serde_json::from_str(&format!("{{{}}}", page.rows[0].details.as_ref().expect("details"))).unwrap();
-        let value = rows.field(&tasks(), "acme", &[id.to_owned()], "title").await.expect("an answer").expect("a row");
+        let value =
+            rows.field(&fixture::value(&tasks(), "acme", &[id], "title")).await.expect("an answer").expect("a row");
         let omitted = &details["omitted"]["title"];
         assert_eq!(omitted["bytes"], value.value.len());
         assert_eq!(omitted["checksum"], antiphon_engine::checksum(&value.value));
-        let theirs = rows.field(&tasks(), "globex", &[id.to_owned()], "title").await.expect("an answer");
+        let theirs = rows.field(&fixture::value(&tasks(), "globex", &[id], "title")).await.expect("an answer");
         assert!(theirs.is_none(), "another organisation reads the value");
     })
     .await;

@@ -7,6 +7,7 @@ mod fixture;
 mod lists;
 mod names;
 mod shapes;
+mod sight;
 mod stamp;
 mod stamp_property;
 mod stamp_shapes;

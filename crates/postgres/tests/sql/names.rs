@@ -74,7 +74,7 @@ async fn a_table_of_hostile_names_is_prepared_listed_and_let_go_sec_04() {
         query.limit = 2;
         let images = fixture::all_pages(&fixture::rows(&db), query).await.expect("pages");
         assert_eq!(fixture::field(&images, other), ["v5", "v4", "v3", "v2"]);
-        let value = fixture::rows(&db).field(&entity, "a'b", &["3".to_owned()], other).await.expect("a value");
+        let value = fixture::rows(&db).field(&fixture::value(&entity, "a'b", &["3"], other)).await.expect("a value");
         assert_eq!(value.expect("a row").value, "\"v3\"");
         let plan = entities::plan_remove(&client, &entity, &RemoveOptions { publication, drop_tx: true }).await;
         entities::apply(&client, &plan.expect("a plan"), &mut |_| {}).await.expect("let go");

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use antiphon_engine::Fault;
+use antiphon_postgres::WriteConfig;
 use antiphon_store::Retention;
 use axum::Router;
 
@@ -14,8 +15,10 @@ use crate::{Config, Service, auth::AuthConfig};
 
 /// Streams of one organisation at once.
 const STREAMS_MAX: usize = 1_000;
-/// Edits of one organisation a second, and at once.
-const MUTATIONS_PER_SECOND: (u64, u64) = (100, 200);
+/// Edits of one organisation a second.
+const MUTATIONS_PER_SECOND: u64 = 100;
+/// Edits of one organisation at once.
+const MUTATIONS_BURST: u64 = 200;
 
 /// How to serve; begin with `new` and change what differs.
 #[derive(Clone, Debug)]
@@ -32,6 +35,14 @@ pub struct ServeOptions {
     pub auth: AuthConfig,
     /// Origins of web pages that may call.
     pub allowed_origins: Vec<String>,
+    /// Edits of one organisation a second; 0: no limit.
+    pub mutations_per_second: u64,
+    /// Edits of one organisation at once.
+    pub mutations_burst: u64,
+    /// Settings that edits set for the application's triggers and policies, as `app.user=actor` or `app.tenant=org`.
+    pub session_variables: Vec<String>,
+    /// The role that edits are made under, so that row security counts for them.
+    pub rls_role: Option<String>,
 }
 
 impl ServeOptions {
@@ -45,6 +56,10 @@ impl ServeOptions {
             retention_min_activities: kept.activities_min,
             auth: AuthConfig::default(),
             allowed_origins: Vec::new(),
+            mutations_per_second: MUTATIONS_PER_SECOND,
+            mutations_burst: MUTATIONS_BURST,
+            session_variables: Vec::new(),
+            rls_role: None,
         }
     }
 }
@@ -81,7 +96,9 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         },
         migrate: options.migrate,
         streams_max: page.is_none().then_some(STREAMS_MAX),
-        mutations_per_second: page.is_none().then_some(MUTATIONS_PER_SECOND),
+        mutations_per_second: (page.is_none() && options.mutations_per_second > 0)
+            .then_some((options.mutations_per_second, options.mutations_burst.max(1))),
+        writes: WriteConfig { session: WriteConfig::read_session(&options.session_variables)?, role: options.rls_role },
         page,
         listen: options.listen,
         auth: options.auth,

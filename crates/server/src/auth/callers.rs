@@ -131,6 +131,14 @@ impl App {
         }
     }
 
+    /// Finds out anew who shows a token or an opened ticket on a connection that is open already.
+    pub(crate) async fn caller_again(&self, token: &str, org: &str) -> Result<Caller, Problem> {
+        match self.auth.again(token).await? {
+            Some(principal) => self.caller_of(principal, token.to_owned(), org).await,
+            None => Err(Refusal::Expired.problem()),
+        }
+    }
+
     fn access(&self, subject: &str, place: &Membership) -> Access {
         let reader = Reader { subject: subject.to_owned(), role: place.role };
         Access::of(&reader, &place.org, self.entities.values().map(|entity| &**entity))

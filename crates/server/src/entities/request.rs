@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use antiphon_engine::ports::{Comparison, Filter, ListQuery, Order};
-use antiphon_model::EntityType;
+use antiphon_model::{Code, EntityType, Reader, Role};
 
 use crate::{
     problem::Problem,
@@ -20,7 +20,12 @@ pub(crate) const PARAMETERS: &[&str] = &["limit", "after", "ids", "order"];
 const IDS_MAX: usize = 100;
 
 /// Reads the parameters of a list.
-pub(super) fn list(query: Option<&str>, entity: &Arc<EntityType>, org: &str) -> Result<ListQuery, Problem> {
+pub(super) fn list(
+    query: Option<&str>,
+    entity: &Arc<EntityType>,
+    org: &str,
+    reader: &Reader,
+) -> Result<ListQuery, Problem> {
     let query = Query::parse(query, PARAMETERS, &["where"])?;
     let ids = ids(&query, entity)?;
     if !ids.is_empty() && ["after", "order"].iter().any(|name| query.text(name).is_some()) {
@@ -30,8 +35,9 @@ pub(super) fn list(query: Option<&str>, entity: &Arc<EntityType>, org: &str) -> 
         entity: Arc::clone(entity),
         org: org.to_owned(),
         ids,
-        filters: filters(&query, entity)?,
-        order: order(&query, entity)?,
+        reader: Some(reader.clone()),
+        filters: filters(&query, entity, reader.role)?,
+        order: order(&query, entity, reader.role)?,
         after: query.text("after").filter(|after| !after.is_empty()).map(str::to_owned),
         limit: query.number("limit", 100, 1..=1_000)?,
     })
@@ -56,7 +62,7 @@ fn ids(query: &Query, entity: &EntityType) -> Result<Vec<Vec<String>>, Problem> 
     keys.ok_or_else(|| invalid("ids", &format!("each id has {} parts", entity.key.len())))
 }
 
-fn filters(query: &Query, entity: &EntityType) -> Result<Vec<Filter>, Problem> {
+fn filters(query: &Query, entity: &EntityType, role: Role) -> Result<Vec<Filter>, Problem> {
     let mut filters = Vec::new();
     for (path, value) in query.family("where")? {
         let (field, operator) = match path[..] {
@@ -65,7 +71,7 @@ fn filters(query: &Query, entity: &EntityType) -> Result<Vec<Filter>, Problem> {
             _ => return Err(invalid("where", "`where[field]` or `where[field][operator]` is wanted")),
         };
         let name = format!("where[{field}]");
-        allowed(entity, field, &name)?;
+        allowed(entity, role, field, &name)?;
         let comparison = match operator {
             "eq" | "is" => Comparison::Equal,
             "gt" => Comparison::Greater,
@@ -83,21 +89,31 @@ fn filters(query: &Query, entity: &EntityType) -> Result<Vec<Filter>, Problem> {
     Ok(filters)
 }
 
-fn order(query: &Query, entity: &EntityType) -> Result<Vec<Order>, Problem> {
+fn order(query: &Query, entity: &EntityType, role: Role) -> Result<Vec<Order>, Problem> {
     let parts = query.list("order");
     let order = parts.iter().map(|part| {
         let (field, descending) = part.strip_prefix('-').map_or((part.as_str(), false), |field| (field, true));
-        allowed(entity, field, "order")?;
+        allowed(entity, role, field, "order")?;
         Ok(Order { field: field.to_owned(), descending })
     });
     order.collect()
 }
 
-fn allowed(entity: &EntityType, field: &str, parameter: &str) -> Result<(), Problem> {
-    let declared = entity.filter.iter().chain(&entity.key).any(|known| known == field) && entity.shows(field);
-    if declared {
-        return Ok(());
+/// Refuses columns that are not declared, and those that the role may not see in every row that it sees: an order or a
+/// filter would tell what they hold.
+fn allowed(entity: &EntityType, role: Role, field: &str, parameter: &str) -> Result<(), Problem> {
+    let declared = |name: &&String| entity.shows(name);
+    let known: Vec<&String> = entity.filter.iter().chain(&entity.key).filter(declared).collect();
+    if !known.iter().any(|name| *name == field) {
+        let readable = known.into_iter().filter(|name| entity.reads_throughout(role, name));
+        let known: Vec<&str> = readable.map(String::as_str).collect();
+        return Err(invalid(parameter, &format!("lists of this type filter and order by {} only", known.join(", "))));
     }
-    let known: Vec<&str> = entity.filter.iter().chain(&entity.key).map(String::as_str).collect();
-    Err(invalid(parameter, &format!("lists of this type filter and order by {} only", known.join(", "))))
+    match entity.reads_throughout(role, field) {
+        true => Ok(()),
+        false => {
+            let detail = format!("`{parameter}`: the field {field} may not be read in every row");
+            Err(Problem::new(Code::FieldForbidden, detail).with("field", field.into()))
+        }
+    }
 }

@@ -22,11 +22,9 @@ use tokio::{
 use super::{
     frames::{self, Common, RETRY_MS},
     guard::{Guard, tell},
+    registry::Place,
 };
-use crate::{
-    app::Place,
-    takeover::{Taken, Takeover},
-};
+use crate::takeover::{Taken, Takeover};
 
 /// Frames that are ready are written together up to this size.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -40,9 +38,8 @@ const LAST_WORD: Duration = Duration::from_secs(20);
 /// Opens a stream.
 pub(super) fn open(feed: Feed, guard: Guard, place: Place) -> Response {
     Takeover::answer(head(Body::empty()), move |taken| async move {
-        let stream = Stream { chunked: taken.chunked, feed, guard };
+        let stream = Stream { chunked: taken.chunked, feed, guard, place };
         stream.run(taken).await;
-        drop(place);
     })
 }
 
@@ -65,6 +62,7 @@ struct Stream {
     feed: Feed,
     guard: Guard,
     chunked: bool,
+    place: Place,
 }
 
 /// Why nothing more is written.
@@ -83,8 +81,14 @@ impl Stream {
         // What ends a stream is told once; the last frame follows.
         let mut ending = false;
         loop {
+            let began = Instant::now();
             match write(&mut socket, &mut parts, STALLED_AFTER).await {
-                Ok(bytes) => self.feed.sent(bytes),
+                Ok(0) => {}
+                Ok(bytes) => {
+                    metrics::histogram!("antiphon_send_path_seconds").record(began.elapsed().as_secs_f64());
+                    self.feed.sent(bytes);
+                    self.place.sent(bytes, self.feed.offset().as_u64());
+                }
                 Err(Stop::Gone) => return,
                 Err(Stop::Stalled) => return self.last_word(socket, parts).await,
             }

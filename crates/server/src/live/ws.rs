@@ -19,6 +19,7 @@ use axum::{
 };
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+pub(crate) use self::session::limits;
 use self::session::{Identity, Opening, Session};
 use crate::{app::App, problem::Problem, query::Query, takeover::Takeover};
 

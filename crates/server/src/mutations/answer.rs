@@ -14,7 +14,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, entities::cut_tx, problem::Problem};
 
 /// Answers one edit.
 pub(super) struct Answered<'a> {
@@ -84,7 +84,9 @@ impl Answered<'_> {
             }
             None => drop(members.insert("data".to_owned(), Value::Null)),
         }
-        let tx = applied.tx_text.as_deref().and_then(Tx::parse).map(|tx| tx.cut(&columns));
+        let entity = self.app.entities.get(&self.mutation.entity_type);
+        let tx = applied.tx_text.as_deref().and_then(Tx::parse).zip(entity);
+        let tx = tx.map(|(tx, entity)| cut_tx(tx, entity, &columns));
         members.insert("tx".to_owned(), tx.map_or(Value::Null, |tx| json!(tx)));
         members.insert("commit".to_owned(), json!({ "xid": applied.xid }));
         members

@@ -2,7 +2,9 @@
 //!
 //! Limits come before parsing: the size is bounded by the router, the depth is counted first (SEC-05).
 
-use antiphon_model::{Code, Mutation, MutationAction, Operation, TransactionId};
+mod numbers;
+
+use antiphon_model::{Code, Mutation, MutationAction, Operation, SOURCE_SQL, TransactionId};
 use serde::{
     Deserialize, Deserializer,
     de::{self, MapAccess, SeqAccess, Visitor},
@@ -117,6 +119,10 @@ fn mutation(body: MutationBody) -> Result<Mutation, Problem> {
         MutationAction::parse(&action).ok_or_else(|| invalid("`action`: create, update or delete is wanted"))?;
     let transaction_id =
         TransactionId::parse(&tx.transaction_id).map_err(|error| invalid(format!("`tx.transactionId`: {error}")))?;
+    // Ids and the source that mark plain SQL are not a client's to take.
+    if transaction_id.node().starts_with("sql-") || tx.source_id == SOURCE_SQL {
+        return Err(invalid("a node that begins with `sql-`, and the source `sql`, are the server's"));
+    }
     if tx.source_id.is_empty() || tx.source_id.len() > SOURCE_BYTES_MAX || tx.source_id.contains('\0') {
         return Err(invalid("`tx.sourceId`: a text of 1 to 200 bytes is wanted"));
     }
@@ -200,6 +206,9 @@ fn fits(mutation: &Mutation) -> Result<(), Problem> {
 fn parse<T: de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if depth(bytes) > DEPTH_MAX {
         return Err(invalid(format!("values may be nested {DEPTH_MAX} deep")));
+    }
+    if let Some(number) = numbers::inexact(bytes) {
+        return Err(invalid(format!("the number {number} would lose digits; send it as a string")));
     }
     serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))
 }

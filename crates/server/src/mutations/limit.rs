@@ -29,6 +29,11 @@ impl MutationLimits {
         MutationLimits { rate, started: Instant::now(), buckets: Mutex::default() }
     }
 
+    /// Returns edits a second and at once; `None`: no limit.
+    pub(crate) fn rate(&self) -> Option<(u64, u64)> {
+        self.rate
+    }
+
     /// Takes room for edits, or says when there will be some.
     pub(crate) fn take(&self, org: &str, edits: usize) -> Result<(), Problem> {
         let Some((rate, burst)) = self.rate else { return Ok(()) };

@@ -9,7 +9,10 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::stage::{SOON, Setup, Stage, next};
+use crate::{
+    stage::{SOON, Setup, Stage, next},
+    transports::Socket,
+};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
@@ -136,6 +139,35 @@ async fn a_revocation_holds_on_every_server_within_two_seconds_str_05() {
             assert!(since.elapsed() < Duration::from_secs(2), "{taken}: {:?}", since.elapsed());
         }
         other.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_socket_that_nobody_watches_does_nothing_more_for_a_token_that_ended_str_05() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::open(&pg).await;
+        let ask = |org: &str| json!({ "kind": "mutate", "org": org, "requestId": "r", "mutations": [] });
+        let read_only =
+            stage.people.create_scoped_token("alice", "reads", None, &["read".into()]).await.expect("a token");
+        let mut reader = Socket::open(&stage, Some(&read_only)).await;
+        let mut socket = Socket::open(&stage, Some(&stage.alice)).await;
+        for (socket, code) in [(&mut reader, "SCOPE_MISSING"), (&mut socket, "BODY_INVALID")] {
+            socket.say(json!({ "kind": "hello" })).await;
+            assert_eq!(socket.next().await.expect("a frame").0, "welcome");
+            socket.say(ask("acme")).await;
+            let (_, answer) = socket.next().await.expect("an answer");
+            assert_eq!(answer["code"], code, "{answer}");
+        }
+        for info in stage.people.tokens(Some("alice")).await.expect("tokens") {
+            stage.people.revoke_token(&info.id).await.expect("revoked");
+        }
+        stage.until(&stage.alice, "/v1/orgs/acme/schema", |answer| answer.status == 401).await;
+        for frame in [ask("acme"), json!({ "kind": "subscribe", "id": "a", "org": "acme" })] {
+            socket.say(frame.clone()).await;
+            let (_, answer) = socket.next().await.expect("an answer");
+            assert_eq!(answer["code"], "UNAUTHENTICATED", "{frame}: {answer}");
+        }
     })
     .await;
 }

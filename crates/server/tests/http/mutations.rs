@@ -19,7 +19,7 @@ pub fn id() -> String {
 }
 
 /// A new id so many milliseconds from now.
-fn id_at(offset_ms: i64) -> String {
+pub fn id_at(offset_ms: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     format!("{:013}.{:04}.test-{number}", now + offset_ms, number % 10_000)
@@ -30,32 +30,32 @@ pub async fn send(stage: &Stage, method: &str, token: &str, path: &str, body: &V
     request(method, &stage.url(path), Some(token), &headers, body.to_string().as_bytes()).await.expect("an answer")
 }
 
-fn tx(id: &str, field: Value, expected: Value) -> Value {
+pub fn tx(id: &str, field: Value, expected: Value) -> Value {
     json!({ "transactionId": id, "sourceId": "test", "changedField": field, "expectedTransactionId": expected })
 }
 
-async fn create(stage: &Stage, id: &str, key: &str, data: Value) -> Response {
+pub async fn create(stage: &Stage, id: &str, key: &str, data: Value) -> Response {
     let mut data = data;
     data["id"] = key.into();
     let body = json!({ "data": data, "tx": tx(id, Value::Null, Value::Null) });
     send(stage, "POST", &stage.alice, "/v1/orgs/acme/entities/note", &body).await
 }
 
-async fn patch(stage: &Stage, id: &str, key: &str, (field, value): (&str, Value), expected: Value) -> Response {
+pub async fn patch(stage: &Stage, id: &str, key: &str, (field, value): (&str, Value), expected: Value) -> Response {
     let body = json!({ "data": { field: value }, "tx": tx(id, field.into(), expected) });
     send(stage, "PATCH", &stage.alice, &format!("/v1/orgs/acme/entities/note/{key}"), &body).await
 }
 
-async fn delete(stage: &Stage, id: &str, key: &str, expected: Value) -> Response {
+pub async fn delete(stage: &Stage, id: &str, key: &str, expected: Value) -> Response {
     let body = json!({ "tx": tx(id, Value::Null, expected) });
     send(stage, "DELETE", &stage.alice, &format!("/v1/orgs/acme/entities/note/{key}"), &body).await
 }
 
-fn json(answer: &Response) -> Value {
+pub fn json(answer: &Response) -> Value {
     answer.json().unwrap_or_else(|_| panic!("no JSON: {}", answer.text()))
 }
 
-fn refused(answer: &Response) -> (u16, String) {
+pub fn refused(answer: &Response) -> (u16, String) {
     (answer.status, json(answer)["code"].as_str().unwrap_or_default().to_owned())
 }
 

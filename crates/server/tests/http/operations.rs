@@ -45,3 +45,27 @@ async fn the_schema_answers_304_while_it_holds_api_04() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn operators_see_limits_and_open_streams_and_nobody_else_does_str_07() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::open(&pg).await;
+        let mut stream = stage.stream("offset=now", None).await;
+        crate::stage::next(&mut stream, "offset").await;
+        let connections = stage.until(&stage.admin, "/v1/admin/connections", |answer| {
+            answer.json().expect("JSON")["items"][0]["bytesSent"].as_u64() > Some(0)
+        });
+        let connections = connections.await.json().expect("JSON");
+        let one = &connections["items"][0];
+        assert_eq!((&connections["total"], &one["transport"], &one["org"]), (&1.into(), &"sse".into(), &"acme".into()));
+        assert_eq!((&one["subject"], &one["behind"]), (&"alice".into(), &0.into()));
+        let limits = stage.ask_as(&stage.admin, "/v1/admin/limits").await.json().expect("JSON");
+        assert_eq!((&limits["mutationsPerSecond"], &limits["websocket"]["subscriptions"]), (&100.into(), &32.into()));
+        for path in ["/v1/admin/connections", "/v1/admin/limits"] {
+            assert_eq!(stage.get(path).await.status, 403, "{path}");
+        }
+        drop(stream);
+        stage.until(&stage.admin, "/v1/admin/connections", |answer| answer.json().expect("JSON")["total"] == 0).await;
+    })
+    .await;
+}

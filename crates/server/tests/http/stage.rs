@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use antiphon_model::{EntityType, RelationName, Role, Sync, Tenancy};
+use antiphon_model::{EntityType, RelationName, Role, Rule, Sync, Tenancy};
 use antiphon_server::Service;
 use antiphon_server::admin::{Admin, AdminConfig, AuthConfig, Identity, People, ServeOptions, serve};
 use antiphon_testkit::{Pg, Response, Sse, TestDb, get, sse};
@@ -68,17 +68,22 @@ pub struct Setup {
     /// More tables, and the types that they hold.
     pub tables: &'static str,
     pub types: Vec<EntityType>,
+    /// What is served differently.
+    pub serve: Option<fn(ServeOptions) -> ServeOptions>,
+    /// Rules of the type `note`.
+    pub rules: Vec<Rule>,
 }
 
 impl Setup {
     fn options(&self) -> ServeOptions {
         let base = ServeOptions::new(([127, 0, 0, 1], 0).into());
-        ServeOptions { auth: self.auth.clone(), allowed_origins: self.allowed_origins.clone(), ..base }
+        let base = ServeOptions { auth: self.auth.clone(), allowed_origins: self.allowed_origins.clone(), ..base };
+        self.serve.map_or(base.clone(), |serve| serve(base))
     }
 }
 
 /// A declared type.
-fn entity((name, table, key): &(&str, &str, &[&str])) -> EntityType {
+pub fn entity((name, table, key): &(&str, &str, &[&str])) -> EntityType {
     let filter: &[&str] = if *name == "note" { &["title", "rank"] } else { &[] };
     EntityType {
         name: (*name).into(),
@@ -111,7 +116,8 @@ impl Stage {
         let client = db.connect().await;
         client.batch_execute(TABLE).await.expect("the table");
         client.batch_execute(setup.tables).await.expect("more tables");
-        let entities: Vec<EntityType> = TYPES.iter().map(entity).chain(setup.types.iter().cloned()).collect();
+        let mut entities: Vec<EntityType> = TYPES.iter().map(entity).chain(setup.types.iter().cloned()).collect();
+        entities[0].rules = setup.rules.clone();
         let tables: Vec<&str> = entities.iter().map(|entity| entity.table.name.as_str()).collect();
         let publish = format!("create publication {} for table {}", db.publication(), tables.join(", "));
         client.batch_execute(&publish).await.expect("published");
@@ -126,8 +132,8 @@ impl Stage {
         };
         let admin = Admin::new(config.clone()).expect("the configuration");
         admin.migrate(false).await.expect("our tables");
-        for declared in TYPES.iter().map(entity) {
-            let plan = admin.plan_add(&declared, Identity::Index).await.expect("a plan");
+        for declared in &config.entities {
+            let plan = admin.plan_add(declared, Identity::Index).await.expect("a plan");
             admin.apply(&plan, &mut |_| {}).await.expect("prepared");
         }
         let people = admin.people().await.expect("people");
@@ -168,7 +174,10 @@ impl Stage {
         let wanted = i64::try_from(self.config.entities.len()).expect("a few");
         let sql = "select count(*) = $1 from log.snapshots where complete";
         while !log.query_one(sql, &[&wanted]).await.expect("the log").get::<_, bool>(0) {
-            assert!(tokio::time::Instant::now() < deadline, "capture never began");
+            if tokio::time::Instant::now() >= deadline {
+                let source = self.ask_as(&self.admin, "/v1/admin/source").await;
+                panic!("capture never began: {}", source.text());
+            }
             tokio::task::yield_now().await;
         }
     }

@@ -32,13 +32,14 @@ use super::{
         Ended,
         frames::Common,
         guard::{Guard, Watched, tell},
+        registry::{Place, Transport},
         request::{From, Wanted},
     },
     inbound::{self, Message, Mutate, Subscribe},
     outbound,
 };
 use crate::{
-    app::{App, Caller, Place},
+    app::{App, Caller},
     mutations,
     problem::Problem,
     takeover::Taken,
@@ -115,7 +116,7 @@ struct Subscription {
     feed: Feed,
     guard: Guard,
     ending: bool,
-    _place: Place,
+    place: Place,
 }
 
 /// Why a connection ends.
@@ -309,12 +310,7 @@ impl Session {
     }
 
     async fn greet(&mut self) -> Result<(), End> {
-        let limits = json!({
-            "messageBytes": MESSAGE_BYTES_MAX, "messagesPerSecond": MESSAGES.0, "messagesBurst": MESSAGES.1,
-            "bytesPerSecond": BYTES.0, "bytesBurst": BYTES.1, "subscriptions": SUBSCRIPTIONS_MAX,
-            "unacknowledged": antiphon_sync::UNACKNOWLEDGED_MAX, "idleTimeoutSeconds": IDLE.as_secs(),
-        });
-        let text = outbound::welcome(&self.connection_id, limits, crate::compose::now());
+        let text = outbound::welcome(&self.connection_id, limits(), crate::compose::now());
         self.send(text).await
     }
 
@@ -357,7 +353,7 @@ impl Session {
                     "kind": "subscribed", "id": wish.id, "offset": feed.offset().as_u64(),
                     "epoch": feed.epoch().as_u32(), "access": guard.access(), "schema": schema,
                 });
-                let subscription = Subscription { id: wish.id, feed, guard, ending: false, _place: place };
+                let subscription = Subscription { id: wish.id, feed, guard, ending: false, place };
                 self.subscriptions.push(subscription);
                 self.send(head.to_string()).await
             }
@@ -410,14 +406,16 @@ impl Session {
             page: PAGE,
             rate: Some(BYTES),
         };
-        let place = self.app.streams.enter(&caller.membership.org, self.app.streams_max).map_err(Ended::Problem)?;
+        let place =
+            self.app.streams.enter(&caller, Transport::WebSocket, self.app.streams_max).map_err(Ended::Problem)?;
         let feed = wanted.feed(&self.app, &caller).await?;
         Ok((feed, Guard::new(Arc::clone(&self.app), caller), place))
     }
 
     async fn caller(&mut self, org: &str) -> Result<Caller, Problem> {
         let Some(identity) = &self.identity else { return Err(Problem::new(Code::Unauthenticated, "")) };
-        self.app.caller_of(identity.principal.clone(), identity.token.clone(), org).await
+        // What was shown at the start may have ended since; a connection without subscriptions is watched by nobody.
+        self.app.caller_again(&identity.token, org).await
     }
 
     async fn schemas(&mut self) -> serde_json::Map<String, serde_json::Value> {
@@ -452,6 +450,7 @@ impl Session {
 
     /// Sends what a subscription tells, and what is ready behind it.
     async fn told(&mut self, index: usize, told: super::super::Told) -> Result<(), End> {
+        let began = Instant::now();
         let mut next = Some(told);
         while let Some(told) = next {
             let subscription = &mut self.subscriptions[index];
@@ -463,6 +462,7 @@ impl Session {
             let text = outbound::frame(&subscription.id, &told, common);
             let bytes = text.as_ref().map_or(0, String::len);
             subscription.feed.sent(bytes);
+            subscription.place.sent(bytes, subscription.feed.offset().as_u64());
             if let Some(text) = text {
                 self.feed(text).await?;
             }
@@ -477,7 +477,9 @@ impl Session {
             let blocked = self.outbound.wait_ms(1, self.started.elapsed().as_millis() as u64) > 0;
             next = if blocked { None } else { self.subscriptions[index].feed.ready() };
         }
-        self.flush().await
+        self.flush().await?;
+        metrics::histogram!("antiphon_send_path_seconds").record(began.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// A subscription has said why it ends; some reasons end the connection.
@@ -574,6 +576,15 @@ impl Session {
             tracing::debug!("a WebSocket was cut without a word");
         }
     }
+}
+
+/// What a connection may do, for its `welcome` and for operators.
+pub(crate) fn limits() -> serde_json::Value {
+    json!({
+        "messageBytes": MESSAGE_BYTES_MAX, "messagesPerSecond": MESSAGES.0, "messagesBurst": MESSAGES.1,
+        "bytesPerSecond": BYTES.0, "bytesBurst": BYTES.1, "subscriptions": SUBSCRIPTIONS_MAX,
+        "unacknowledged": antiphon_sync::UNACKNOWLEDGED_MAX, "idleTimeoutSeconds": IDLE.as_secs(),
+    })
 }
 
 /// Waits until one of the subscriptions has something to tell or is to be looked at.
