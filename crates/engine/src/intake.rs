@@ -16,7 +16,7 @@ use std::{
 };
 
 use antiphon_model::{
-    Action, Activity, ActivityId, Change, ChangedRow, Checkpoint, Commit, EVERYONE, EntityType, Lsn, OldRow, Relation,
+    Action, Activity, ActivityId, Change, ChangedRow, Checkpoint, Commit, EVERYONE, EntityType, Lsn, Relation,
     Transaction, Tuple,
 };
 use author::{Authors, Heard};
