@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use antiphon_model::{
-    Cell, Column, Lsn, Merge, Micros, RelationName, ReplicaIdentity, Sync, Tenancy, Type, TypeKind, Xid,
+    Cell, Column, Lsn, Merge, Micros, OldRow, RelationName, ReplicaIdentity, Sync, Tenancy, Type, TypeKind, Xid,
 };
 
 use super::*;
+
+mod laws;
 
 fn entity() -> Arc<EntityType> {
     Arc::new(EntityType {
