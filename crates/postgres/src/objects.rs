@@ -21,8 +21,14 @@ const LOCK_WAIT: &str = "200ms";
 /// Any number: whoever makes these objects takes turns.
 const LOCK: i64 = 0x616e_7469_7068_6f6e;
 
+/// Even a schema that is there already is not "made if missing" by a role that may not make any.
 const OBJECTS: &str = "
-create schema if not exists antiphon;
+do $$ begin
+  if pg_catalog.to_regnamespace('antiphon') is null then
+    create schema antiphon;
+    comment on schema antiphon is 'what Antiphon keeps beside the application''s rows: applied mutations, functions';
+  end if;
+end $$;
 create table if not exists antiphon.mutations (
   org text not null,
   id text collate \"C\" not null,
@@ -37,8 +43,7 @@ create table if not exists antiphon.objects (
   one bool primary key default true check (one),
   version int4 not null
 );
-insert into antiphon.objects (version) values (1) on conflict do nothing;
-comment on schema antiphon is 'what Antiphon keeps beside the application''s rows: applied mutations, functions';";
+insert into antiphon.objects (version) values (1) on conflict do nothing;";
 /// The version of these objects that this binary knows.
 const VERSION: i32 = 1;
 

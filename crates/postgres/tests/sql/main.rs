@@ -6,6 +6,7 @@ mod entities;
 mod fixture;
 mod lists;
 mod names;
+mod objects;
 mod shapes;
 mod sight;
 mod stamp;

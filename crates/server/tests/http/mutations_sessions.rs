@@ -5,7 +5,7 @@ use antiphon_testkit::for_each_postgres;
 use serde_json::{Value, json};
 
 use crate::{
-    mutations::{create, id, json, patch, refused, send, tx},
+    mutations::{create, id, id_at, json, patch, refused, send, tx},
     stage::{SOON, Setup, Stage},
 };
 
@@ -302,6 +302,24 @@ async fn batches_are_bounded_and_strict_mut_07() {
         let body = json!({ "mutations": [unknown, edit(201)] });
         let results = json(&send(&stage, "POST", &stage.alice, "/v1/orgs/acme/mutations", &body).await)["results"].clone();
         assert_eq!((&results[0]["problem"]["code"], &results[1]["status"]), (&json!("ENTITY_TYPE_UNKNOWN"), &json!("applied")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_edit_made_offline_weeks_ago_is_applied_once_mut_06_sy_30() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::open(&pg).await;
+        let long_ago = id_at(-20 * 24 * 3_600_000);
+        for status in [201, 200, 200] {
+            let answer = create(&stage, &long_ago, "1", json!({ "title": "a" })).await;
+            assert_eq!(answer.status, status, "{}", answer.text());
+        }
+        // The first answer's transaction is named again, so that lists that see it confirm the edit.
+        let edit = id();
+        let first = patch(&stage, &edit, "1", ("title", "b".into()), long_ago.clone().into()).await;
+        let again = patch(&stage, &edit, "1", ("title", "b".into()), long_ago.into()).await;
+        assert_eq!(json(&first)["commit"], json(&again)["commit"]);
     })
     .await;
 }
