@@ -67,6 +67,14 @@ impl Caller {
         self.principal.expires_at
     }
 
+    /// Goes on under a new token of the same person; what it is good for is looked at next time, whatever was seen.
+    pub(crate) fn renew(&mut self, principal: Principal, token: String) {
+        self.principal = principal;
+        self.token = token;
+        // Not the number that clones share: they go on under the old token.
+        self.seen = Arc::new(AtomicU64::new(NEVER));
+    }
+
     /// Returns who reads, as policies know them.
     pub(crate) fn reader(&self) -> Reader {
         Reader { subject: self.principal.subject.clone(), role: self.membership.role }
@@ -101,6 +109,11 @@ impl App {
     /// Finds out whose token it is, wherever it was shown; `None` for one that is not accepted.
     pub(crate) async fn authenticate(&self, token: &str) -> Result<Option<Principal>, Fault> {
         Ok(self.auth.bearer(token).await?.inspect_err(|refusal| refusal.count()).ok())
+    }
+
+    /// Finds out whose token or opened ticket it is by now, for a connection that outlives it; `None` once it has ended.
+    pub(crate) async fn still(&self, shown: &str) -> Result<Option<Principal>, Fault> {
+        self.auth.again(shown).await
     }
 
     /// Finds out who is asking and what place they have in an organisation.

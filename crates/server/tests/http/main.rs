@@ -4,6 +4,7 @@ mod auth;
 mod auth_canary;
 mod auth_origins;
 mod auth_tickets;
+mod auth_websocket;
 mod confirmation;
 mod conformance;
 mod delivery;
