@@ -163,7 +163,7 @@ fn principal(row: &Row) -> Result<Principal, Fault> {
     })
 }
 
-fn expired(principal: &Principal) -> bool {
+pub(crate) fn expired(principal: &Principal) -> bool {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
     principal.expires_at.is_some_and(|at| at.0 <= now)

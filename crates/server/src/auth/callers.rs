@@ -67,6 +67,14 @@ impl Caller {
         self.principal.expires_at
     }
 
+    /// Goes on under a new token of the same person; what it is good for is looked at next time, whatever was seen.
+    pub(crate) fn renew(&mut self, principal: Principal, token: String) {
+        self.principal = principal;
+        self.token = token;
+        // Not the number that clones share: they go on under the old token.
+        self.seen = Arc::new(AtomicU64::new(NEVER));
+    }
+
     /// Returns who reads, as policies know them.
     pub(crate) fn reader(&self) -> Reader {
         Reader { subject: self.principal.subject.clone(), role: self.membership.role }

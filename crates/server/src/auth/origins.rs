@@ -38,7 +38,9 @@ impl Origins {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let name = origin.to_str().ok().and_then(|text| text.split_once("://")).map(|(_, name)| name);
         let own = name.is_some_and(|name| !host.is_empty() && name.eq_ignore_ascii_case(host));
-        own || self.allow(origin)
+        // Whoever runs pages on the machine that serves could as well run a program there.
+        let local = || origin.to_str().is_ok_and(is_local) && is_local(&format!("http://{host}"));
+        own || local() || self.allow(origin)
     }
 }
 
@@ -124,7 +126,10 @@ mod tests {
             (Some("https://api.example.com"), "api.example.com", true),
             (Some("https://app.example.com"), "api.example.com", true),
             (Some("https://evil.example"), "api.example.com", false),
-            (Some("http://localhost:1"), "127.0.0.1:2", false),
+            (Some("http://localhost:1"), "127.0.0.1:2", true),
+            (Some("http://localhost:1"), "api.example.com", false),
+            (Some("http://localhost.evil.example"), "127.0.0.1:2", false),
+            (Some("https://evil.example"), "localhost:2", false),
             (Some("null"), "null", false),
             (Some("https://"), "", false),
         ] {

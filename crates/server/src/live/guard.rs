@@ -95,9 +95,10 @@ impl Guard {
 
     /// Goes on under a new token of the same person.
     pub(super) fn renew(&mut self, principal: Principal, token: String) {
-        self.caller.principal = principal;
-        self.caller.token = token;
+        self.caller.renew(principal, token);
         self.look_at = end(&self.caller);
+        // The new token may be good for less.
+        self.changes.mark_changed();
     }
 
     /// Returns the access under which the caller reads.

@@ -17,7 +17,7 @@ use crate::{
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
 /// A provider whose tokens say the places of their holder.
-fn provider() -> Setup {
+pub fn provider() -> Setup {
     let auth = AuthConfig {
         secret: Some(SECRET.into()),
         issuer: Some("https://id.example".into()),
@@ -33,7 +33,7 @@ fn now_seconds() -> u64 {
 }
 
 /// A token of the provider that is good for some seconds.
-fn token(sub: &str, orgs: Value, seconds: u64) -> String {
+pub fn token(sub: &str, orgs: Value, seconds: u64) -> String {
     let claims = json!({
         "iss": "https://id.example", "aud": "antiphon", "sub": sub, "exp": now_seconds() + seconds, "orgs": orgs,
     });

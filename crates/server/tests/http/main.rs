@@ -5,6 +5,7 @@ mod auth_canary;
 mod auth_origins;
 mod auth_tickets;
 mod authors;
+mod auth_websocket;
 mod confirmation;
 mod conformance;
 mod delivery;

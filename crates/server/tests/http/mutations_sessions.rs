@@ -194,7 +194,7 @@ async fn an_organisation_that_sends_too_much_waits_and_others_do_not_mut_07() {
 #[tokio::test]
 async fn a_client_that_missed_much_of_what_it_edits_reads_first_mut_01() {
     for_each_postgres(|pg| async move {
-        let stage = Stage::open(&pg).await;
+        let stage = Stage::open_with(&pg, Setup { serve: Some(unlimited), ..Setup::default() }).await;
         let made = id();
         assert_eq!(create(&stage, &made, "1", json!({ "title": "a" })).await.status, 201);
         for number in 0..12 {

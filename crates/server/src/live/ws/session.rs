@@ -368,6 +368,7 @@ impl Session {
             Err(Ended::Problem(problem)) => {
                 self.send(outbound::error(problem.code(), problem.detail(), Some(("id", &wish.id)))).await?;
                 match problem.code() {
+                    Code::Unauthenticated => Err(End::Close(4401, "authentication")),
                     Code::NotAMember if self.subscriptions.is_empty() => Err(End::Close(4403, "membership")),
                     _ => Ok(()),
                 }
@@ -412,9 +413,10 @@ impl Session {
         Ok((feed, Guard::new(Arc::clone(&self.app), caller), place))
     }
 
+    /// Finds out who is asking: a connection lives longer than tokens do, and nothing else watches over one that has no
+    /// subscription.
     async fn caller(&mut self, org: &str) -> Result<Caller, Problem> {
         let Some(identity) = &self.identity else { return Err(Problem::new(Code::Unauthenticated, "")) };
-        // What was shown at the start may have ended since; a connection without subscriptions is watched by nobody.
         self.app.caller_again(&identity.token, org).await
     }
 
@@ -432,6 +434,12 @@ impl Session {
     async fn mutate(&mut self, mutate: Mutate) -> Result<(), End> {
         let Mutate { org, request_id, mutations, atomic, stream_offset, .. } = mutate;
         let caller = self.caller(&org).await;
+        if let Err(problem) = &caller
+            && problem.code() == Code::Unauthenticated
+        {
+            self.send(outbound::error(problem.code(), problem.detail(), Some(("requestId", &request_id)))).await?;
+            return Err(End::Close(4401, "authentication"));
+        }
         let batch = mutations::read_batch(mutations.get(), atomic.unwrap_or(false), stream_offset);
         let app = Arc::clone(&self.app);
         self.mutations.push(Box::pin(async move {
