@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon_model::Role;
-use antiphon_testkit::{for_each_postgres, get};
+use antiphon_testkit::{Response, for_each_postgres, get};
 use tokio::time::Instant;
 
 use crate::stage::{SOON, Stage, next};
@@ -78,17 +78,11 @@ async fn a_poll_that_waited_answers_nothing_to_somebody_who_lost_the_right_meanw
                 antiphon_testkit::spawn("poll", async move { get(&url, Some(&token), &[]).await }),
             ));
         }
-        // Both wait once they are counted as open.
-        stage.until(&stage.admin, "/metrics", |_| true).await;
-        let open = || async {
-            let metrics = stage.get("/metrics").await.text();
-            let line = metrics.lines().find(|line| line.starts_with("antiphon_streams_open ")).map(str::to_owned);
-            line.and_then(|line| line.rsplit(' ').next().and_then(|count| count.parse::<f64>().ok())).unwrap_or(0.0)
+        let open = |answer: &Response| {
+            let listed = answer.json().expect("JSON");
+            listed["items"].as_array().expect("items").len() == 2
         };
-        let deadline = Instant::now() + SOON;
-        while open().await < 2.0 {
-            assert!(Instant::now() < deadline, "the polls never came");
-        }
+        stage.until(&stage.admin, "/v1/admin/connections", open).await;
         stage.people.leave("acme", "dave").await.expect("gone");
         stage.people.join("acme", "erin", Role::Admin).await.expect("another role");
         stage.until(&polls[0].0, "/v1/orgs/acme/schema", |answer| answer.status == 403).await;
