@@ -118,6 +118,7 @@ impl CaptureService {
     /// Runs until `stop`; then the lease is given back.
     pub async fn run(self, stop: CancellationToken) {
         tokio::select! {
+            biased;
             () = self.capture(stop.clone()) => {}
             () = self.follow() => {}
             () = self.raise_visible() => {}
@@ -131,6 +132,7 @@ impl CaptureService {
             if *paused.borrow_and_update() {
                 self.show(SourceState::Paused, None, None);
                 tokio::select! {
+                    biased;
                     changed = paused.changed() => if changed.is_err() { return },
                     () = stop.cancelled() => return,
                 }
@@ -139,6 +141,7 @@ impl CaptureService {
             let until = stop.child_token();
             let mut streamed = false;
             let ended = tokio::select! {
+                biased;
                 ended = self.tenure(until.clone(), &mut streamed) => ended,
                 () = pause_wanted(&mut paused) => continue,
             };
@@ -146,6 +149,7 @@ impl CaptureService {
             attempt = if streamed { 0 } else { attempt + 1 };
             let wait = self.react(&fault, attempt);
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(wait) => {}
                 () = pause_wanted(&mut paused) => {}
                 () = stop.cancelled() => return,
@@ -163,6 +167,7 @@ impl CaptureService {
         };
         config.bus.refresh(tenure.head);
         let capture = tokio::select! {
+            biased;
             capture = config.source.connect(&tenure.checkpoint) => capture,
             () = stop.cancelled() => return None,
         };

@@ -142,6 +142,7 @@ impl Feed {
         }
         let wake = Duration::from_millis(self.machine.wake_at_ms(now_ms));
         tokio::select! {
+            biased;
             () = self.watch.changed() => {}
             () = sleep_until(self.started + wake) => {}
         }

@@ -96,6 +96,7 @@ async fn keep_lease(mut lease: Box<dyn Lease>, stop: CancellationToken) -> Optio
     let interval = Duration::from_millis(lease.renew_interval_ms());
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return lease.release().await.err(),
             () = tokio::time::sleep(interval) => {}
         }

@@ -102,9 +102,11 @@ impl Map {
         }
         let waits = self.barrier.is_some();
         let event = tokio::select! {
-            captured = capture.next() => Event::Captured(captured?),
+            // What is rare comes first, so that a busy source does not keep it waiting.
+            biased;
             done = self.copier.finished() => Event::Copy(done),
             _ = self.look.tick(), if waits => Event::Barrier,
+            captured = capture.next() => Event::Captured(captured?),
         };
         match event {
             Event::Captured(captured) => self.gather(captured, capture, to).await,
