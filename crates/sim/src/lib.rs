@@ -1,0 +1,10 @@
+//! A simulated world for the shipped machines: virtual time, a database, a log, servers, a network and their faults.
+//!
+//! The engine's own tasks run here unchanged over simulated ports, in one thread, by seed (SIM-01). Law: everything that
+//! happens follows from the seed and the commit; nothing here reads a clock, a socket or the machine's randomness.
+
+mod dice;
+mod executor;
+
+pub use dice::Dice;
+pub use executor::{Clock, ProcessId, Simulation, run};
