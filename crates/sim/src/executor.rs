@@ -80,6 +80,19 @@ impl Simulation {
         self.shared.board().killed.push(process);
     }
 
+    /// Lets others have a turn.
+    pub async fn pass(&self) {
+        let mut passed = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut passed, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Returns the true time.
     pub fn clock(&self) -> &Clock {
         &self.clock

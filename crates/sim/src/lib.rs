@@ -3,8 +3,10 @@
 //! The engine's own tasks run here unchanged over simulated ports, in one thread, by seed (SIM-01). Law: everything that
 //! happens follows from the seed and the commit; nothing here reads a clock, a socket or the machine's randomness.
 
+mod database;
 mod dice;
 mod executor;
 
+pub use database::{Committed, Database, Edit, FixedSchemas, Manners, SeenRow, Sql, SqlError};
 pub use dice::Dice;
 pub use executor::{Clock, ProcessId, Simulation, run};
