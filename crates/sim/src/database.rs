@@ -4,11 +4,13 @@
 //! server died has happened all the same. Laws: whoever waits for a lock waits for the holder's end; a session of a life
 //! before a crash is over; latencies and the time between commit and visibility are drawn by dice.
 
+mod copy;
 mod door;
 mod pages;
 mod sql;
 mod stamp;
 mod state;
+mod stream;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 pub use self::{
     sql::{Sql, SqlError},
     state::{Committed, Edit},
+    stream::{Acknowledged, SlotSource},
 };
 use self::{
     state::{Lock, LockKey, State},

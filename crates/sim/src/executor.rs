@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
@@ -44,6 +44,7 @@ pub struct Simulation {
 
 struct Shared {
     board: Mutex<Board>,
+    ticks: AtomicU64,
 }
 
 #[derive(Default)]
@@ -91,6 +92,11 @@ impl Simulation {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Returns a number above every one before: the order of what happened, also within a moment.
+    pub fn tick(&self) -> u64 {
+        self.shared.ticks.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Returns the true time.
@@ -154,7 +160,8 @@ where
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
     let output = runtime.block_on(tokio::task::unconstrained(async {
-        let shared = Arc::new(Shared { board: Mutex::new(Board { next: 1, ..Board::default() }) });
+        let shared =
+            Arc::new(Shared { board: Mutex::new(Board { next: 1, ..Board::default() }), ticks: AtomicU64::new(1) });
         let clock = Clock { start: Instant::now(), skew_us: Arc::default() };
         let dice = Dice::new(seed);
         let simulation = Simulation { shared: Arc::clone(&shared), clock, dice: dice.fork() };

@@ -7,6 +7,8 @@ mod database;
 mod dice;
 mod executor;
 
-pub use database::{Committed, Database, Edit, FixedSchemas, Manners, SeenRow, Sql, SqlError};
+pub use database::{
+    Acknowledged, Committed, Database, Edit, FixedSchemas, Manners, SeenRow, SlotSource, Sql, SqlError,
+};
 pub use dice::Dice;
 pub use executor::{Clock, ProcessId, Simulation, run};

@@ -11,7 +11,10 @@ use std::{
 
 use antiphon_model::{Change, Lsn, Micros, Mutation, Visibility, Xid};
 
-use super::table::{Row, Table};
+use super::{
+    stream::{Acknowledged, Slot},
+    table::{Row, Table},
+};
 
 /// The first number that is given out: a few before the 32-bit ones wrap around, so that every run crosses that (CAP-13).
 const FIRST_XID: u64 = (1 << 32) - 40;
@@ -134,6 +137,8 @@ pub(crate) struct State {
     /// Rises with every crash: sessions of a former life are over.
     pub(crate) life: u64,
     pub(crate) up: bool,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) acknowledged: Vec<Acknowledged>,
     holders: BTreeMap<LockKey, u64>,
     next_xid: u64,
     completed: u64,
@@ -150,6 +155,8 @@ impl State {
             open: BTreeMap::new(),
             life: 1,
             up: true,
+            slot: None,
+            acknowledged: Vec::new(),
             holders: BTreeMap::new(),
             next_xid: FIRST_XID,
             completed: FIRST_XID - 1,
@@ -273,6 +280,9 @@ impl State {
         let open: Vec<u64> = self.open.keys().copied().collect();
         for xid in open {
             self.finish(xid);
+        }
+        if let Some(slot) = &mut self.slot {
+            (slot.confirmed, slot.active) = (slot.saved, None);
         }
         self.life += 1;
         self.up = false;
