@@ -6,9 +6,11 @@
 mod database;
 mod dice;
 mod executor;
+mod log;
 
 pub use database::{
     Acknowledged, Committed, Database, Edit, FixedSchemas, Manners, SeenRow, SlotSource, Sql, SqlError,
 };
 pub use dice::Dice;
 pub use executor::{Clock, ProcessId, Simulation, run};
+pub use log::{Durable, Log, LogLink, LogManners};

@@ -249,6 +249,10 @@ impl State {
     pub(crate) fn log_commit(&mut self, xid: u64, at: Micros) -> bool {
         let Some(open) = self.open.get_mut(&xid) else { return false };
         open.logged = true;
+        if open.changes.is_empty() {
+            // Nothing is decoded of it.
+            return true;
+        }
         let (changes, edits) = (std::mem::take(&mut open.changes), std::mem::take(&mut open.edits));
         self.end += 64 + 96 * changes.len() as u64;
         let lsn = Lsn::new(self.end);

@@ -1,0 +1,229 @@
+//! The right to write the simulated log: lease, appends, flushes.
+
+use antiphon_engine::{
+    Fault,
+    ports::{Batch, Leadership, Lease, LogFlusher, LogWriter, Tenure},
+};
+use antiphon_model::{ActivityId, Checkpoint, Code, Epoch, Micros};
+use async_trait::async_trait;
+
+use super::{LogLink, State, unreachable_fault};
+
+/// A lease is good for so many microseconds after its last renewal.
+const TTL_US: i64 = 10_000_000;
+/// It is renewed this often.
+const RENEW_MS: u64 = 3_000;
+/// The log notices within this time that the session of a holder is gone.
+const NOTICED_MS_MAX: u64 = 300;
+
+#[async_trait]
+impl Leadership for LogLink {
+    async fn acquire(&self, _source: &str, holder: &str) -> Result<Option<Tenure>, Fault> {
+        let life = self.call().await?;
+        let session = self.log.shared.simulation.tick();
+        let fence = {
+            let mut state = self.log.alive(life)?;
+            let now = self.log.shared.clock.now();
+            let alone = state.session.is_none();
+            if !(alone || state.now.holder == holder || state.now.expires_at < now) {
+                return Ok(None);
+            }
+            if alone {
+                state.session = Some(session);
+            }
+            state.now.fence += 1;
+            holder.clone_into(&mut state.now.holder);
+            state.now.expires_at = Micros(now.0 + TTL_US);
+            let tick = self.log.shared.simulation.tick();
+            state.flush(tick);
+            state.now.fence
+        };
+        let lease = Held { link: self.clone(), life, session, fence };
+        let (head, checkpoint) = {
+            let state = self.log.alive(life)?;
+            (state.now.head, state.now.checkpoint.clone())
+        };
+        let mut flusher = Flusher { link: self.clone(), life, epoch: head.epoch, flushed: head.durable };
+        flusher.flush(head.last).await?;
+        self.call().await?;
+        let state = self.log.alive(life)?;
+        let head = state.now.head;
+        let writer = Appender {
+            link: self.clone(),
+            life,
+            fence,
+            epoch: head.epoch,
+            last: head.last,
+            checkpoint: checkpoint.clone(),
+        };
+        Ok(Some(Tenure {
+            head,
+            checkpoint,
+            organisations: state.now.organisations.iter().cloned().collect(),
+            snapshots: state.now.snapshots.values().cloned().collect(),
+            writer: Box::new(writer),
+            flusher: Box::new(flusher),
+            lease: Box::new(lease),
+        }))
+    }
+}
+
+struct Appender {
+    link: LogLink,
+    life: u64,
+    fence: i64,
+    epoch: Epoch,
+    last: ActivityId,
+    checkpoint: Checkpoint,
+}
+
+#[async_trait]
+impl LogWriter for Appender {
+    async fn append(&mut self, batch: &mut Batch) -> Result<ActivityId, Fault> {
+        self.link.call().await?;
+        let log = self.link.log.clone();
+        {
+            let mut guard = log.alive(self.life)?;
+            let state = &mut *guard;
+            if log.shared.manners.mutant_no_fence {
+                self.last = state.now.head.last;
+            } else {
+                self.fits(state, batch)?;
+            }
+            let mut last = self.last;
+            for activity in &mut batch.activities {
+                last = last.plus(1);
+                activity.id = last;
+            }
+            state.now.checkpoint = batch.checkpoint.clone();
+            state.now.head.last = last;
+            state.now.organisations.extend(batch.organisations.iter().cloned());
+            if let Some(progress) = &batch.snapshot {
+                state.now.snapshots.insert(progress.entity_type.clone(), progress.clone());
+            }
+            state.activities.extend(batch.activities.iter().cloned());
+            match batch.activities.is_empty() {
+                true => state.flush(log.shared.simulation.tick()),
+                false => state.pending.push(state.now.clone()),
+            }
+            self.last = last;
+        }
+        if log.shared.simulation.dice().permille(log.shared.manners.answer_lost_permille) {
+            return Err(unreachable_fault());
+        }
+        log.pause().await;
+        log.alive(self.life).map(drop)?;
+        self.checkpoint = batch.checkpoint.clone();
+        Ok(self.last)
+    }
+}
+
+impl Appender {
+    fn fits(&self, state: &State, batch: &Batch) -> Result<(), Fault> {
+        if state.now.fence != self.fence {
+            return Err(Fault::new(Code::Fenced, "fenced"));
+        }
+        let place = |of: &Checkpoint| (of.acknowledged, of.lsn, of.ordinal, of.complete);
+        if place(&state.now.checkpoint) != place(&self.checkpoint) {
+            return Err(Fault::new(Code::LogUnreachable, "unflushed appends were taken back"));
+        }
+        let head = &state.now.head;
+        if !batch.activities.is_empty() && (head.epoch != self.epoch || head.last != self.last) {
+            return Err(Fault::new(Code::LogUnreachable, "the head of the log is elsewhere"));
+        }
+        Ok(())
+    }
+}
+
+struct Flusher {
+    link: LogLink,
+    life: u64,
+    epoch: Epoch,
+    flushed: ActivityId,
+}
+
+#[async_trait]
+impl LogFlusher for Flusher {
+    async fn flush(&mut self, up_to: ActivityId) -> Result<(), Fault> {
+        if up_to <= self.flushed {
+            return Ok(());
+        }
+        self.link.call().await?;
+        let log = &self.link.log;
+        {
+            let mut guard = log.alive(self.life)?;
+            let state = &mut *guard;
+            let head = &mut state.now.head;
+            if head.epoch != self.epoch || head.durable >= up_to {
+                return Err(Fault::new(Code::Fenced, "the durable head of the log was raised by another server"));
+            }
+            head.durable = up_to;
+            match log.shared.manners.mutant_no_flush {
+                true => state.pending.push(state.now.clone()),
+                false => state.flush(log.shared.simulation.tick()),
+            }
+        }
+        log.pause().await;
+        log.alive(self.life).map(drop)?;
+        self.flushed = up_to;
+        Ok(())
+    }
+}
+
+struct Held {
+    link: LogLink,
+    life: u64,
+    session: u64,
+    fence: i64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (log, life, session) = (self.link.log.clone(), self.life, self.session);
+        let simulation = log.shared.simulation.clone();
+        // The log lives on its own: nothing kills what it does for itself.
+        simulation.start(crate::ProcessId(u32::MAX), async move {
+            let ms = log.shared.simulation.dice().below(NOTICED_MS_MAX);
+            log.shared.clock.sleep_ms(ms).await;
+            if let Ok(mut state) = log.alive(life)
+                && state.session == Some(session)
+            {
+                state.session = None;
+            }
+        });
+    }
+}
+
+#[async_trait]
+impl Lease for Held {
+    async fn renew(&mut self) -> Result<(), Fault> {
+        self.link.call().await?;
+        let log = &self.link.log;
+        let mut state = log.alive(self.life)?;
+        if state.now.fence != self.fence {
+            return Err(Fault::new(Code::Fenced, "another server has taken over the lease"));
+        }
+        state.now.expires_at = Micros(log.shared.clock.now().0 + TTL_US);
+        if state.session.is_none() {
+            state.session = Some(self.session);
+        }
+        state.flush(log.shared.simulation.tick());
+        Ok(())
+    }
+
+    async fn release(&mut self) -> Result<(), Fault> {
+        self.link.call().await?;
+        let log = &self.link.log;
+        let mut state = log.alive(self.life)?;
+        if state.now.fence == self.fence {
+            state.now.expires_at = Micros(0);
+            state.now.holder.clear();
+            state.flush(log.shared.simulation.tick());
+        }
+        Ok(())
+    }
+
+    fn renew_interval_ms(&self) -> u64 {
+        RENEW_MS
+    }
+}
