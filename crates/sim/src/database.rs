@@ -93,9 +93,9 @@ impl Database {
         self.state().tables.iter().map(|table| Arc::clone(&table.entity)).collect()
     }
 
-    /// Returns the shape of a type.
-    pub fn shape(&self, entity_type: &str) -> Option<Shape> {
-        self.table(entity_type).map(|(_, table)| table.shape())
+    /// Returns the shape of a type; one that is not declared has none.
+    pub fn shape_of(&self, entity_type: &str) -> Shape {
+        self.table(entity_type).map_or(Shape { fields: Vec::new() }, |(_, table)| table.shape())
     }
 
     /// Returns what messages of the door are sealed with.

@@ -51,7 +51,8 @@ struct Shared {
 struct Board {
     ready: BTreeSet<u64>,
     started: Vec<(u64, ProcessId, Work)>,
-    killed: Vec<ProcessId>,
+    /// With the number below which its tasks are: a process may be started again at once.
+    killed: Vec<(ProcessId, u64)>,
     next: u64,
     outer: Option<Waker>,
 }
@@ -78,7 +79,12 @@ impl Simulation {
 
     /// Kills a process: its tasks are dropped where they stand, before anything else runs.
     pub fn kill(&self, process: ProcessId) {
-        self.shared.board().killed.push(process);
+        let mut board = self.shared.board();
+        let before = board.next;
+        board.killed.push((process, before));
+        if let Some(waker) = &board.outer {
+            waker.wake_by_ref();
+        }
     }
 
     /// Lets others have a turn.
@@ -136,6 +142,11 @@ impl Clock {
     /// Waits; time is rounded up to whole milliseconds, as the timers of the engine's tasks are.
     pub async fn sleep_ms(&self, ms: u64) {
         tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// Returns the true moment, as the engine's feeds take it.
+    pub fn instant(&self) -> Instant {
+        self.start + self.start.elapsed()
     }
 
     /// Returns another clock that is off by so much.
@@ -236,8 +247,9 @@ impl<M> Loop<M> {
                 self.tasks.insert(id, (process, work, waker));
             }
             // Dropping a task may start or kill others.
+            let dies = |id: u64, of: ProcessId| killed.iter().any(|(process, before)| *process == of && id < *before);
             let dead: Vec<u64> =
-                self.tasks.iter().filter(|(_, (process, ..))| killed.contains(process)).map(|(id, _)| *id).collect();
+                self.tasks.iter().filter(|(id, (process, ..))| dies(**id, *process)).map(|(id, _)| *id).collect();
             for id in dead {
                 drop(self.tasks.remove(&id));
             }

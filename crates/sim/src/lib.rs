@@ -7,6 +7,9 @@ mod database;
 mod dice;
 mod executor;
 mod log;
+mod network;
+mod people;
+mod server;
 
 pub use database::{
     Acknowledged, Committed, Database, Edit, FixedSchemas, Manners, SeenRow, SlotSource, Sql, SqlError,
@@ -14,3 +17,6 @@ pub use database::{
 pub use dice::Dice;
 pub use executor::{Clock, ProcessId, Simulation, run};
 pub use log::{Durable, Log, LogLink, LogManners};
+pub use network::{Counts, Faults, Network, REQUEST_TIMEOUT_MS, StreamEnd};
+pub use people::{People, PlaceChange};
+pub use server::{Answer, Frames, Kind, Open, Parts, Request, Server, ServerManners, StreamFrame};
