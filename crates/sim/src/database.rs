@@ -40,7 +40,7 @@ const LOCK_TIMEOUT_MS: u64 = 5_000;
 
 impl Default for Manners {
     fn default() -> Manners {
-        Manners { slow_permille: 200, hidden_permille: 100, hidden_ms_max: 300, locks: true }
+        Manners { slow_permille: 200, hidden_permille: 100, hidden_ms_max: 300, locks: true, records: true }
     }
 }
 
@@ -55,6 +55,8 @@ pub struct Manners {
     pub hidden_ms_max: u64,
     /// Whether a row's lock is really taken; a mutant's switch.
     pub locks: bool,
+    /// Whether applied edits leave a record; a mutant's switch.
+    pub records: bool,
 }
 
 /// The database; cheap to clone.

@@ -3,20 +3,30 @@
 //! The engine's own tasks run here unchanged over simulated ports, in one thread, by seed (SIM-01). Law: everything that
 //! happens follows from the seed and the commit; nothing here reads a clock, a socket or the machine's randomness.
 
+mod chaos;
+pub mod checks;
+
 mod database;
 mod dice;
 mod executor;
+mod history;
 mod log;
 mod network;
 mod people;
+mod profile;
 mod server;
+mod workload;
+mod world;
 
 pub use database::{
     Acknowledged, Committed, Database, Edit, FixedSchemas, Manners, SeenRow, SlotSource, Sql, SqlError,
 };
 pub use dice::Dice;
 pub use executor::{Clock, ProcessId, Simulation, run};
+pub use history::{FinalView, History, Recorder, Shown, Told};
 pub use log::{Durable, Log, LogLink, LogManners};
 pub use network::{Counts, Faults, Network, REQUEST_TIMEOUT_MS, StreamEnd};
 pub use people::{People, PlaceChange};
+pub use profile::{Mutant, Profile};
 pub use server::{Answer, Frames, Kind, Open, Parts, Request, Server, ServerManners, StreamFrame};
+pub use world::{Outcome, simulate};

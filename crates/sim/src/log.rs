@@ -38,6 +38,10 @@ pub struct LogManners {
     pub mutant_no_flush: bool,
     /// Appends look at neither fence nor position.
     pub mutant_no_fence: bool,
+    /// Offsets below the floor are served.
+    pub mutant_no_floor: bool,
+    /// Appends leave the stored position where it is.
+    pub mutant_no_position: bool,
     /// Every offset is vouched for.
     pub mutant_offset_is_head: bool,
 }
@@ -71,6 +75,7 @@ struct State {
     /// Every asynchronous commit since, in order.
     pending: Vec<Kept>,
     activities: Vec<Activity>,
+    former: Vec<Activity>,
     durable: Vec<Durable>,
     taken_back: u64,
     /// The session that holds the lease's lock.
@@ -110,6 +115,7 @@ impl Log {
             disk: kept,
             pending: Vec::new(),
             activities: Vec::new(),
+            former: Vec::new(),
             durable: Vec::new(),
             taken_back: 0,
             session: None,
@@ -135,6 +141,11 @@ impl Log {
         let state = self.state();
         let durable = state.now.head.durable;
         state.activities.iter().filter(|activity| activity.id <= durable).cloned().collect()
+    }
+
+    /// Returns the activities of former epochs.
+    pub fn former(&self) -> Vec<Activity> {
+        self.state().former.clone()
     }
 
     /// Returns what was safe when.
@@ -190,7 +201,8 @@ impl Log {
             state.now.expires_at = Micros(0);
             state.now.organisations.clear();
             state.now.snapshots.clear();
-            state.activities.clear();
+            let former = std::mem::take(&mut state.activities);
+            state.former.extend(former);
             epoch
         })
     }

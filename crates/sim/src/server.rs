@@ -121,6 +121,7 @@ pub struct Server {
     parts: Parts,
     app: Arc<Mutex<Option<Arc<App>>>>,
     starts: Arc<std::sync::atomic::AtomicU64>,
+    running: Arc<std::sync::atomic::AtomicBool>,
 }
 
 /// A running server.
@@ -137,11 +138,12 @@ pub(crate) struct App {
 impl Server {
     /// Makes a server that does not run yet.
     pub fn new(parts: Parts) -> Server {
-        Server { parts, app: Arc::default(), starts: Arc::default() }
+        Server { parts, app: Arc::default(), starts: Arc::default(), running: Arc::default() }
     }
 
     /// Starts it.
     pub fn start(&self) {
+        self.running.store(true, std::sync::atomic::Ordering::Relaxed);
         let server = self.clone();
         self.parts.simulation.start(self.parts.process, async move { server.run().await });
     }
@@ -149,12 +151,22 @@ impl Server {
     /// Kills it where it stands.
     pub fn crash(&self) {
         self.parts.simulation.kill(self.parts.process);
+        self.running.store(false, std::sync::atomic::Ordering::Relaxed);
         *self.slot() = None;
+    }
+
+    /// Starts it where it does not run.
+    pub fn start_again(&self) {
+        if !self.running.load(std::sync::atomic::Ordering::Relaxed) {
+            self.crash();
+            self.start();
+        }
     }
 
     /// Stops it as a deployment does: streams are told, the lease is given back.
     pub fn drain(&self) {
         if let Some(app) = self.app() {
+            self.running.store(false, std::sync::atomic::Ordering::Relaxed);
             app.drain.cancel();
         }
     }

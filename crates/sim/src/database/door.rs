@@ -135,7 +135,7 @@ impl WriteTransaction for DoorTransaction {
         let key = (self.author.org.clone(), mutation.transaction_id.as_str().to_owned());
         self.take(LockKey::Record(key.0.clone(), key.1.clone())).await?;
         let mut state = self.database.alive(self.life)?;
-        if let Some(record) = state.records.get(&key) {
+        if let Some(record) = state.records.get(&key).filter(|_| self.database.shared.manners.records) {
             let Record { xid, content_hash, entity_id } = record.clone();
             return Ok(Claim::Known { content_hash, entity_id, xid: Some(Xid::new(xid)) });
         }

@@ -62,6 +62,11 @@ impl Database {
         self.notify();
     }
 
+    /// Returns where the present slot began.
+    pub fn slot_from(&self) -> Lsn {
+        self.state().slot_from
+    }
+
     /// Returns everything that capture has acknowledged.
     pub fn acknowledged(&self) -> Vec<Acknowledged> {
         self.state().acknowledged.clone()
@@ -79,6 +84,7 @@ impl Source for SlotSource {
                 return Err(Fault::new(Code::SlotMissing, ""));
             }
             state.slot = Some(Slot { confirmed: end, saved: end, active: None });
+            state.slot_from = end;
         }
         let connection = self.database.shared.simulation.tick();
         let Some(slot) = &mut state.slot else { return Err(Fault::new(Code::SlotMissing, "")) };

@@ -1,0 +1,72 @@
+//! Runs seeds and says what came of them; `cargo xtask sim` calls it.
+//!
+//! `--seeds N [--from S]` runs N seeds, `--seed S` one, `--mutants` shows that each broken law is caught. A failing seed
+//! is printed with the command that replays it; the exit code is 1 where a promise was broken.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use antiphon_sim::{Counts, Outcome, simulate};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |name: &str| {
+        let at = words.iter().position(|word| word == name)?;
+        words.get(at + 1)?.parse::<u64>().ok()
+    };
+    let done = match number("--seed") {
+        Some(seed) => several(seed, 1),
+        None => several(number("--from").unwrap_or(1), number("--seeds").unwrap_or(20)),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nothing is left to say where standard error is closed.
+            writeln!(io::stderr(), "error: {error}").unwrap_or_default();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn several(from: u64, count: u64) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    let (mut counts, mut failed, mut simulated_ms) = (Counts::new(), 0, 0);
+    let mut sizes = [0; 4];
+    for seed in from..from + count {
+        let outcome = simulate(seed, |profile| profile)?;
+        for (kind, count) in &outcome.counts {
+            *counts.entry(kind).or_default() += count;
+        }
+        simulated_ms += outcome.simulated_ms;
+        for (sum, size) in sizes.iter_mut().zip(outcome.sizes) {
+            *sum += size;
+        }
+        if !outcome.violations.is_empty() {
+            failed += 1;
+            report(&mut out, &outcome)?;
+        }
+    }
+    let hours = simulated_ms as f64 / 3_600_000.0;
+    writeln!(out, "seeds {count}, failed {failed}, simulated hours {hours:.2}")?;
+    writeln!(
+        out,
+        "transactions {}, activities {}, changes shown {}, edits answered {}",
+        sizes[0], sizes[1], sizes[2], sizes[3]
+    )?;
+    for (kind, count) in &counts {
+        writeln!(out, "  {kind}: {count}")?;
+    }
+    Ok(failed == 0)
+}
+
+fn report(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
+    writeln!(out, "seed {} failed; replay: cargo xtask sim --seed {}", outcome.seed, outcome.seed)?;
+    for violation in &outcome.violations {
+        let text: String = violation.to_string().chars().take(1_500).collect();
+        writeln!(out, "  {text}")?;
+    }
+    Ok(())
+}

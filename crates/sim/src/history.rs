@@ -1,0 +1,102 @@
+//! What a run has left behind, for the checkers to look at.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use antiphon_model::{Activity, EntityType, Lsn};
+
+use crate::{Acknowledged, Committed, Durable, PlaceChange, SeenRow};
+
+/// A change that a reader was sent.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Which reader.
+    pub reader: u32,
+    /// Which of its streams.
+    pub stream: u64,
+    /// Who reads.
+    pub subject: String,
+    /// In which organisation.
+    pub org: String,
+    /// When the server sent it, in true microseconds since the run began.
+    pub sent_us: u64,
+    /// The activity as it was sent.
+    pub activity: serde_json::Value,
+}
+
+/// What a writer was told in the end.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The organisation.
+    pub org: String,
+    /// The mutation.
+    pub transaction_id: String,
+    /// `applied`, `duplicate`, `conflict`, `rejected`, `aborted`.
+    pub status: String,
+    /// The code of a refusal.
+    pub code: Option<String>,
+}
+
+/// What a reader that is quiet and connected has in the end.
+#[derive(Clone, Debug)]
+pub struct FinalView {
+    /// Which reader.
+    pub reader: u32,
+    /// Who reads.
+    pub subject: String,
+    /// In which organisation.
+    pub org: String,
+    /// Rows by type and id.
+    pub rows: std::collections::BTreeMap<(String, String), serde_json::Value>,
+}
+
+/// Everything that is looked at.
+#[derive(Clone, Default)]
+pub struct History {
+    /// The declared types.
+    pub entities: Vec<Arc<EntityType>>,
+    /// What the database committed, in order.
+    pub committed: Vec<Committed>,
+    /// Where the present slot began.
+    pub slot_from: Lsn,
+    /// The activities of the log's present epoch.
+    pub log: Vec<Activity>,
+    /// The activities of former epochs.
+    pub former: Vec<Activity>,
+    /// What was safe when.
+    pub durable: Vec<Durable>,
+    /// What the database was told, when.
+    pub acknowledged: Vec<Acknowledged>,
+    /// The rows that readers of the database see.
+    pub rows: Vec<SeenRow>,
+    /// Who had which place when.
+    pub places: Vec<PlaceChange>,
+    /// What readers were sent.
+    pub shown: Vec<Shown>,
+    /// What writers were told.
+    pub told: Vec<Told>,
+    /// What readers have in the end.
+    pub views: Vec<FinalView>,
+    /// What should not have been in any case: states of capture, readers that never settled.
+    pub complaints: Vec<String>,
+}
+
+/// Collects what happens outside of database and log; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Recorder(Arc<Mutex<History>>);
+
+impl Recorder {
+    /// Changes the history.
+    pub fn note(&self, note: impl FnOnce(&mut History)) {
+        note(&mut self.lock());
+    }
+
+    /// Returns the history so far.
+    pub fn history(&self) -> History {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, History> {
+        // A panic ends the run.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,202 @@
+//! One run: build the world of a seed, disturb it, mend it, wait until it is quiet, and look at what is left (SIM-01).
+
+use std::io;
+
+use antiphon_model::{Role, SourceState};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Counts, Database, Log, Network, Parts, People, ProcessId, Profile, Recorder, Server, Simulation, chaos, checks,
+    checks::Violation,
+    workload::{self, ORGS, Reading, SUBJECTS, Stage, Writing},
+};
+
+/// The customer's database.
+const DATABASE: ProcessId = ProcessId(1);
+/// The first server.
+const SERVERS: u32 = 10;
+/// The first client.
+const CLIENTS: u32 = 100;
+/// Whoever disturbs.
+const CHAOS: ProcessId = ProcessId(5);
+/// After it was mended the world is quiet within this time.
+const SETTLED_MS: u64 = 120_000;
+/// It is looked at this often.
+const LOOK_MS: u64 = 500;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// What was done to the world, by kind.
+    pub counts: Counts,
+    /// What is wrong.
+    pub violations: Vec<Violation>,
+    /// Transactions committed, activities in the log, changes shown, answers to edits.
+    pub sizes: [usize; 4],
+    /// A number that two runs of the same seed share.
+    pub fingerprint: u64,
+}
+
+/// Runs a seed.
+///
+/// # Errors
+/// Fails where no runtime can be made.
+pub fn simulate(seed: u64, change: impl Fn(Profile) -> Profile) -> io::Result<Outcome> {
+    crate::run(seed, |simulation| {
+        let profile = change(Profile::draw(simulation.dice()));
+        async move { live(seed, simulation, profile).await }
+    })
+}
+
+async fn live(seed: u64, simulation: Simulation, profile: Profile) -> Outcome {
+    let log = Log::new(&simulation, profile.log);
+    let stage = build(&simulation, &log, &profile);
+    let readers = populate(&stage, &profile);
+    if profile.disturb_ms > 0 {
+        let (disturbed, log) = (stage.clone(), log.clone());
+        simulation.start(CHAOS, async move { chaos::disturb(disturbed, log, profile.disturb_ms).await });
+    }
+    simulation.clock().sleep_ms(profile.disturbed_ms).await;
+    stage.over.cancel();
+    simulation.kill(CHAOS);
+    chaos::mend(&stage, &log);
+    settle(&stage, &log, &readers).await;
+    collect(seed, &stage, &log, &readers)
+}
+
+fn build(simulation: &Simulation, log: &Log, profile: &Profile) -> Stage {
+    let database = Database::new(simulation, DATABASE, profile.database);
+    let people = People::new(simulation);
+    for (index, subject) in SUBJECTS.iter().enumerate() {
+        let role = [Role::Owner, Role::Member, Role::Member, Role::Viewer][index % 4];
+        people.place(ORGS[index % 2], subject, Some(role));
+        people.place(ORGS[0], subject, Some(role));
+    }
+    let servers = (0..profile.servers).map(|number| {
+        let off_us = simulation.dice().below(2_000_000) as i64 - 1_000_000;
+        Server::new(Parts {
+            simulation: simulation.clone(),
+            process: ProcessId(SERVERS + number),
+            database: database.clone(),
+            log: log.link(),
+            people: people.clone(),
+            clock: simulation.clock().skewed(off_us),
+            manners: profile.server,
+        })
+    });
+    let servers: Vec<Server> = servers.collect();
+    servers.iter().for_each(Server::start);
+    Stage {
+        simulation: simulation.clone(),
+        database,
+        people,
+        servers,
+        network: Network::new(simulation, profile.faults),
+        recorder: Recorder::default(),
+        over: CancellationToken::new(),
+    }
+}
+
+fn populate(stage: &Stage, profile: &Profile) -> Vec<Reading> {
+    let simulation = &stage.simulation;
+    let mut client = 0;
+    let mut process = || {
+        client += 1;
+        (client, ProcessId(CLIENTS + client))
+    };
+    for _ in 0..profile.sql_writers {
+        simulation.start(process().1, workload::write_sql(stage.clone()));
+    }
+    for _ in 0..profile.writers {
+        let (number, process) = process();
+        simulation.start(process, Writing::new(stage.clone(), number).run());
+    }
+    let mut readers = Vec::new();
+    for _ in 0..profile.readers {
+        let (number, process) = process();
+        let Some(who) = stage.somebody() else { continue };
+        let reader = Reading::new(stage.clone(), number, who);
+        simulation.start(process, reader.clone().run());
+        readers.push(reader);
+    }
+    readers
+}
+
+/// Waits until every reader that has a place has heard everything.
+async fn settle(stage: &Stage, log: &Log, readers: &[Reading]) {
+    let clock = stage.simulation.clock();
+    let until = clock.elapsed_us() + SETTLED_MS * 1_000;
+    // What was sent before is answered or given up by then.
+    clock.sleep_ms(crate::REQUEST_TIMEOUT_MS * 2).await;
+    let tables = stage.database.entities().len();
+    loop {
+        let head = log.marks();
+        let behind = readers.iter().filter(|reader| stage.people.role(reader.org, reader.subject).is_some());
+        let behind: Vec<&Reading> =
+            behind.filter(|reader| !reader.heard(head.epoch.as_u32(), head.durable.as_u64())).collect();
+        let captured = stage
+            .servers
+            .iter()
+            .any(|server| server.status().is_some_and(|status| matches!(status.state, SourceState::Streaming)));
+        let quiet = behind.is_empty() && captured && log.copied(tables) && head.last == head.durable;
+        if quiet {
+            return;
+        }
+        if clock.elapsed_us() > until {
+            let states: Vec<String> = stage.servers.iter().map(|server| format!("{:?}", server.status())).collect();
+            let behind: Vec<String> = behind.iter().map(|reader| reader.describe()).collect();
+            let copied = log.copied(tables);
+            let found = format!("after {SETTLED_MS} ms: {head:?}, copied {copied}, {behind:?}, {states:?}");
+            stage.recorder.note(|history| history.complaints.push(found));
+            return;
+        }
+        clock.sleep_ms(LOOK_MS).await;
+    }
+}
+
+fn collect(seed: u64, stage: &Stage, log: &Log, readers: &[Reading]) -> Outcome {
+    let mut history = stage.recorder.history();
+    history.entities = stage.database.entities();
+    history.committed = stage.database.committed();
+    history.slot_from = stage.database.slot_from();
+    history.log = log.activities();
+    history.former = log.former();
+    history.durable = log.durable();
+    history.acknowledged = stage.database.acknowledged();
+    history.rows = stage.database.rows();
+    history.places = stage.people.history();
+    let settled = history.complaints.is_empty();
+    let placed = readers.iter().filter(|reader| settled && stage.people.role(reader.org, reader.subject).is_some());
+    history.views = placed.map(Reading::view).collect();
+    let sizes = [history.committed.len(), history.log.len(), history.shown.len(), history.told.len()];
+    let mut counts = stage.network.counts();
+    counts.insert("activities taken back", log.taken_back());
+    Outcome {
+        seed,
+        simulated_ms: stage.simulation.clock().elapsed_us() / 1_000,
+        violations: checks::all(&history),
+        fingerprint: fingerprint(&history, stage.simulation.tick()),
+        counts,
+        sizes,
+    }
+}
+
+/// Sums up what happened, so that two runs can be told apart.
+fn fingerprint(history: &crate::History, ticks: u64) -> u64 {
+    // FNV-1a: fixed for good.
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    let mut take = |text: &str| {
+        for byte in text.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    };
+    take(&ticks.to_string());
+    history.committed.iter().for_each(|one| take(&format!("{}{}{}", one.lsn, one.xid, one.at.0)));
+    history.log.iter().for_each(|activity| take(&format!("{}{:?}", activity.id, activity.image)));
+    history.shown.iter().for_each(|shown| take(&format!("{}{}{}", shown.reader, shown.sent_us, shown.activity)));
+    hash
+}
