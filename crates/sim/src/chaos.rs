@@ -77,6 +77,12 @@ async fn act(stage: &Stage, log: &Log, kind: &str) {
             stage.database.start();
         }
         "log crashed" => {
+            // The worst moment: something is appended and not flushed.
+            for _ in 0..1_000 {
+                if log.unflushed() > 0 || !stage.rest(1).await {
+                    break;
+                }
+            }
             log.crash();
             stage.rest(down_ms).await;
             log.start();

@@ -12,7 +12,7 @@ mod writing;
 use std::fmt;
 
 pub use self::{
-    capture::{acknowledged_is_durable, complete, in_order, replays_to_rows},
+    capture::{acknowledged_is_durable, complete, ends_marked, in_order, replays_to_rows},
     reading::{permitted, rising, views_equal},
     writing::{no_lost_update, once, told_what_happened},
 };
@@ -46,6 +46,7 @@ pub type Checker = fn(&History) -> Vec<Violation>;
 pub const ALL: &[(&str, Checker)] = &[
     ("complete", complete),
     ("in order", in_order),
+    ("ends marked", ends_marked),
     ("acknowledged is durable", acknowledged_is_durable),
     ("replays to rows", replays_to_rows),
     ("once", once),

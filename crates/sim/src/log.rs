@@ -32,6 +32,8 @@ const CALL_TIMEOUT_MS: u64 = 3_000;
 pub struct LogManners {
     /// How often a call takes a moment.
     pub slow_permille: u64,
+    /// A flush takes at most so many milliseconds.
+    pub disk_ms_max: u64,
     /// How often an append is committed but its answer lost.
     pub answer_lost_permille: u64,
     /// Flushes are not waited for: an asynchronous commit raises the durable head.
@@ -162,6 +164,11 @@ impl Log {
     /// Returns how many activities crashes took back.
     pub fn taken_back(&self) -> u64 {
         self.state().taken_back
+    }
+
+    /// Returns how many commits a crash could take back now.
+    pub fn unflushed(&self) -> usize {
+        self.state().pending.len()
     }
 
     /// Crashes: of what was not flushed, a beginning stays.

@@ -48,6 +48,7 @@ impl Profile {
             },
             log: LogManners {
                 slow_permille: dice.between(50, 300),
+                disk_ms_max: dice.between(1, 40),
                 answer_lost_permille: if harsh { 3 } else { 0 },
                 ..LogManners::default()
             },

@@ -138,10 +138,11 @@ async fn settle(stage: &Stage, log: &Log, readers: &[Reading]) {
         let behind = readers.iter().filter(|reader| stage.people.role(reader.org, reader.subject).is_some());
         let behind: Vec<&Reading> =
             behind.filter(|reader| !reader.heard(head.epoch.as_u32(), head.durable.as_u64())).collect();
+        // A source whose clock is behind ours is called catching up for ever.
         let captured = stage
             .servers
             .iter()
-            .any(|server| server.status().is_some_and(|status| matches!(status.state, SourceState::Streaming)));
+            .any(|server| server.status().is_some_and(|status| matches!(status.state, SourceState::Streaming | SourceState::CatchingUp)));
         let quiet = behind.is_empty() && captured && log.copied(tables) && head.last == head.durable;
         if quiet {
             return;

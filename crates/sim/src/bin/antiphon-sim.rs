@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use antiphon_sim::{Counts, Outcome, simulate};
+use antiphon_sim::{Counts, Mutant, Outcome, simulate};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     };
     let done = match number("--seed") {
         Some(seed) => several(seed, 1),
+        None if words.iter().any(|word| word == "--mutants") => mutants(number("--seeds").unwrap_or(200)),
         None => several(number("--from").unwrap_or(1), number("--seeds").unwrap_or(20)),
     };
     match done {
@@ -41,6 +42,9 @@ fn several(from: u64, count: u64) -> io::Result<bool> {
             *counts.entry(kind).or_default() += count;
         }
         simulated_ms += outcome.simulated_ms;
+        if count == 1 {
+            writeln!(out, "fingerprint {:016x}", outcome.fingerprint)?;
+        }
         for (sum, size) in sizes.iter_mut().zip(outcome.sizes) {
             *sum += size;
         }
@@ -60,6 +64,31 @@ fn several(from: u64, count: u64) -> io::Result<bool> {
         writeln!(out, "  {kind}: {count}")?;
     }
     Ok(failed == 0)
+}
+
+/// Runs each mutant until a checker catches it.
+fn mutants(seeds_max: u64) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    let mut caught = 0;
+    for mutant in Mutant::ALL {
+        let mut seeds = 1..=seeds_max;
+        let found = loop {
+            let Some(seed) = seeds.next() else { break None };
+            let outcome = simulate(seed, |profile| profile.broken_by(*mutant))?;
+            if let Some(violation) = outcome.violations.first() {
+                break Some((seed, violation.promise));
+            }
+        };
+        match found {
+            Some((seed, promise)) => {
+                caught += 1;
+                writeln!(out, "mutant {} caught seed {seed}: {promise}", mutant.name())?;
+            }
+            None => writeln!(out, "mutant {} escaped {seeds_max} seeds", mutant.name())?,
+        }
+    }
+    writeln!(out, "mutants {}, caught {caught}", Mutant::ALL.len())?;
+    Ok(caught == Mutant::ALL.len())
 }
 
 fn report(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {

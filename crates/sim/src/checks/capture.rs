@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_engine::{Mapped, Mapper, SealKey};
-use antiphon_model::{Action, Activity, ActivityId, Change, Checkpoint, Transaction};
+use antiphon_model::{Action, Activity, ActivityId, Change, Checkpoint, Commit, Transaction};
 
 use super::Violation;
 use crate::{Committed, History};
@@ -16,9 +16,14 @@ pub fn complete(history: &History) -> Vec<Violation> {
     let expected = expected(history);
     let copies: BTreeSet<u64> =
         history.committed.iter().filter(|one| watermark(one)).map(|one| one.xid.as_u64()).collect();
-    let found: Vec<&Activity> =
-        history.log.iter().filter(|activity| !copies.contains(&activity.commit.xid.as_u64())).collect();
-    let blank = |activity: &Activity| Activity { id: ActivityId::new(0), schema: 0, ..activity.clone() };
+    // What marks the end of a transaction depends on the parts in which it came.
+    let ends = |activity: &Activity| activity.action == Action::Mark && activity.tx.is_none();
+    let of_stream = |activity: &&Activity| !copies.contains(&activity.commit.xid.as_u64()) && !ends(activity);
+    let found: Vec<&Activity> = history.log.iter().filter(of_stream).collect();
+    let blank = |activity: &Activity| {
+        let commit = Commit { last: false, ..activity.commit };
+        Activity { id: ActivityId::new(0), schema: 0, commit, ..activity.clone() }
+    };
     for (index, wanted) in expected.iter().enumerate() {
         match found.get(index) {
             None => {
@@ -64,6 +69,25 @@ fn expected(history: &History) -> Vec<Activity> {
 /// Tells whether a transaction is a watermark of a copy.
 fn watermark(committed: &Committed) -> bool {
     matches!(&committed.changes[..], [Change::Message { content, .. }] if content.starts_with(WATERMARK))
+}
+
+/// The last activity of a transaction in each organisation says so, and no other does (protocol 4).
+pub fn ends_marked(history: &History) -> Vec<Violation> {
+    let mut last: BTreeMap<(u64, &str), &Activity> = BTreeMap::new();
+    let mut violations = Vec::new();
+    for activity in &history.log {
+        let before = last.insert((activity.commit.lsn.as_u64(), activity.org.as_str()), activity);
+        violations.extend(before.filter(|before| before.commit.last).map(|before| {
+            Violation::new("the end of a transaction is marked", format!("{before:?} is not the last: {activity:?}"))
+        }));
+    }
+    violations.extend(
+        last.values()
+            .filter(|last| !last.commit.last)
+            .map(|last| Violation::new("the end of a transaction is marked", format!("{last:?} is the last"))),
+    );
+    violations.truncate(1);
+    violations
 }
 
 /// Ids rise without a gap, and with them positions: so order holds for every row and every organisation (LOG-03).

@@ -115,6 +115,7 @@ impl DoorTransaction {
             field: field.map(str::to_owned),
             expected,
             was,
+            before: None,
             operation,
         }
     }
@@ -231,7 +232,9 @@ impl WriteTransaction for DoorTransaction {
         self.take(LockKey::Row(index, held.entity_id.clone())).await?;
         let Some(old) = self.find(entity, &held.entity_id)? else { return Ok(Written::Suppressed) };
         let was = table.tx_of(&old).map(|tx| tx.transaction_id);
-        let edit = self.edit(entity, &held.entity_id, &tx.transaction_id, (None, was));
+        let mut edit = self.edit(entity, &held.entity_id, &tx.transaction_id, (None, was));
+        let before = self.database.alive(self.life)?.before(index, &held.entity_id, self.xid).cloned();
+        edit.before = before.and_then(|row| table.tx_of(&row)).map(|tx| tx.transaction_id);
         self.say(tx)?;
         self.put((index, &table), (Some(old), None), vec![edit])?;
         Ok(Written::Gone)

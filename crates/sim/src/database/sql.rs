@@ -114,6 +114,7 @@ impl Sql {
             field: None,
             expected: None,
             was: None,
+            before: None,
             operation: false,
         };
         state.write(index, id, self.xid, new.clone());

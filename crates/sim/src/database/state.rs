@@ -62,6 +62,8 @@ pub struct Edit {
     pub expected: Option<String>,
     /// The id that the field, or the row, had right before.
     pub was: Option<String>,
+    /// The id that the row had before its transaction; a delete may name it instead.
+    pub before: Option<String>,
     /// Whether it is an operation, which expects nothing.
     pub operation: bool,
 }
@@ -215,6 +217,12 @@ impl State {
         let versions = self.rows.get(&(table, id.to_owned()))?;
         let seen = |version: &&Version| version.xid == xid || !self.open.contains_key(&version.xid);
         versions.iter().rev().find(seen)?.row.as_ref()
+    }
+
+    /// Returns the version of a row that stood before this transaction wrote it.
+    pub(crate) fn before(&self, table: usize, id: &str, xid: u64) -> Option<&Row> {
+        let versions = self.rows.get(&(table, id.to_owned()))?;
+        versions.iter().rev().find(|version| version.xid != xid && !self.open.contains_key(&version.xid))?.row.as_ref()
     }
 
     /// Returns the version of a row that a snapshot sees.

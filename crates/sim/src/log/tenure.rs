@@ -155,6 +155,9 @@ impl LogFlusher for Flusher {
         }
         self.link.call().await?;
         let log = &self.link.log;
+        // A disk takes its time, and others append meanwhile.
+        let disk_ms = log.shared.simulation.dice().below(log.shared.manners.disk_ms_max + 1);
+        log.shared.clock.sleep_ms(disk_ms).await;
         {
             let mut guard = log.alive(self.life)?;
             let state = &mut *guard;

@@ -6,7 +6,7 @@ use crate::{Sql, SqlError};
 /// Writes until the end.
 pub(super) async fn run(stage: Stage) {
     let dice = stage.simulation.dice().clone();
-    while stage.rest(dice.between(20, 1_500)).await {
+    while stage.rest(dice.between(5, 600)).await {
         let Ok(mut sql) = stage.database.begin_sql().await else { continue };
         let written = statements(&stage, &mut sql).await;
         // Some stay open for long, and commit after those that began later.

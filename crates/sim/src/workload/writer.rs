@@ -29,7 +29,7 @@ impl Writing {
     /// Writes until the end; what was sent is sent until it is answered.
     pub(crate) async fn run(mut self) {
         let dice = self.stage.simulation.dice().clone();
-        while self.stage.rest(dice.between(20, 1_200)).await {
+        while self.stage.rest(dice.between(5, 500)).await {
             if dice.permille(20) {
                 self.clock.jump(dice.below(2_000_000) as i64 - 1_000_000);
             }
