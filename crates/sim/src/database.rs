@@ -40,7 +40,14 @@ const LOCK_TIMEOUT_MS: u64 = 5_000;
 
 impl Default for Manners {
     fn default() -> Manners {
-        Manners { slow_permille: 200, hidden_permille: 100, hidden_ms_max: 300, locks: true, records: true }
+        Manners {
+            slow_permille: 200,
+            hidden_permille: 100,
+            hidden_ms_max: 300,
+            locks: true,
+            slot_waits: true,
+            records: true,
+        }
     }
 }
 
@@ -55,6 +62,8 @@ pub struct Manners {
     pub hidden_ms_max: u64,
     /// Whether a row's lock is really taken; a mutant's switch.
     pub locks: bool,
+    /// Whether making the slot waits until readers see what committed before it; a mutant's switch.
+    pub slot_waits: bool,
     /// Whether applied edits leave a record; a mutant's switch.
     pub records: bool,
 }

@@ -44,6 +44,7 @@ impl Profile {
                 hidden_permille: dice.between(20, 300),
                 hidden_ms_max: dice.between(5, 1_500),
                 locks: true,
+                slot_waits: true,
                 records: true,
             },
             log: LogManners {
@@ -67,6 +68,7 @@ impl Profile {
             Mutant::RowNotLocked => self.database.locks = false,
             Mutant::PermissionAtConnectOnly => self.server.mutant_connect_only = true,
             Mutant::AccessMissedOnResume => self.server.mutant_access_on_resume = true,
+            Mutant::SlotDoesNotWait => self.database.slot_waits = false,
             Mutant::RecordNotKept => self.database.records = false,
             Mutant::FloorIgnored => self.log.mutant_no_floor = true,
             Mutant::PositionNotSaved => self.log.mutant_no_position = true,
@@ -92,6 +94,8 @@ pub enum Mutant {
     PermissionAtConnectOnly,
     /// The access that a reader brings is not compared on resume.
     AccessMissedOnResume,
+    /// Copies may begin while a commit from before the slot is not visible yet.
+    SlotDoesNotWait,
     /// An applied edit leaves no record.
     RecordNotKept,
     /// The log serves offsets below its floor as if nothing were missing.
@@ -110,6 +114,7 @@ impl Mutant {
         Mutant::RowNotLocked,
         Mutant::PermissionAtConnectOnly,
         Mutant::AccessMissedOnResume,
+        Mutant::SlotDoesNotWait,
         Mutant::RecordNotKept,
         Mutant::FloorIgnored,
         Mutant::PositionNotSaved,
@@ -125,6 +130,7 @@ impl Mutant {
             Mutant::RowNotLocked => "row-not-locked",
             Mutant::PermissionAtConnectOnly => "permission-at-connect-only",
             Mutant::AccessMissedOnResume => "access-missed-on-resume",
+            Mutant::SlotDoesNotWait => "slot-does-not-wait",
             Mutant::RecordNotKept => "record-not-kept",
             Mutant::FloorIgnored => "floor-ignored",
             Mutant::PositionNotSaved => "position-not-saved",

@@ -25,7 +25,7 @@ const SETTLED_MS: u64 = 120_000;
 const LOOK_MS: u64 = 500;
 
 /// What came of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
@@ -37,6 +37,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// Transactions committed, activities in the log, changes shown, answers to edits.
     pub sizes: [usize; 4],
+    /// What was left behind.
+    pub history: crate::History,
     /// A number that two runs of the same seed share.
     pub fingerprint: u64,
 }
@@ -139,10 +141,11 @@ async fn settle(stage: &Stage, log: &Log, readers: &[Reading]) {
         let behind: Vec<&Reading> =
             behind.filter(|reader| !reader.heard(head.epoch.as_u32(), head.durable.as_u64())).collect();
         // A source whose clock is behind ours is called catching up for ever.
-        let captured = stage
-            .servers
-            .iter()
-            .any(|server| server.status().is_some_and(|status| matches!(status.state, SourceState::Streaming | SourceState::CatchingUp)));
+        let captured = stage.servers.iter().any(|server| {
+            server
+                .status()
+                .is_some_and(|status| matches!(status.state, SourceState::Streaming | SourceState::CatchingUp))
+        });
         let quiet = behind.is_empty() && captured && log.copied(tables) && head.last == head.durable;
         if quiet {
             return;
@@ -183,6 +186,7 @@ fn collect(seed: u64, stage: &Stage, log: &Log, readers: &[Reading]) -> Outcome 
         fingerprint: fingerprint(&history, stage.simulation.tick()),
         counts,
         sizes,
+        history,
     }
 }
 

@@ -11,7 +11,7 @@ use antiphon_model::{Checkpoint, Code, Lsn, Micros, SourceIdentity, Transaction,
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{Committed, Database, copy::Copying};
+use super::{Committed, Database, copy::Copying, state::State};
 use crate::ProcessId;
 
 /// A quiet stream tells how far the log is after this time.
@@ -29,6 +29,8 @@ pub(crate) struct Slot {
     pub(crate) saved: Lsn,
     /// Which connection reads it.
     pub(crate) active: Option<u64>,
+    /// What readers did not see yet when it was made.
+    pub(crate) running: Vec<u64>,
 }
 
 /// A position that capture told the database was durable.
@@ -77,15 +79,10 @@ impl Database {
 impl Source for SlotSource {
     async fn connect(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Capture>, Fault> {
         let life = self.database.session().await?;
-        let mut state = self.database.alive(life)?;
-        let end = state.end();
-        if state.slot.is_none() {
-            if checkpoint.identity.is_some() {
-                return Err(Fault::new(Code::SlotMissing, ""));
-            }
-            state.slot = Some(Slot { confirmed: end, saved: end, active: None });
-            state.slot_from = end;
+        if checkpoint.identity.is_none() {
+            self.prepare_slot(life).await?;
         }
+        let mut state = self.database.alive(life)?;
         let connection = self.database.shared.simulation.tick();
         let Some(slot) = &mut state.slot else { return Err(Fault::new(Code::SlotMissing, "")) };
         if slot.active.is_some() {
@@ -129,6 +126,27 @@ impl Source for SlotSource {
 }
 
 impl SlotSource {
+    /// Makes the slot at the end of the log, unless it is there, and waits until readers see everything before it.
+    ///
+    /// What committed before the slot began is not streamed, so a copy must find it; a commit that is in the log and not
+    /// visible yet would be in neither.
+    async fn prepare_slot(&self, life: u64) -> Result<(), Fault> {
+        let running = {
+            let mut state = self.database.alive(life)?;
+            let (end, running) = (state.end(), state.open.keys().copied().collect());
+            if state.slot.is_none() {
+                state.slot = Some(Slot { confirmed: end, saved: end, active: None, running });
+                state.slot_from = end;
+            }
+            state.slot.as_ref().map(|slot| slot.running.clone()).unwrap_or_default()
+        };
+        let waits = |state: &State| running.iter().any(|xid| state.open.contains_key(xid));
+        while self.database.shared.manners.slot_waits && waits(&*self.database.alive(life)?) {
+            self.database.shared.clock.sleep_ms(10).await;
+        }
+        Ok(())
+    }
+
     /// Carries what is acknowledged to the slot, a moment later.
     fn listen(&self, life: u64, connection: u64, mut told: watch::Receiver<Lsn>) {
         let database = self.database.clone();
