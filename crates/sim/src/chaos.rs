@@ -17,10 +17,11 @@ const KINDS: &[(&str, u64)] = &[
     ("log crashed", 8),
     ("server parted from the log", 6),
     ("client parted from a server", 8),
-    ("place changed", 12),
+    ("lease session lost", 6),
+    ("place changed", 20),
     ("database clock jumped", 3),
     ("retention", 6),
-    ("new epoch", 2),
+    ("new epoch", 3),
 ];
 
 /// Disturbs the world until the end; `every_ms` on average.
@@ -87,6 +88,7 @@ async fn act(stage: &Stage, log: &Log, kind: &str) {
             stage.rest(down_ms).await;
             log.start();
         }
+        "lease session lost" => log.lose_session(),
         "server parted from the log" => {
             let server = stage.server().clone();
             server.log().reach(false);

@@ -171,6 +171,11 @@ impl Log {
         self.state().pending.len()
     }
 
+    /// Loses the session that holds the lease's lock: another server may take over, and the holder does not know yet.
+    pub fn lose_session(&self) {
+        self.state().session = None;
+    }
+
     /// Crashes: of what was not flushed, a beginning stays.
     pub fn crash(&self) {
         let mut guard = self.state();

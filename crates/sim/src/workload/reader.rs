@@ -65,7 +65,10 @@ impl Reading {
                 Err(()) => 500,
             };
             self.standing().live = false;
-            let jitter = self.stage.simulation.dice().below(300);
+            // Some are away for a while, and come back with what they had.
+            let dice = self.stage.simulation.dice();
+            let away = if dice.permille(250) { 8_000 } else { 300 };
+            let jitter = dice.below(away);
             self.stage.simulation.clock().sleep_ms(wait + jitter).await;
         }
     }
