@@ -222,19 +222,7 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
         "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}" => {
             ("One value", "Whole, however large: what `omitted` names.", &[], schema("FieldValue", "the value"))
         }
-        "/v1/orgs/{org}/entities/{type}/{id}/history" => (
-            "What happened to an entity",
-            "Its activities that the log still has, newest first, as a stream would show them to the caller now.",
-            HISTORY,
-            schema("History", "a page of activities"),
-        ),
-        "/v1/orgs/{org}/entities/{type}/deleted" => (
-            "Deleted entities",
-            "The last deleted first, each with its last known row, who deleted it and when. An entity whose id is the \
-             word `deleted` is read by `ids=`.",
-            DELETED,
-            schema("Deleted", "a page of entities that are gone"),
-        ),
+        path if path.ends_with("/history") || path.ends_with("/deleted") => past(path),
         "/v1/ws" => (
             "A WebSocket",
             "Subprotocol `antiphon.v1`: many subscriptions, acknowledgements and mutations over one connection. JSON \
@@ -258,6 +246,29 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
         "/metrics" => ("Metrics", "For Prometheus.", &[], plain("text/plain")),
         "/openapi.json" => ("This document", "", &[], plain("application/json")),
         _ => ("This document as a page", "", &[], plain("text/html")),
+    }
+}
+
+/// The operations on what was.
+fn past(path: &str) -> (&'static str, &'static str, Parameters, Value) {
+    let schema = |name: &str, meaning: &str| {
+        let reference = json!({ "$ref": format!("#/components/schemas/{name}") });
+        json!({ "description": meaning, "content": { "application/json": { "schema": reference } } })
+    };
+    match path {
+        "/v1/orgs/{org}/entities/{type}/{id}/history" => (
+            "What happened to an entity",
+            "Its activities that the log still has, newest first, as a stream would show them to the caller now.",
+            HISTORY,
+            schema("History", "a page of activities"),
+        ),
+        _ => (
+            "Deleted entities",
+            "The last deleted first, each with its last known row, who deleted it and when. An entity whose id is the \
+             word `deleted` is read by `ids=`.",
+            DELETED,
+            schema("Deleted", "a page of entities that are gone"),
+        ),
     }
 }
 

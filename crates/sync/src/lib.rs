@@ -4,11 +4,14 @@
 //! builds for wasm32. Time and randomness are arguments. It knows no socket, no database and no HTTP.
 
 mod bucket;
+pub mod client;
+mod clock;
 mod conflict;
 mod merge;
 mod stream_server;
 
 pub use bucket::Bucket;
+pub use clock::Clock;
 pub use conflict::{AHEAD_MAX_MS, OLD_MAX_MS, Verdict, elements, judge, judge_clock};
 pub use merge::{Piece, TEXT_BYTES_MAX, clean, merge_text, text_tokens};
 pub use stream_server::{

@@ -1,4 +1,7 @@
 //! Reading the activity log; any server may, at any time.
+//!
+//! Law: whoever reads names the durable head, and is shown nothing above it. Reading changes nothing, and a reader that
+//! is slow holds nobody up.
 
 use antiphon_model::{Activity, ActivityId, Epoch, Visibility};
 use async_trait::async_trait;
