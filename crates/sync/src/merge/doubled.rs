@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{
-    stretch::{Stretch, Texts, Verdict},
+    stretch::{Stretch, Texts, Verdict, unite},
     tokens::{has_word, text_tokens},
 };
 
@@ -47,7 +47,7 @@ pub(super) fn guard(texts: &Texts<'_>, stretches: Vec<Stretch>) -> Vec<Stretch> 
     }
     let mut spans: Vec<_> = spans.into_values().collect();
     spans.sort_unstable_by_key(|span| span.start);
-    unite(stretches, &spans)
+    unite(texts, stretches, &spans)
 }
 
 fn both_changed(texts: &Texts<'_>, stretch: &Stretch) -> bool {
@@ -74,27 +74,4 @@ fn count<'a>(texts: &Texts<'a>, stretch: &Stretch) -> BTreeMap<&'a str, Balance>
         };
     }
     counts
-}
-
-/// Makes one overlap of the stretches from the first to the last of each span; spans come in order.
-fn unite(stretches: Vec<Stretch>, spans: &[Range<usize>]) -> Vec<Stretch> {
-    let mut united: Vec<Stretch> = Vec::new();
-    let mut spans = spans.iter().peekable();
-    let mut end = None;
-    for (index, stretch) in stretches.into_iter().enumerate() {
-        let inside = end.is_some_and(|end| index <= end);
-        while let Some(span) = spans.next_if(|span| span.start <= index) {
-            end = end.max(Some(span.end));
-        }
-        match united.last_mut() {
-            Some(last) if inside => {
-                last.base.end = stretch.base.end;
-                last.mine.end = stretch.mine.end;
-                last.theirs.end = stretch.theirs.end;
-                last.verdict = Verdict::Overlap;
-            }
-            _ => united.push(stretch),
-        }
-    }
-    united
 }
