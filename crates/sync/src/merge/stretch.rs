@@ -51,17 +51,17 @@ impl<'a> Texts<'a> {
         &self.theirs[stretch.theirs.clone()]
     }
 
-    /// The stretch with its verdict, from what the texts are there.
-    fn judged(&self, mut stretch: Stretch) -> Stretch {
-        let (base, mine, theirs) = (self.base_of(&stretch), self.mine_of(&stretch), self.theirs_of(&stretch));
-        stretch.verdict = if mine == theirs || theirs == base {
+    /// The stretch with its verdict, from what the three texts are there.
+    fn judged(&self, base: Range<usize>, mine: Range<usize>, theirs: Range<usize>) -> Stretch {
+        let (before, ours, others) = (&self.base[base.clone()], &self.mine[mine.clone()], &self.theirs[theirs.clone()]);
+        let verdict = if ours == others || others == before {
             Verdict::Mine
-        } else if mine == base {
+        } else if ours == before {
             Verdict::Theirs
         } else {
             Verdict::Overlap
         };
-        stretch
+        Stretch { base, mine, theirs, verdict }
     }
 }
 
@@ -110,9 +110,7 @@ pub(super) fn stretches(texts: &Texts<'_>, mine: &[Change], theirs: &[Change]) -
             let side = if mine.next_start() == Some(next) { &mut mine } else { &mut theirs };
             end = end.max(side.take());
         }
-        let (mine, theirs) = (mine_start..mine.at(end), theirs_start..theirs.at(end));
-        let verdict = Verdict::Overlap;
-        stretches.push(texts.judged(Stretch { base: start..end, mine, theirs, verdict }));
+        stretches.push(texts.judged(start..end, mine_start..mine.at(end), theirs_start..theirs.at(end)));
     }
     stretches
 }
@@ -144,5 +142,5 @@ pub(super) fn unite(texts: &Texts<'_>, stretches: Vec<Stretch>, spans: &[Range<u
             _ => united.push(stretch),
         }
     }
-    united.into_iter().map(|stretch| texts.judged(stretch)).collect()
+    united.into_iter().map(|stretch| texts.judged(stretch.base, stretch.mine, stretch.theirs)).collect()
 }
