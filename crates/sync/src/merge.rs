@@ -10,6 +10,7 @@
 
 mod changes;
 mod doubled;
+mod myers;
 mod same;
 mod stretch;
 mod tokens;

@@ -1,15 +1,17 @@
 //! What one side changed of the base: lines first, then the words of the lines that differ.
 //!
-//! Both steps are Myers' comparison with the bounds of GNU diff, so about n times the square root of n at worst. Lines
+//! Lines
 //! that hold more than `TOKENS_MAX` tokens are not compared by words: they count as replaced. A pure insertion or
 //! deletion that could as well stand further down is moved there, so that the same change of both sides lies at the
 //! same place whatever else a side changed.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use imara_diff::{Algorithm, Diff, InternedInput, Token};
-
-use super::tokens::{lines, text_tokens};
+use super::{
+    myers::unmatched,
+    tokens::{lines, text_tokens},
+};
 
 /// Differing lines of both texts with more tokens than this together are not compared by words.
 const TOKENS_MAX: usize = 1 << 18;
@@ -45,22 +47,21 @@ pub(super) fn changes(base: &str, side: &str) -> Vec<Change> {
 }
 
 /// Compares two texts by the parts they are cut into.
-fn compare(before: &[&str], after: &[&str]) -> Vec<Change> {
-    let mut input = InternedInput::default();
-    input.update_before(before.iter().copied());
-    input.update_after(after.iter().copied());
-    let diff = Diff::compute(Algorithm::Myers, &input);
-    let mut changes: Vec<Change> = diff
-        .hunks()
-        .map(|hunk| Change {
-            base: hunk.before.start as usize..hunk.before.end as usize,
-            side: hunk.after.start as usize..hunk.after.end as usize,
-        })
-        .collect();
+fn compare<'a>(before: &[&'a str], after: &[&'a str]) -> Vec<Change> {
+    let mut numbers = HashMap::new();
+    let [old, new] = [before, after].map(|parts| {
+        let number = |part: &&'a str| {
+            let next = numbers.len() as u32;
+            *numbers.entry(*part).or_insert(next)
+        };
+        parts.iter().map(number).collect::<Vec<u32>>()
+    });
+    let (removed, added) = unmatched(&old, &new);
+    let mut changes = runs(&removed, &added);
     // From the last to the first, since each may move up to where the next one has come to stand.
     let (mut base_end, mut side_end) = (before.len(), after.len());
     for change in changes.iter_mut().rev() {
-        move_down(change, &input.before[..base_end], &input.after[..side_end]);
+        move_down(change, &old[..base_end], &new[..side_end]);
         (base_end, side_end) = (change.base.start, change.side.start);
     }
     let (base_starts, side_starts) = (starts(before), starts(after));
@@ -71,8 +72,24 @@ fn compare(before: &[&str], after: &[&str]) -> Vec<Change> {
     changes
 }
 
+/// The stretches without a partner, in places of each sequence.
+fn runs(removed: &[bool], added: &[bool]) -> Vec<Change> {
+    let run = |flags: &[bool], start: usize| flags[start..].iter().take_while(|flag| **flag).count();
+    let mut runs = Vec::new();
+    let (mut base, mut side) = (0, 0);
+    while base < removed.len() || side < added.len() {
+        let (gone, come) = (run(removed, base), run(added, side));
+        if gone + come > 0 {
+            runs.push(Change { base: base..base + gone, side: side..side + come });
+        }
+        // What follows on both sides is one pair.
+        (base, side) = (base + gone + 1, side + come + 1);
+    }
+    runs
+}
+
 /// Moves a pure insertion or deletion down while the text that results is the same.
-fn move_down(change: &mut Change, base: &[Token], side: &[Token]) {
+fn move_down(change: &mut Change, base: &[u32], side: &[u32]) {
     let (moving, parts) = match (change.base.is_empty(), change.side.is_empty()) {
         (true, false) => (&change.side, side),
         (false, true) => (&change.base, base),
