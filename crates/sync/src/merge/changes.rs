@@ -1,16 +1,16 @@
 //! What one side changed of the base: lines first, then the words of the lines that differ.
 //!
-//! Lines
+//! In either step what holds a word is paired first, and spaces, marks and empty lines only between those pairs. Lines
 //! that hold more than `TOKENS_MAX` tokens are not compared by words: they count as replaced. A pure insertion or
 //! deletion that could as well stand further down is moved there, so that the same change of both sides lies at the
-//! same place whatever else a side changed.
+//! same place whatever else a side changed. The bound of each comparison stands in `myers`.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use super::{
     myers::unmatched,
-    tokens::{lines, text_tokens},
+    tokens::{has_word, lines, text_tokens},
 };
 
 /// Differing lines of both texts with more tokens than this together are not compared by words.
@@ -47,21 +47,13 @@ pub(super) fn changes(base: &str, side: &str) -> Vec<Change> {
 }
 
 /// Compares two texts by the parts they are cut into.
-fn compare<'a>(before: &[&'a str], after: &[&'a str]) -> Vec<Change> {
-    let mut numbers = HashMap::new();
-    let [old, new] = [before, after].map(|parts| {
-        let number = |part: &&'a str| {
-            let next = numbers.len() as u32;
-            *numbers.entry(*part).or_insert(next)
-        };
-        parts.iter().map(number).collect::<Vec<u32>>()
-    });
-    let (removed, added) = unmatched(&old, &new);
+fn compare(before: &[&str], after: &[&str]) -> Vec<Change> {
+    let (removed, added) = partnerless(before, after);
     let mut changes = runs(&removed, &added);
     // From the last to the first, since each may move up to where the next one has come to stand.
     let (mut base_end, mut side_end) = (before.len(), after.len());
     for change in changes.iter_mut().rev() {
-        move_down(change, &old[..base_end], &new[..side_end]);
+        move_down(change, &before[..base_end], &after[..side_end]);
         (base_end, side_end) = (change.base.start, change.side.start);
     }
     let (base_starts, side_starts) = (starts(before), starts(after));
@@ -70,6 +62,48 @@ fn compare<'a>(before: &[&'a str], after: &[&'a str]) -> Vec<Change> {
         change.side = side_starts[change.side.start]..side_starts[change.side.end];
     }
     changes
+}
+
+/// Which parts have no partner in the other text: words are paired first, then what stands between their pairs.
+///
+/// Spaces and marks are many and alike: compared together with the words, they would outweigh one.
+fn partnerless(before: &[&str], after: &[&str]) -> (Vec<bool>, Vec<bool>) {
+    let [old, new] =
+        [before, after].map(|parts| (0..parts.len()).filter(|at| has_word(parts[*at])).collect::<Vec<_>>());
+    let (old_alone, new_alone) = numbered(old.iter().map(|at| before[*at]), new.iter().map(|at| after[*at]));
+    let paired = |places: Vec<usize>, alone: Vec<bool>, end: usize| {
+        let paired = places.into_iter().zip(alone).filter(|(_, alone)| !alone).map(|(place, _)| place);
+        paired.chain([end]).collect::<Vec<_>>()
+    };
+    let pairs = paired(old, old_alone, before.len()).into_iter().zip(paired(new, new_alone, after.len()));
+    let (mut removed, mut added) = (Vec::new(), Vec::new());
+    for (base, side) in pairs {
+        let (gone, come) = (&before[removed.len()..base], &after[added.len()..side]);
+        if gone == come {
+            removed.resize(base, false);
+            added.resize(side, false);
+        } else {
+            let (gone, come) = numbered(gone.iter().copied(), come.iter().copied());
+            removed.extend(gone);
+            added.extend(come);
+        }
+        // The pair itself; behind the last one the texts end.
+        removed.resize(before.len().min(base + 1), false);
+        added.resize(after.len().min(side + 1), false);
+    }
+    (removed, added)
+}
+
+/// Compares parts by a number for each.
+fn numbered<'a>(before: impl Iterator<Item = &'a str>, after: impl Iterator<Item = &'a str>) -> (Vec<bool>, Vec<bool>) {
+    let mut numbers = HashMap::new();
+    let mut number = |part: &'a str| {
+        let next = numbers.len() as u32;
+        *numbers.entry(part).or_insert(next)
+    };
+    let before: Vec<u32> = before.map(&mut number).collect();
+    let after: Vec<u32> = after.map(&mut number).collect();
+    unmatched(&before, &after)
 }
 
 /// The stretches without a partner, in places of each sequence.
@@ -89,7 +123,7 @@ fn runs(removed: &[bool], added: &[bool]) -> Vec<Change> {
 }
 
 /// Moves a pure insertion or deletion down while the text that results is the same.
-fn move_down(change: &mut Change, base: &[u32], side: &[u32]) {
+fn move_down(change: &mut Change, base: &[&str], side: &[&str]) {
     let (moving, parts) = match (change.base.is_empty(), change.side.is_empty()) {
         (true, false) => (&change.side, side),
         (false, true) => (&change.base, base),
