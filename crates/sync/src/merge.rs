@@ -10,6 +10,8 @@
 
 mod changes;
 mod doubled;
+mod myers;
+mod same;
 mod stretch;
 mod tokens;
 
@@ -49,7 +51,7 @@ pub fn merge_text(base: &str, mine: &str, theirs: &str) -> Vec<Piece> {
     }
     let texts = stretch::Texts { base, mine, theirs };
     let stretches = stretch::stretches(&texts, &changes::changes(base, mine), &changes::changes(base, theirs));
-    pieces(&texts, &doubled::guard(&texts, stretches))
+    pieces(&texts, &doubled::guard(&texts, same::join(&texts, stretches)))
 }
 
 /// The text where nothing overlaps.

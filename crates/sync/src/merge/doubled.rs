@@ -5,21 +5,23 @@
 //! than mine, than theirs, and than both changes together account for, everything from the first to the last stretch
 //! that brings this word becomes one overlap.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{
-    stretch::{Stretch, Texts, Verdict},
+    stretch::{Stretch, Texts, Verdict, unite},
     tokens::{has_word, text_tokens},
 };
+
+/// One word of a stretch: the word, the stretch's place, and what it adds to mine and to theirs (or takes away).
+type Entry<'a> = (&'a str, usize, i32, i32);
 
 /// How often a word was added (or, below zero, taken away).
 #[derive(Clone, Copy, Default)]
 struct Balance {
-    mine: i64,
-    theirs: i64,
+    mine: i32,
+    theirs: i32,
     /// In the merged text, where a person decides every overlap for the side with fewer of them.
-    merged: i64,
+    merged: i32,
 }
 
 /// Turns stretches that would double a word into one overlap.
@@ -28,26 +30,19 @@ pub(super) fn guard(texts: &Texts<'_>, stretches: Vec<Stretch>) -> Vec<Stretch> 
     if !stretches.iter().any(|stretch| both_changed(texts, stretch)) {
         return stretches;
     }
-    let counts: Vec<_> = stretches.iter().map(|stretch| count(texts, stretch)).collect();
-    let mut totals: BTreeMap<&str, Balance> = BTreeMap::new();
-    for (word, balance) in counts.iter().flatten() {
-        let total = totals.entry(word).or_default();
-        total.mine += balance.mine;
-        total.theirs += balance.theirs;
-        total.merged += balance.merged;
+    // Sorted rather than mapped, since the maps of the standard library weigh more in WebAssembly than all this.
+    let mut entries: Vec<Entry<'_>> = Vec::new();
+    for (index, stretch) in stretches.iter().enumerate() {
+        let words = |text| text_tokens(text).into_iter().filter(|token| has_word(token));
+        entries.extend(words(texts.base_of(stretch)).map(|word| (word, index, -1, -1)));
+        entries.extend(words(texts.mine_of(stretch)).map(|word| (word, index, 1, 0)));
+        entries.extend(words(texts.theirs_of(stretch)).map(|word| (word, index, 0, 1)));
     }
-    totals.retain(|_, total| total.merged > 0.max(total.mine).max(total.theirs).max(total.mine + total.theirs));
-    let mut spans: BTreeMap<&str, Range<usize>> = BTreeMap::new();
-    for (index, counts) in counts.iter().enumerate() {
-        for (word, balance) in counts.iter().filter(|(word, _)| totals.contains_key(*word)) {
-            if balance.merged > 0 {
-                spans.entry(word).or_insert(index..index).end = index;
-            }
-        }
-    }
-    let mut spans: Vec<_> = spans.into_values().collect();
+    entries.sort_unstable();
+    let same_word = entries.chunk_by(|one, other| one.0 == other.0);
+    let mut spans: Vec<_> = same_word.filter_map(|entries| doubled(&stretches, entries)).collect();
     spans.sort_unstable_by_key(|span| span.start);
-    unite(stretches, &spans)
+    unite(texts, stretches, &spans)
 }
 
 fn both_changed(texts: &Texts<'_>, stretch: &Stretch) -> bool {
@@ -55,46 +50,32 @@ fn both_changed(texts: &Texts<'_>, stretch: &Stretch) -> bool {
     texts.mine_of(stretch) != base && texts.theirs_of(stretch) != base
 }
 
-/// What a stretch adds of each word.
-fn count<'a>(texts: &Texts<'a>, stretch: &Stretch) -> BTreeMap<&'a str, Balance> {
-    let mut counts: BTreeMap<&str, Balance> = BTreeMap::new();
-    let words = |text: &'a str| text_tokens(text).into_iter().filter(|token| has_word(token));
-    for word in words(texts.base_of(stretch)) {
-        let balance = counts.entry(word).or_default();
-        balance.mine -= 1;
-        balance.theirs -= 1;
+/// From where to where one word is brought, if it would be doubled.
+fn doubled(stretches: &[Stretch], entries: &[Entry<'_>]) -> Option<Range<usize>> {
+    let mut total = Balance::default();
+    let mut span: Option<Range<usize>> = None;
+    for entries in entries.chunk_by(|one, other| one.1 == other.1) {
+        let index = entries[0].1;
+        let balance = balance(stretches[index].verdict, entries);
+        total.mine += balance.mine;
+        total.theirs += balance.theirs;
+        total.merged += balance.merged;
+        if balance.merged > 0 {
+            span.get_or_insert(index..index).end = index;
+        }
     }
-    words(texts.mine_of(stretch)).for_each(|word| counts.entry(word).or_default().mine += 1);
-    words(texts.theirs_of(stretch)).for_each(|word| counts.entry(word).or_default().theirs += 1);
-    for balance in counts.values_mut() {
-        balance.merged = match stretch.verdict {
-            Verdict::Mine => balance.mine,
-            Verdict::Theirs => balance.theirs,
-            Verdict::Overlap => balance.mine.min(balance.theirs),
-        };
-    }
-    counts
+    let accounted = 0.max(total.mine).max(total.theirs).max(total.mine + total.theirs);
+    span.filter(|_| total.merged > accounted)
 }
 
-/// Makes one overlap of the stretches from the first to the last of each span; spans come in order.
-fn unite(stretches: Vec<Stretch>, spans: &[Range<usize>]) -> Vec<Stretch> {
-    let mut united: Vec<Stretch> = Vec::new();
-    let mut spans = spans.iter().peekable();
-    let mut end = None;
-    for (index, stretch) in stretches.into_iter().enumerate() {
-        let inside = end.is_some_and(|end| index <= end);
-        while let Some(span) = spans.next_if(|span| span.start <= index) {
-            end = end.max(Some(span.end));
-        }
-        match united.last_mut() {
-            Some(last) if inside => {
-                last.base.end = stretch.base.end;
-                last.mine.end = stretch.mine.end;
-                last.theirs.end = stretch.theirs.end;
-                last.verdict = Verdict::Overlap;
-            }
-            _ => united.push(stretch),
-        }
-    }
-    united
+/// What one stretch adds of one word.
+fn balance(verdict: Verdict, entries: &[Entry<'_>]) -> Balance {
+    let mine: i32 = entries.iter().map(|entry| entry.2).sum();
+    let theirs: i32 = entries.iter().map(|entry| entry.3).sum();
+    let merged = match verdict {
+        Verdict::Mine => mine,
+        Verdict::Theirs => theirs,
+        Verdict::Overlap => mine.min(theirs),
+    };
+    Balance { mine, theirs, merged }
 }

@@ -50,6 +50,19 @@ impl<'a> Texts<'a> {
     pub(super) fn theirs_of(&self, stretch: &Stretch) -> &'a str {
         &self.theirs[stretch.theirs.clone()]
     }
+
+    /// The stretch with its verdict, from what the three texts are there.
+    fn judged(&self, base: Range<usize>, mine: Range<usize>, theirs: Range<usize>) -> Stretch {
+        let (before, ours, others) = (&self.base[base.clone()], &self.mine[mine.clone()], &self.theirs[theirs.clone()]);
+        let verdict = if ours == others || others == before {
+            Verdict::Mine
+        } else if ours == before {
+            Verdict::Theirs
+        } else {
+            Verdict::Overlap
+        };
+        Stretch { base, mine, theirs, verdict }
+    }
 }
 
 /// One side's changes, read in order.
@@ -89,30 +102,15 @@ pub(super) fn stretches(texts: &Texts<'_>, mine: &[Change], theirs: &[Change]) -
     let mut stretches = Vec::new();
     while let Some(start) = first(&mut mine, &mut theirs) {
         let (mine_start, theirs_start) = (mine.at(start), theirs.at(start));
-        let (mut changed_mine, mut changed_theirs) = (false, false);
         let mut end = start;
         while let Some(next) = first(&mut mine, &mut theirs) {
             if next > end && has_word(&texts.base[end..next]) {
                 break;
             }
-            if mine.next_start() == Some(next) {
-                changed_mine = true;
-                end = end.max(mine.take());
-            } else {
-                changed_theirs = true;
-                end = end.max(theirs.take());
-            }
+            let side = if mine.next_start() == Some(next) { &mut mine } else { &mut theirs };
+            end = end.max(side.take());
         }
-        let mut stretch = Stretch {
-            base: start..end,
-            mine: mine_start..mine.at(end),
-            theirs: theirs_start..theirs.at(end),
-            verdict: if changed_mine { Verdict::Mine } else { Verdict::Theirs },
-        };
-        if changed_mine && changed_theirs && texts.mine_of(&stretch) != texts.theirs_of(&stretch) {
-            stretch.verdict = Verdict::Overlap;
-        }
-        stretches.push(stretch);
+        stretches.push(texts.judged(start..end, mine_start..mine.at(end), theirs_start..theirs.at(end)));
     }
     stretches
 }
@@ -123,4 +121,26 @@ fn first(mine: &mut Side<'_>, theirs: &mut Side<'_>) -> Option<usize> {
         (Some(mine), Some(theirs)) => Some(mine.min(theirs)),
         (mine, theirs) => mine.or(theirs),
     }
+}
+
+/// Makes one stretch of those from the first to the last of each span; spans come in order of their starts.
+pub(super) fn unite(texts: &Texts<'_>, stretches: Vec<Stretch>, spans: &[Range<usize>]) -> Vec<Stretch> {
+    let mut united: Vec<Stretch> = Vec::new();
+    let mut spans = spans.iter().peekable();
+    let mut end = None;
+    for (index, stretch) in stretches.into_iter().enumerate() {
+        let inside = end.is_some_and(|end| index <= end);
+        while let Some(span) = spans.next_if(|span| span.start <= index) {
+            end = end.max(Some(span.end));
+        }
+        match united.last_mut() {
+            Some(last) if inside => {
+                last.base.end = stretch.base.end;
+                last.mine.end = stretch.mine.end;
+                last.theirs.end = stretch.theirs.end;
+            }
+            _ => united.push(stretch),
+        }
+    }
+    united.into_iter().map(|stretch| texts.judged(stretch.base, stretch.mine, stretch.theirs)).collect()
 }
