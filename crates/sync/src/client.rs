@@ -406,6 +406,16 @@ impl Client {
         self.rows_of(&entity.entity_type)?.rows.get(&entity.entity_id)
     }
 
+    /// Returns the confirmed rows of a type, without what is pending.
+    pub fn confirmed(&self, entity_type: &str) -> impl Iterator<Item = (&String, &Row)> {
+        self.rows_of(entity_type).into_iter().flat_map(|rows| rows.rows.iter())
+    }
+
+    /// Returns the epoch, and the offset up to which everything is in the rows.
+    pub fn position(&self) -> (u64, u64) {
+        (self.epoch, self.types.values().map(|rows| rows.marks.offset).min().unwrap_or_default())
+    }
+
     /// Returns the ids of a type's rows as a person sees them.
     pub fn ids(&self, entity_type: &str) -> BTreeSet<String> {
         let confirmed = self.rows_of(entity_type).into_iter().flat_map(|rows| rows.rows.keys().cloned());

@@ -1,0 +1,75 @@
+//! The device's store: transactions that are whole or not there, that take a moment, and that may fail (SY-52, SY-54).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use antiphon_sync::client::{Record, Write};
+
+use crate::Simulation;
+
+/// A store; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Storage {
+    simulation: Simulation,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    records: BTreeMap<Record, String>,
+    full: bool,
+}
+
+impl Storage {
+    pub(super) fn new(simulation: &Simulation) -> Storage {
+        Storage { simulation: simulation.clone(), state: Arc::default() }
+    }
+
+    /// Returns what is in it.
+    pub(super) fn records(&self) -> Vec<(Record, String)> {
+        self.state().records.iter().map(|(record, text)| (record.clone(), text.clone())).collect()
+    }
+
+    /// Tells whether an entry of an outbox is in it.
+    pub(super) fn has_entry(&self, key: &str) -> bool {
+        self.state().records.contains_key(&Record::Entry(key.to_owned()))
+    }
+
+    /// Takes nothing more, or takes again what it is given.
+    pub(super) fn fill(&self, full: bool) {
+        self.state().full = full;
+    }
+
+    /// Makes it whole.
+    pub(super) fn mend(&self) {
+        self.fill(false);
+    }
+
+    /// Writes in one transaction, which takes a moment.
+    pub(super) async fn write(&self, writes: Vec<Write>) -> Result<(), &'static str> {
+        let ms = self.simulation.dice().below(12);
+        self.simulation.clock().sleep_ms(ms).await;
+        let mut state = self.state();
+        if state.full {
+            return Err("full");
+        }
+        for write in writes {
+            match write {
+                Write::Put(record, text) => drop(state.records.insert(record, text)),
+                Write::Remove(record) => drop(state.records.remove(&record)),
+                Write::Clear { entity_type, generation } => state.records.retain(|record, _| match record {
+                    Record::Row { generation: g, entity_type: t, .. } => *g != generation || *t != entity_type,
+                    _ => true,
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic ends the run.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,145 @@
+//! What a person was promised, watched step by step (SIM-03): nothing typed is lost, nothing flickers, and each edit ends
+//! in exactly one way.
+//!
+//! Laws: an edit leaves the outbox only confirmed, or by a rule with a line in the journal, or by its person; once its
+//! layer goes, the row shows what was typed, unless somebody wrote the field later. What was told saved outlives a crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon_sync::client::{Change, Client, Edit, Entry, EntryKey, Line, State, same};
+
+use super::storage::Storage;
+
+/// What is known of a device's edits.
+#[derive(Default)]
+pub(super) struct Watch {
+    /// The outbox before the present step.
+    before: BTreeMap<EntryKey, Entry>,
+    /// What was told to be on the device.
+    saved: BTreeSet<EntryKey>,
+    /// Ids under which entries were confirmed as applied.
+    confirmed: BTreeSet<String>,
+    /// Keys that a rule or a person ended.
+    ended: BTreeSet<EntryKey>,
+    complaints: Vec<String>,
+}
+
+impl Watch {
+    pub(super) fn complain(&mut self, found: String) {
+        if self.complaints.len() < 5 {
+            self.complaints.push(found);
+        }
+    }
+
+    /// Looks before a step.
+    pub(super) fn before(&mut self, client: &Client) {
+        self.before = client.outbox().iter().map(|entry| (entry.key.clone(), entry.clone())).collect();
+    }
+
+    /// Looks after a step: what left, and what the rows show now.
+    pub(super) fn after(&mut self, client: &Client) {
+        let gone: Vec<Entry> =
+            self.before.values().filter(|entry| client.outbox().find(&entry.key).is_none()).cloned().collect();
+        for entry in gone {
+            self.left(client, &entry);
+        }
+    }
+
+    fn left(&mut self, client: &Client, entry: &Entry) {
+        let journalled = client.journal().any(|line| line.entry == entry.key);
+        let row = client.row(&entry.entity);
+        let versions = row.map(|row| &row.versions);
+        let id = entry.id.as_str();
+        let contained = versions.is_some_and(|versions| {
+            versions.row.as_deref() == Some(id) || versions.fields.values().any(|version| version == id)
+        });
+        if entry.until.is_some() || journalled {
+            self.ended.insert(entry.key.clone());
+        } else if matches!(entry.state, State::Sent | State::Accepted) || contained {
+            self.confirmed.insert(id.to_owned());
+        } else {
+            // Taken back, squashed, or made moot by a delete: the person's own step says so right after.
+            self.ended.insert(entry.key.clone());
+            return;
+        }
+        let (Some(row), Some(mine), Some(field)) = (row, entry.mine(), entry.change.field()) else { return };
+        if entry.until.is_some() || journalled || client.outbox().of(&entry.entity).next().is_some() {
+            return;
+        }
+        let later = row.versions.field(field).is_some_and(|version| version > id);
+        let shown = row.data.get(field);
+        // A field that may not be seen any more shows nothing.
+        let differs = shown.is_some_and(|shown| !same(shown, mine));
+        if differs && !later {
+            self.complain(format!("a value flickered: {entry:?} went, and {row:?} is shown"));
+        }
+    }
+
+    /// Notes what an edit of the person must have left in the outbox.
+    pub(super) fn made(&mut self, client: &Client, edit: &Edit, group: Option<&str>) {
+        let entity = edit.entity();
+        let shown = client.view(entity);
+        match edit {
+            Edit::Delete { .. } if shown.is_some() => self.complain(format!("{edit:?} left {shown:?}")),
+            Edit::Set { fields, .. } => {
+                for (field, value) in fields {
+                    let seen = shown.as_ref().and_then(|row| row.get(field));
+                    if seen.is_none_or(|seen| !same(seen, value)) {
+                        self.complain(format!("{edit:?} shows {seen:?}"));
+                    }
+                }
+            }
+            Edit::Create { .. } if shown.is_none() => self.complain(format!("{edit:?} shows nothing")),
+            _ => {}
+        }
+        if let Some(group) = group
+            && client.outbox().group(group).is_empty()
+        {
+            self.complain(format!("{edit:?} is in no outbox"));
+        }
+    }
+
+    pub(super) fn saved(&mut self, keys: Vec<EntryKey>) {
+        self.saved.extend(keys);
+    }
+
+    pub(super) fn taken_back(&mut self, keys: Vec<EntryKey>) {
+        self.ended.extend(keys);
+    }
+
+    pub(super) fn decided(&mut self, line: &Line) {
+        self.ended.insert(line.entry.clone());
+    }
+
+    /// Takes what the person's own step did as it is.
+    pub(super) fn accept(&mut self, client: &Client) {
+        self.before(client);
+    }
+
+    /// The process died: what was told saved, and has not ended, must be in the store.
+    pub(super) fn died(&mut self, _life: u64, storage: &Storage) {
+        let open: Vec<EntryKey> = self.before.keys().filter(|key| self.saved.contains(*key)).cloned().collect();
+        for key in open {
+            if !storage.has_entry(&key) && !self.ended.contains(&key) {
+                self.complain(format!("{key} was told saved, and is not in the store after a crash"));
+            }
+        }
+        self.before.clear();
+    }
+
+    /// Returns what is wrong once everything is quiet; `applied` are the ids that the database has applied.
+    pub(super) fn finish(&mut self, client: Option<&Client>, applied: &BTreeSet<String>) -> Vec<String> {
+        let lies: Vec<String> = self.confirmed.iter().filter(|id| !applied.contains(*id)).cloned().collect();
+        if let Some(id) = lies.first() {
+            self.complain(format!("{id} was confirmed, and was never applied"));
+        }
+        for entry in client.iter().flat_map(|client| client.outbox().iter()) {
+            let never = matches!(entry.state, State::Failed | State::Conflicted) && applied.contains(entry.id.as_str());
+            // A row made twice by a copied request is refused the second time; the first one counts.
+            if never && !matches!(entry.change, Change::Create { .. }) {
+                self.complain(format!("{entry:?} was applied, and is shown as if not"));
+            }
+        }
+        std::mem::take(&mut self.complaints)
+    }
+}
