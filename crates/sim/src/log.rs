@@ -34,6 +34,8 @@ pub struct LogManners {
     pub slow_permille: u64,
     /// A flush takes at most so many milliseconds.
     pub disk_ms_max: u64,
+    /// How often an append is on its way for long.
+    pub late_permille: u64,
     /// How often an append is committed but its answer lost.
     pub answer_lost_permille: u64,
     /// Flushes are not waited for: an asynchronous commit raises the durable head.

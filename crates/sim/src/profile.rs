@@ -50,6 +50,7 @@ impl Profile {
             log: LogManners {
                 slow_permille: dice.between(50, 300),
                 disk_ms_max: dice.between(1, 40),
+                late_permille: if harsh { 10 } else { 0 },
                 answer_lost_permille: if harsh { 3 } else { 0 },
                 ..LogManners::default()
             },

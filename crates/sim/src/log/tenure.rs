@@ -7,8 +7,15 @@ use antiphon_engine::{
 use antiphon_model::{ActivityId, Checkpoint, Code, Epoch, Micros};
 use async_trait::async_trait;
 
-use super::{LogLink, State, unreachable_fault};
+use tokio::sync::oneshot;
 
+use super::{Log, LogLink, State, unreachable_fault};
+use crate::ProcessId;
+
+/// The log lives on its own: nothing kills what it does for itself.
+const LOG: ProcessId = ProcessId(u32::MAX);
+/// An append may be so late.
+const LATE_MS_MAX: u64 = 8_000;
 /// A lease is good for so many microseconds after its last renewal.
 const TTL_US: i64 = 10_000_000;
 /// It is renewed this often.
@@ -82,58 +89,95 @@ impl LogWriter for Appender {
     async fn append(&mut self, batch: &mut Batch) -> Result<ActivityId, Fault> {
         self.link.call().await?;
         let log = self.link.log.clone();
-        {
-            let mut guard = log.alive(self.life)?;
-            let state = &mut *guard;
-            if log.shared.manners.mutant_no_fence {
-                self.last = state.now.head.last;
-            } else {
-                self.fits(state, batch)?;
+        let (done, appended) = oneshot::channel();
+        let append = Append {
+            life: self.life,
+            fence: self.fence,
+            epoch: self.epoch,
+            last: self.last,
+            checkpoint: self.checkpoint.clone(),
+            batch: batch.clone(),
+        };
+        let (manners, simulation) = (log.shared.manners, log.shared.simulation.clone());
+        let dice = simulation.dice().clone();
+        // What was sent is carried out, however late, and whether or not its sender still lives.
+        let late_ms = if dice.permille(manners.late_permille) { dice.between(100, LATE_MS_MAX) } else { 0 };
+        simulation.start(LOG, async move {
+            log.shared.clock.sleep_ms(late_ms).await;
+            let result = append.carry_out(&log);
+            log.pause().await;
+            if done.send(result).is_err() {
+                // Nobody waits any more.
             }
-            let mut last = self.last;
-            for activity in &mut batch.activities {
-                last = last.plus(1);
-                activity.id = last;
-            }
-            if !log.shared.manners.mutant_no_position {
-                state.now.checkpoint = batch.checkpoint.clone();
-            }
-            state.now.head.last = last;
-            state.now.organisations.extend(batch.organisations.iter().cloned());
-            if let Some(progress) = &batch.snapshot {
-                state.now.snapshots.insert(progress.entity_type.clone(), progress.clone());
-            }
-            state.activities.extend(batch.activities.iter().cloned());
-            match batch.activities.is_empty() {
-                true => state.flush(log.shared.simulation.tick()),
-                false => state.pending.push(state.now.clone()),
-            }
-            self.last = last;
-        }
-        if log.shared.simulation.dice().permille(log.shared.manners.answer_lost_permille) {
+        });
+        let last = appended.await.map_err(|_| unreachable_fault())??;
+        if dice.permille(manners.answer_lost_permille) {
             return Err(unreachable_fault());
         }
-        log.pause().await;
-        log.alive(self.life).map(drop)?;
+        let first = last.as_u64() + 1 - batch.activities.len() as u64;
+        for (index, activity) in batch.activities.iter_mut().enumerate() {
+            activity.id = ActivityId::new(first + index as u64);
+        }
+        self.last = last;
         self.checkpoint = batch.checkpoint.clone();
-        Ok(self.last)
+        Ok(last)
     }
 }
 
-impl Appender {
-    fn fits(&self, state: &State, batch: &Batch) -> Result<(), Fault> {
+/// An append on its way.
+struct Append {
+    life: u64,
+    fence: i64,
+    epoch: Epoch,
+    last: ActivityId,
+    checkpoint: Checkpoint,
+    batch: Batch,
+}
+
+impl Append {
+    /// Carries it out in one transaction.
+    fn carry_out(mut self, log: &Log) -> Result<ActivityId, Fault> {
+        let manners = &log.shared.manners;
+        let mut guard = log.alive(self.life)?;
+        let state = &mut *guard;
+        if manners.mutant_no_fence {
+            self.last = state.now.head.last;
+        } else if !manners.mutant_no_position {
+            self.fits(state)?;
+        }
+        let mut last = self.last;
+        for activity in &mut self.batch.activities {
+            last = last.plus(1);
+            activity.id = last;
+        }
+        let Batch { activities, checkpoint, organisations, snapshot } = self.batch;
+        if !manners.mutant_no_position {
+            state.now.checkpoint = checkpoint;
+        }
+        state.now.head.last = last;
+        state.now.organisations.extend(organisations);
+        if let Some(progress) = snapshot {
+            state.now.snapshots.insert(progress.entity_type.clone(), progress);
+        }
+        let empty = activities.is_empty();
+        state.activities.extend(activities);
+        match empty {
+            true => state.flush(log.shared.simulation.tick()),
+            false => state.pending.push(state.now.clone()),
+        }
+        Ok(last)
+    }
+
+    fn fits(&self, state: &State) -> Result<(), Fault> {
         if state.now.fence != self.fence {
             return Err(Fault::new(Code::Fenced, "fenced"));
-        }
-        if self.link.log.shared.manners.mutant_no_position {
-            return Ok(());
         }
         let place = |of: &Checkpoint| (of.acknowledged, of.lsn, of.ordinal, of.complete);
         if place(&state.now.checkpoint) != place(&self.checkpoint) {
             return Err(Fault::new(Code::LogUnreachable, "unflushed appends were taken back"));
         }
         let head = &state.now.head;
-        if !batch.activities.is_empty() && (head.epoch != self.epoch || head.last != self.last) {
+        if !self.batch.activities.is_empty() && (head.epoch != self.epoch || head.last != self.last) {
             return Err(Fault::new(Code::LogUnreachable, "the head of the log is elsewhere"));
         }
         Ok(())
@@ -189,8 +233,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let (log, life, session) = (self.link.log.clone(), self.life, self.session);
         let simulation = log.shared.simulation.clone();
-        // The log lives on its own: nothing kills what it does for itself.
-        simulation.start(crate::ProcessId(u32::MAX), async move {
+        simulation.start(LOG, async move {
             let ms = log.shared.simulation.dice().below(NOTICED_MS_MAX);
             log.shared.clock.sleep_ms(ms).await;
             if let Ok(mut state) = log.alive(life)
