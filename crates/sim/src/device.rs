@@ -99,6 +99,7 @@ impl Device {
             }
         }
         let mut streams = Streams::default();
+        let mut act_at_ms = self.now().tick_ms + dice.between(20, 3_000);
         let fence = self.shared().lives;
         self.step(|client, now| client.handle(now, Input::Lead { fence }));
         loop {
@@ -107,18 +108,21 @@ impl Device {
             let wake = self.shared().client.as_ref().and_then(|client| client.wake_at_ms(now));
             let idle_ms = wake.map_or(60_000, |at_ms| at_ms.saturating_sub(now.tick_ms).clamp(1, 60_000));
             let busy = !self.stage.over.is_cancelled();
-            let act_ms = if busy { dice.between(20, 3_000) } else { u64::MAX >> 20 };
+            let act_ms = act_at_ms.saturating_sub(now.tick_ms);
             tokio::select! {
                 biased;
                 came = queue.recv() => if let Some(came) = came { self.take(came) },
                 () = self.stage.simulation.clock().sleep_ms(idle_ms) => {
                     self.step(|client, now| client.handle(now, Input::Tick));
                 }
-                () = self.stage.simulation.clock().sleep_ms(act_ms) => if self.act() {
-                    self.stage.network.count("device died");
-                    over.cancel();
-                    return self.die();
-                },
+                () = self.stage.simulation.clock().sleep_ms(act_ms), if busy => {
+                    act_at_ms = self.now().tick_ms + dice.between(20, 3_000);
+                    if self.act() {
+                        self.stage.network.count("device died");
+                        over.cancel();
+                        return self.die();
+                    }
+                }
                 () = self.stage.over.cancelled(), if busy => self.calm(),
             }
         }
@@ -331,7 +335,7 @@ impl Device {
         let mut rows = std::collections::BTreeMap::new();
         if let Some(client) = &shared.client {
             for name in ["note", "page", "task"] {
-                for (id, row) in client.confirmed(name) {
+                for (id, row) in client.confirmed_rows(name) {
                     rows.insert((name.to_owned(), id.clone()), row.data.clone().into());
                 }
             }

@@ -7,6 +7,7 @@ mod chaos;
 pub mod checks;
 
 mod database;
+mod device;
 mod dice;
 mod executor;
 mod history;

@@ -13,6 +13,8 @@ pub struct Profile {
     pub writers: u32,
     /// Plain SQL writers.
     pub sql_writers: u32,
+    /// Devices with the shipped client machine.
+    pub devices: u32,
     /// For so long the world is disturbed, in simulated milliseconds.
     pub disturbed_ms: u64,
     /// On average a disturbance comes this often, in milliseconds; 0: none.
@@ -36,6 +38,7 @@ impl Profile {
             readers: dice.between(2, 5) as u32,
             writers: dice.between(1, 4) as u32,
             sql_writers: dice.between(1, 3) as u32,
+            devices: dice.between(1, 4) as u32,
             disturbed_ms: dice.between(20_000, 60_000),
             disturb_ms: if harsh { dice.between(1_000, 8_000) } else { 0 },
             faults: if harsh { Faults::HARSH } else { Faults::NONE },

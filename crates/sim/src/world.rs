@@ -1,6 +1,6 @@
 //! One run: build the world of a seed, disturb it, mend it, wait until it is quiet, and look at what is left (SIM-01).
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use antiphon_model::{Role, SourceState};
 use tokio_util::sync::CancellationToken;
@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Counts, Database, Log, Network, Parts, People, ProcessId, Profile, Recorder, Server, Simulation, chaos, checks,
     checks::Violation,
+    device::Device,
     workload::{self, ORGS, Reading, SUBJECTS, Stage, Writing},
 };
 
@@ -17,6 +18,8 @@ const DATABASE: ProcessId = ProcessId(1);
 const SERVERS: u32 = 10;
 /// The first client.
 const CLIENTS: u32 = 100;
+/// The first device.
+const DEVICES: u32 = 1_000;
 /// Whoever disturbs.
 const CHAOS: ProcessId = ProcessId(5);
 /// After it was mended the world is quiet within this time.
@@ -58,6 +61,7 @@ async fn live(seed: u64, simulation: Simulation, profile: Profile) -> Outcome {
     let log = Log::new(&simulation, profile.log);
     let stage = build(&simulation, &log, &profile);
     let readers = populate(&stage, &profile);
+    let devices = plug_in(&stage, &profile);
     if profile.disturb_ms > 0 {
         let (disturbed, log) = (stage.clone(), log.clone());
         simulation.start(CHAOS, async move { chaos::disturb(disturbed, log, profile.disturb_ms).await });
@@ -66,8 +70,8 @@ async fn live(seed: u64, simulation: Simulation, profile: Profile) -> Outcome {
     stage.over.cancel();
     simulation.kill(CHAOS);
     chaos::mend(&stage, &log);
-    settle(&stage, &log, &readers).await;
-    collect(seed, &stage, &log, &readers)
+    settle(&stage, &log, &readers, &devices).await;
+    collect(seed, &stage, &log, (&readers, &devices))
 }
 
 fn build(simulation: &Simulation, log: &Log, profile: &Profile) -> Stage {
@@ -128,8 +132,19 @@ fn populate(stage: &Stage, profile: &Profile) -> Vec<Reading> {
     readers
 }
 
+fn plug_in(stage: &Stage, profile: &Profile) -> Vec<Device> {
+    let numbers = DEVICES..DEVICES + profile.devices;
+    let devices = numbers.filter_map(|number| {
+        let who = stage.somebody()?;
+        let device = Device::new(stage.clone(), number, ProcessId(number), who);
+        stage.simulation.start(ProcessId(number), device.clone().run());
+        Some(device)
+    });
+    devices.collect()
+}
+
 /// Waits until every reader that has a place has heard everything.
-async fn settle(stage: &Stage, log: &Log, readers: &[Reading]) {
+async fn settle(stage: &Stage, log: &Log, readers: &[Reading], devices: &[Device]) {
     let clock = stage.simulation.clock();
     let until = clock.elapsed_us() + SETTLED_MS * 1_000;
     // What was sent before is answered or given up by then.
@@ -146,7 +161,10 @@ async fn settle(stage: &Stage, log: &Log, readers: &[Reading]) {
                 .status()
                 .is_some_and(|status| matches!(status.state, SourceState::Streaming | SourceState::CatchingUp))
         });
-        let quiet = behind.is_empty() && captured && log.copied(tables) && head.last == head.durable;
+        let placed = devices.iter().filter(|device| stage.people.role(device.org, device.subject).is_some());
+        let (epoch, durable) = (u64::from(head.epoch.as_u32()), head.durable.as_u64());
+        let busy: Vec<&Device> = placed.filter(|device| !device.settled(epoch, durable)).collect();
+        let quiet = behind.is_empty() && busy.is_empty() && captured && log.copied(tables) && head.last == head.durable;
         if quiet {
             return;
         }
@@ -154,7 +172,8 @@ async fn settle(stage: &Stage, log: &Log, readers: &[Reading]) {
             let states: Vec<String> = stage.servers.iter().map(|server| format!("{:?}", server.status())).collect();
             let behind: Vec<String> = behind.iter().map(|reader| reader.describe()).collect();
             let copied = log.copied(tables);
-            let found = format!("after {SETTLED_MS} ms: {head:?}, copied {copied}, {behind:?}, {states:?}");
+            let busy: Vec<String> = busy.iter().map(|device| device.describe()).collect();
+            let found = format!("after {SETTLED_MS} ms: {head:?}, copied {copied}, {behind:?}, {busy:?}, {states:?}");
             stage.recorder.note(|history| history.complaints.push(found));
             return;
         }
@@ -162,7 +181,7 @@ async fn settle(stage: &Stage, log: &Log, readers: &[Reading]) {
     }
 }
 
-fn collect(seed: u64, stage: &Stage, log: &Log, readers: &[Reading]) -> Outcome {
+fn collect(seed: u64, stage: &Stage, log: &Log, (readers, devices): (&[Reading], &[Device])) -> Outcome {
     let mut history = stage.recorder.history();
     history.entities = stage.database.entities();
     history.committed = stage.database.committed();
@@ -176,6 +195,11 @@ fn collect(seed: u64, stage: &Stage, log: &Log, readers: &[Reading]) -> Outcome 
     let settled = history.complaints.is_empty();
     let placed = readers.iter().filter(|reader| settled && stage.people.role(reader.org, reader.subject).is_some());
     history.views = placed.map(Reading::view).collect();
+    let placed = devices.iter().filter(|device| settled && stage.people.role(device.org, device.subject).is_some());
+    history.views.extend(placed.map(Device::view));
+    let edits = history.committed.iter().flat_map(|committed| &committed.edits);
+    let applied: BTreeSet<String> = edits.filter_map(|edit| edit.transaction_id.clone()).collect();
+    history.complaints.extend(devices.iter().flat_map(|device| device.complaints(&applied)));
     let sizes = [history.committed.len(), history.log.len(), history.shown.len(), history.told.len()];
     let mut counts = stage.network.counts();
     counts.insert("activities taken back", log.taken_back());

@@ -407,7 +407,7 @@ impl Client {
     }
 
     /// Returns the confirmed rows of a type, without what is pending.
-    pub fn confirmed(&self, entity_type: &str) -> impl Iterator<Item = (&String, &Row)> {
+    pub fn confirmed_rows(&self, entity_type: &str) -> impl Iterator<Item = (&String, &Row)> {
         self.rows_of(entity_type).into_iter().flat_map(|rows| rows.rows.iter())
     }
 
