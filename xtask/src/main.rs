@@ -1,6 +1,6 @@
 //! The house's own tools: the checks and generators that CI and people call by the same line.
 //!
-//! `cargo xtask layers`, `tidy`, `gen` and `bless`; each prints what to do, not only what is wrong.
+//! `cargo xtask layers`, `tidy`, `gen`, `sim` and `bless`; each prints what to do, not only what is wrong.
 //! Nothing here is part of the product, and the product never calls it.
 
 mod bless;
@@ -9,6 +9,7 @@ mod generate;
 mod layers;
 mod project;
 mod rust_text;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -42,6 +43,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Runs simulated worlds by seed: `--seeds N [--from S]`, `--seed S`, `--shrink S`, `--mutants [--only NAME]`.
+    Sim {
+        /// Options of the simulator.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Records the golden traces of real servers again.
     Bless {
         /// Options of the recorder.
@@ -74,6 +81,7 @@ fn run(task: Task) -> Result<bool> {
             Ok(report("tidy", &findings))
         }
         Task::Gen { check } => Ok(report("gen", &generate::run(&project, check)?)),
+        Task::Sim { args } => sim::run(&args),
         Task::Bless { args } => bless::run(&args).map(|()| true),
     }
 }

@@ -5,12 +5,12 @@
 use antiphon_model::{ActivityId, Role};
 
 use crate::{
-    Faults, Log,
+    Faults, Log, Profile,
     workload::{ORGS, SUBJECTS, Stage},
 };
 
 /// Everything that can be done.
-const KINDS: &[(&str, u64)] = &[
+pub(crate) const KINDS: &[(&str, u64)] = &[
     ("server crashed", 10),
     ("server drained", 4),
     ("database crashed", 5),
@@ -24,13 +24,15 @@ const KINDS: &[(&str, u64)] = &[
     ("new epoch", 3),
 ];
 
-/// Disturbs the world until the end; `every_ms` on average.
-pub(crate) async fn disturb(stage: Stage, log: Log, every_ms: u64) {
+/// Disturbs the world until the end.
+pub(crate) async fn disturb(stage: Stage, log: Log, profile: Profile) {
+    let every_ms = profile.disturb_ms;
+    let kinds: Vec<&(&str, u64)> = KINDS.iter().filter(|(kind, _)| profile.disturbances.contains(kind)).collect();
     let dice = stage.simulation.dice().clone();
     while stage.rest(dice.between(1, every_ms * 2)).await {
-        let all: u64 = KINDS.iter().map(|(_, weight)| weight).sum();
+        let all: u64 = kinds.iter().map(|(_, weight)| weight).sum();
         let mut drawn = dice.below(all);
-        let kind = KINDS.iter().find(|(_, weight)| match drawn.checked_sub(*weight) {
+        let kind = kinds.iter().find(|(_, weight)| match drawn.checked_sub(*weight) {
             Some(rest) => {
                 drawn = rest;
                 false
@@ -39,6 +41,7 @@ pub(crate) async fn disturb(stage: Stage, log: Log, every_ms: u64) {
         });
         if let Some((kind, _)) = kind {
             stage.network.count(kind);
+            stage.simulation.say(|| format!("disturbed: {kind}"));
             act(&stage, &log, kind).await;
         }
     }

@@ -236,6 +236,7 @@ impl Database {
             };
             database.notify();
             let Some(lsn) = logged else { return };
+            database.shared.simulation.say(|| format!("database: {xid} committed at {lsn}"));
             let dice = database.shared.simulation.dice();
             if dice.permille(database.shared.manners.hidden_permille) {
                 let ms = dice.between(1, database.shared.manners.hidden_ms_max);
@@ -244,6 +245,7 @@ impl Database {
             if let Ok(mut state) = database.alive(life) {
                 state.finish(xid);
                 drop(state);
+                database.shared.simulation.say(|| format!("database: {xid} visible"));
                 database.notify();
                 if done.send(lsn).is_err() {
                     // Who asked is gone; the commit has happened all the same.

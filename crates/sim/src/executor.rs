@@ -21,7 +21,7 @@ use std::{
 use antiphon_model::Micros;
 use tokio::time::Instant;
 
-use crate::Dice;
+use crate::{Dice, trace::Trace};
 
 /// The moment at which every run begins: 2026-01-31 12:00 UTC, in microseconds since 1970.
 pub const BEGINNING_US: i64 = 1_769_860_800_000_000;
@@ -40,6 +40,7 @@ pub struct Simulation {
     shared: Arc<Shared>,
     clock: Clock,
     dice: Dice,
+    trace: Trace,
 }
 
 struct Shared {
@@ -98,6 +99,21 @@ impl Simulation {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Keeps a line for every event from now on.
+    pub fn listen(&self) {
+        self.trace.listen();
+    }
+
+    /// Keeps a line, where lines are kept.
+    pub fn say(&self, line: impl FnOnce() -> String) {
+        self.trace.say(self.clock.elapsed_us(), line);
+    }
+
+    /// Returns the lines kept so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.trace.lines()
     }
 
     /// Returns a number above every one before: the order of what happened, also within a moment.
@@ -175,7 +191,7 @@ where
             Arc::new(Shared { board: Mutex::new(Board { next: 1, ..Board::default() }), ticks: AtomicU64::new(1) });
         let clock = Clock { start: Instant::now(), skew_us: Arc::default() };
         let dice = Dice::new(seed);
-        let simulation = Simulation { shared: Arc::clone(&shared), clock, dice: dice.fork() };
+        let simulation = Simulation { shared: Arc::clone(&shared), clock, dice: dice.fork(), trace: Trace::default() };
         let main = Box::pin(main(simulation));
         Loop { shared, dice, tasks: BTreeMap::new(), main }.await
     }));

@@ -1,4 +1,6 @@
 //! What a run has left behind, for the checkers to look at.
+//!
+//! Law: it holds facts only, in the order in which they happened; what they ought to have been is the checkers' business.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -16,6 +16,8 @@ mod network;
 mod people;
 mod profile;
 mod server;
+mod shrink;
+mod trace;
 mod workload;
 mod world;
 
@@ -30,4 +32,5 @@ pub use network::{Counts, Faults, Network, REQUEST_TIMEOUT_MS, StreamEnd};
 pub use people::{People, PlaceChange};
 pub use profile::{Mutant, Profile};
 pub use server::{Answer, Frames, Kind, Open, Parts, Request, Server, ServerManners, StreamFrame};
+pub use shrink::{Shrunk, shrink};
 pub use world::{Outcome, simulate};

@@ -193,6 +193,8 @@ impl Log {
         // What survived is on disk.
         let durable = Durable { tick: self.shared.simulation.tick(), lsn: state.now.checkpoint.acknowledged };
         state.durable.push(durable);
+        let taken_back = before - state.activities.len();
+        self.shared.simulation.say(|| format!("log: crashed, {taken_back} activities taken back, last {last}"));
         state.life += 1;
         state.session = None;
         state.up = false;

@@ -21,7 +21,7 @@ pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
 const FRAMES_MAX: usize = 8;
 
 /// How often what goes wrong, in permille; and how long things take, in milliseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults {
     /// A request is lost on its way.
     pub request_lost: u64,
@@ -119,6 +119,10 @@ impl Network {
     /// Carries a request to a server and its answer back; `None` where neither came in time.
     pub async fn request(&self, client: u32, server: &Server, request: Request) -> Option<Answer> {
         let (answered, answer) = mpsc::channel(2);
+        self.simulation.say(|| {
+            let kind: String = format!("{:?}", request.kind).chars().take(200).collect();
+            format!("client {client} asks server {} {}: {kind}", server.process().0, request.id)
+        });
         let copies = if self.happens("request doubled", |faults| faults.doubled) { 2 } else { 1 };
         for _ in 0..copies {
             self.carry(client, server.clone(), request.clone(), answered.clone());
@@ -218,6 +222,11 @@ impl Network {
                 }
             });
             let Ok(Some(answer)) = answer.await else { return };
+            let said = |answer: &Answer| answer.body.chars().take(160).collect::<String>();
+            network.simulation.say(|| {
+                let (server, Answer { id, status, .. }) = (server.process().0, &answer);
+                format!("server {server} answers {id} of client {client}: {status} {}", said(&answer))
+            });
             if !network.travel(client, &server, "answer lost", |faults| faults.answer_lost).await {
                 // Nothing tells the sender: it waits in vain.
                 return network.simulation.clock().sleep_ms(REQUEST_TIMEOUT_MS).await;

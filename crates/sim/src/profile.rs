@@ -1,6 +1,9 @@
 //! What a run consists of, drawn by its seed; and the mutants that must be caught (SIM-04).
+//!
+//! Law: a profile follows from the seed alone, and a mutant changes one switch of it and nothing else, so that what catches
+//! it is the broken law.
 
-use crate::{Dice, Faults, LogManners, Manners, ServerManners};
+use crate::{Dice, Faults, LogManners, Manners, ServerManners, chaos};
 
 /// How large and how harsh a run is.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct Profile {
     pub disturbed_ms: u64,
     /// On average a disturbance comes this often, in milliseconds; 0: none.
     pub disturb_ms: u64,
+    /// Which disturbances there are.
+    pub disturbances: Vec<&'static str>,
     /// The network.
     pub faults: Faults,
     /// The customer's database.
@@ -27,6 +32,8 @@ pub struct Profile {
     pub log: LogManners,
     /// The servers.
     pub server: ServerManners,
+    /// Whether a line is kept for every event.
+    pub trace: bool,
 }
 
 impl Profile {
@@ -41,6 +48,7 @@ impl Profile {
             devices: dice.between(1, 4) as u32,
             disturbed_ms: dice.between(20_000, 60_000),
             disturb_ms: if harsh { dice.between(1_000, 8_000) } else { 0 },
+            disturbances: chaos::KINDS.iter().map(|(kind, _)| *kind).collect(),
             faults: if harsh { Faults::HARSH } else { Faults::NONE },
             database: Manners {
                 slow_permille: dice.between(50, 300),
@@ -58,6 +66,7 @@ impl Profile {
                 ..LogManners::default()
             },
             server: ServerManners::default(),
+            trace: false,
         }
     }
 
@@ -123,6 +132,21 @@ impl Mutant {
         Mutant::FloorIgnored,
         Mutant::PositionNotSaved,
     ];
+
+    /// Returns a seed that catches it; what changes the draws of a run may need another one (`--mutants` finds it).
+    pub const fn kept_seed(self) -> u64 {
+        match self {
+            Mutant::AcknowledgeBeforeFlush | Mutant::NarrowXid | Mutant::PositionNotSaved => 1,
+            Mutant::PermissionAtConnectOnly => 1,
+            Mutant::RowNotLocked => 3,
+            Mutant::MissingFence => 13,
+            Mutant::OffsetOfTheHead => 50,
+            Mutant::AccessMissedOnResume => 86,
+            Mutant::SlotDoesNotWait => 256,
+            Mutant::RecordNotKept => 4,
+            Mutant::FloorIgnored => 79,
+        }
+    }
 
     /// Returns its name.
     pub const fn name(self) -> &'static str {

@@ -1,4 +1,6 @@
 //! One run: build the world of a seed, disturb it, mend it, wait until it is quiet, and look at what is left (SIM-01).
+//!
+//! Law: nothing is judged before the world was mended and had its time; what is not quiet by then is complained of.
 
 use std::{collections::BTreeSet, io};
 
@@ -40,6 +42,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// Transactions committed, activities in the log, changes shown, answers to edits.
     pub sizes: [usize; 4],
+    /// A line for every event, where lines were wanted.
+    pub trace: Vec<String>,
     /// What was left behind.
     pub history: crate::History,
     /// A number that two runs of the same seed share.
@@ -58,15 +62,20 @@ pub fn simulate(seed: u64, change: impl Fn(Profile) -> Profile) -> io::Result<Ou
 }
 
 async fn live(seed: u64, simulation: Simulation, profile: Profile) -> Outcome {
+    if profile.trace {
+        simulation.listen();
+    }
+    simulation.say(|| format!("seed {seed}: {profile:?}"));
     let log = Log::new(&simulation, profile.log);
     let stage = build(&simulation, &log, &profile);
     let readers = populate(&stage, &profile);
     let devices = plug_in(&stage, &profile);
     if profile.disturb_ms > 0 {
-        let (disturbed, log) = (stage.clone(), log.clone());
-        simulation.start(CHAOS, async move { chaos::disturb(disturbed, log, profile.disturb_ms).await });
+        let disturbed = (stage.clone(), log.clone(), profile.clone());
+        simulation.start(CHAOS, async move { chaos::disturb(disturbed.0, disturbed.1, disturbed.2).await });
     }
     simulation.clock().sleep_ms(profile.disturbed_ms).await;
+    simulation.say(|| "mended".to_owned());
     stage.over.cancel();
     simulation.kill(CHAOS);
     chaos::mend(&stage, &log);
@@ -210,6 +219,7 @@ fn collect(seed: u64, stage: &Stage, log: &Log, (readers, devices): (&[Reading],
         fingerprint: fingerprint(&history, stage.simulation.tick()),
         counts,
         sizes,
+        trace: stage.simulation.lines(),
         history,
     }
 }

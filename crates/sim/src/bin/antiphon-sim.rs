@@ -1,14 +1,15 @@
 //! Runs seeds and says what came of them; `cargo xtask sim` calls it.
 //!
-//! `--seeds N [--from S]` runs N seeds, `--seed S` one, `--mutants` shows that each broken law is caught. A failing seed
-//! is printed with the command that replays it; the exit code is 1 where a promise was broken.
+//! `--seeds N [--from S]` runs N seeds, `--seed S` one with a line for each event, `--shrink S` makes a failing one
+//! smaller, `--mutants` shows that each broken law is caught. A failing seed is printed with the command that replays it;
+//! the exit code is 1 where a promise was broken.
 
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
-use antiphon_sim::{Counts, Mutant, Outcome, simulate};
+use antiphon_sim::{Counts, Mutant, Outcome, Profile, shrink, simulate};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     };
     let done = match number("--seed") {
         Some(seed) => several(seed, 1),
+        None if number("--shrink").is_some() => smaller(number("--shrink").unwrap_or_default()),
         None if words.iter().any(|word| word == "--mutants") => {
             let only = words.iter().position(|word| word == "--only").and_then(|at| words.get(at + 1));
             mutants(number("--seeds").unwrap_or(400), only.map(String::as_str))
@@ -40,7 +42,10 @@ fn several(from: u64, count: u64) -> io::Result<bool> {
     let (mut counts, mut failed, mut simulated_ms) = (Counts::new(), 0, 0);
     let mut sizes = [0; 4];
     for seed in from..from + count {
-        let outcome = simulate(seed, |profile| profile)?;
+        let outcome = simulate(seed, |profile| Profile { trace: count == 1, ..profile })?;
+        for line in &outcome.trace {
+            writeln!(out, "{line}")?;
+        }
         for (kind, count) in &outcome.counts {
             *counts.entry(kind).or_default() += count;
         }
@@ -93,6 +98,22 @@ fn mutants(seeds_max: u64, only: Option<&str>) -> io::Result<bool> {
     }
     writeln!(out, "mutants {}, caught {caught}", wanted.len())?;
     Ok(caught == wanted.len())
+}
+
+/// Makes a failing seed smaller and shows what is left, line by line.
+fn smaller(seed: u64) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    let Some(shrunk) = shrink(seed, |profile| profile)? else {
+        writeln!(out, "seed {seed} breaks no promise")?;
+        return Ok(true);
+    };
+    let last = simulate(seed, |_| Profile { trace: true, ..shrunk.profile.clone() })?;
+    for line in &last.trace {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "tried {}, left: {:?}", shrunk.tried, shrunk.profile)?;
+    report(&mut out, &shrunk.outcome)?;
+    Ok(false)
 }
 
 fn report(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {

@@ -1,4 +1,7 @@
 //! What capture promises: nothing lost or doubled, order kept, acknowledgements never above what is durable.
+//!
+//! Law: the expected activities are mapped from the source's log in one go, without parts, crashes or restarts; what copies
+//! brought is judged by the rows that it leads to.
 
 use std::collections::{BTreeMap, BTreeSet};
 

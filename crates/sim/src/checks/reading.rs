@@ -1,4 +1,7 @@
 //! What readers are promised: nothing that they may not see, nothing twice, and in the end the rows themselves.
+//!
+//! Law: what may be seen is asked of the rules themselves, at the moment of sending, with the two seconds that a server has
+//! to hear of a change; it refuses nothing that the protocol allows.
 
 use std::collections::BTreeMap;
 

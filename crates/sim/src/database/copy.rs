@@ -1,4 +1,6 @@
 //! Copies of tables, chunk by chunk under a snapshot, and the watermarks that join them with the stream (CAP-20).
+//!
+//! Law: a chunk is read under one snapshot, whatever happens meanwhile; chunks are small, so that every copy takes several.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
 //! Plain SQL: somebody else who writes the tables, in transactions of several statements that stay open (SIM-01).
+//!
+//! Law: nothing is said of the author, so the stamp makes ids of its own; a row is locked by the statement that writes it.
 
 use std::fmt;
 

@@ -1,4 +1,7 @@
 //! Reading the simulated log; any server may.
+//!
+//! Law: nothing above the mark that the caller names is returned, and the floor is looked at after the rows, as the real log
+//! does it.
 
 use std::sync::{Arc, atomic::AtomicBool};
 

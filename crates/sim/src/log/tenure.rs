@@ -1,4 +1,7 @@
 //! The right to write the simulated log: lease, appends, flushes.
+//!
+//! Law: what was sent is carried out even if its sender is gone by then, so a fence is all that stands between an old writer
+//! and the log.
 
 use antiphon_engine::{
     Fault,
@@ -41,7 +44,8 @@ impl Leadership for LogLink {
             state.now.fence += 1;
             holder.clone_into(&mut state.now.holder);
             state.now.expires_at = Micros(now.0 + TTL_US);
-            let tick = self.log.shared.simulation.tick();
+            let (tick, fence) = (self.log.shared.simulation.tick(), state.now.fence);
+            self.log.shared.simulation.say(|| format!("log: {holder} takes the lease, fence {fence}"));
             state.flush(tick);
             state.now.fence
         };
@@ -104,7 +108,9 @@ impl LogWriter for Appender {
         let late_ms = if dice.permille(manners.late_permille) { dice.between(100, LATE_MS_MAX) } else { 0 };
         simulation.start(LOG, async move {
             log.shared.clock.sleep_ms(late_ms).await;
+            let (fence, count) = (append.fence, append.batch.activities.len());
             let result = append.carry_out(&log);
+            log.shared.simulation.say(|| format!("log: append of {count} under fence {fence}: {result:?}"));
             log.pause().await;
             if done.send(result).is_err() {
                 // Nobody waits any more.
@@ -210,6 +216,7 @@ impl LogFlusher for Flusher {
                 return Err(Fault::new(Code::Fenced, "the durable head of the log was raised by another server"));
             }
             head.durable = up_to;
+            log.shared.simulation.say(|| format!("log: flushed up to {up_to}"));
             match log.shared.manners.mutant_no_flush {
                 true => state.pending.push(state.now.clone()),
                 false => state.flush(log.shared.simulation.tick()),

@@ -1,4 +1,6 @@
 //! Batches of mutations and their results (protocol 5).
+//!
+//! Law: an answer only reports; columns that the caller may not see are in no part of it.
 
 use antiphon_engine::{
     Applied, Outcome,

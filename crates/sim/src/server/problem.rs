@@ -1,4 +1,6 @@
 //! Refusals as answers: the members and statuses of protocol 1, as far as a simulated server gives them.
+//!
+//! Law: what a fault tells a caller is its code; particulars are shown where the caller can do something about them.
 
 use std::collections::BTreeMap;
 

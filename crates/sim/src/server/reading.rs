@@ -1,4 +1,6 @@
 //! Lists, rows by id, and the schema (protocol 3, 4).
+//!
+//! Law: the mark is taken before the rows are read, never after; what the rules hide is not told apart from what is not there.
 
 use std::sync::Arc;
 

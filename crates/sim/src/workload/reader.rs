@@ -1,4 +1,6 @@
 //! Readers: list every type, stream from the lowest offset, go on from where a stream broke off, list again when told to.
+//!
+//! Law: a reader keeps rows and offset together, and brings epoch and access with every offset, as a client must.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -177,6 +179,10 @@ impl Reading {
 
     fn take(&self, frame: &StreamFrame, stream: u64) -> Option<Ended> {
         let data: Value = serde_json::from_str(&frame.data).unwrap_or_default();
+        self.stage.simulation.say(|| {
+            let id = frame.id.as_deref().unwrap_or("-");
+            format!("reader {} stream {stream}: {} {id}", self.number, frame.event)
+        });
         let mut standing = self.standing();
         match frame.event {
             "change" => {

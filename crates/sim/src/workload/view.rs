@@ -7,10 +7,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use antiphon_model::{Visibility, Xid};
 use serde_json::Value;
 
+/// A row, and what the page that brought it had seen.
+type Seen = (Value, Option<Arc<Visibility>>);
+
 /// Rows by type and id, each with what the page that brought it had seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
-    rows: BTreeMap<(String, String), (Value, Option<Arc<Visibility>>)>,
+    rows: BTreeMap<(String, String), Seen>,
 }
 
 impl View {

@@ -1,5 +1,7 @@
 //! Clients that write through the door: they look a row up, think, send an edit of what they saw, and send it again
 //! until they are told what became of it.
+//!
+//! Law: an id is above what its edit expects and above every one before, however the clock jumps.
 
 use antiphon_model::TransactionId;
 use serde_json::{Value, json};
