@@ -5,8 +5,7 @@
 use antiphon_engine::{
     Fault,
     ports::{
-        ActivityLog, Batch, Deleted, Head, Leadership, Lease, LogFlusher, LogWriter, Past, Schemas, Scope,
-        SnapshotProgress, Tenure,
+        ActivityLog, Batch, Head, Leadership, Lease, LogFlusher, LogWriter, Schemas, Scope, SnapshotProgress, Tenure,
     },
 };
 use antiphon_model::{Activity, ActivityId, Checkpoint, Epoch, Visibility};
@@ -59,14 +58,6 @@ impl ActivityLog for Discard {
 
     async fn first_invisible(&self, _: ActivityId, _: ActivityId, _: &Visibility) -> Result<Option<ActivityId>, Fault> {
         Ok(None)
-    }
-
-    async fn of_entity(&self, _: &Past<'_>, _: &str) -> Result<Vec<Activity>, Fault> {
-        Ok(Vec::new())
-    }
-
-    async fn deleted(&self, _: &Past<'_>) -> Result<Vec<Deleted>, Fault> {
-        Ok(Vec::new())
     }
 
     async fn raise_visible(&self, _: Epoch, _: ActivityId) -> Result<(), Fault> {

@@ -9,7 +9,6 @@ mod auth;
 mod compose;
 pub mod dev;
 mod entities;
-mod history;
 mod live;
 mod mutations;
 mod openapi;

@@ -65,28 +65,6 @@ pub(crate) async fn delete(
     single(&app, (&headers, &uri), &org, (name, Some(id)), MutationAction::Delete, &bytes).await
 }
 
-/// Changes one field of the entity whose id is the word `deleted`, which names a list when it is read.
-pub(crate) async fn patch_named_deleted(
-    app: State<Arc<App>>,
-    Segments((org, name)): Segments<(String, String)>,
-    headers: HeaderMap,
-    uri: Uri,
-    bytes: Whole,
-) -> Result<Response, Problem> {
-    patch(app, Segments((org, name, "deleted".to_owned())), headers, uri, bytes).await
-}
-
-/// Deletes the entity whose id is the word `deleted`.
-pub(crate) async fn delete_named_deleted(
-    app: State<Arc<App>>,
-    Segments((org, name)): Segments<(String, String)>,
-    headers: HeaderMap,
-    uri: Uri,
-    bytes: Whole,
-) -> Result<Response, Problem> {
-    delete(app, Segments((org, name, "deleted".to_owned())), headers, uri, bytes).await
-}
-
 /// Applies several edits.
 pub(crate) async fn batch(
     State(app): State<Arc<App>>,
@@ -117,7 +95,7 @@ pub(crate) async fn apply(app: &App, caller: &Caller, batch: &Batch) -> Result<V
     let mut results = Vec::with_capacity(outcomes.len());
     for (mutation, outcome) in batch.mutations.iter().zip(outcomes) {
         count(&outcome);
-        results.push(Answered { app, org: &caller.membership.org, reader: &reader, mutation }.result(outcome).await);
+        results.push(Answered { app, reader: &reader, mutation }.result(outcome).await);
     }
     Ok(results)
 }
@@ -144,7 +122,7 @@ async fn single(
     let (author, reader) = names(&caller);
     let outcome = app.door.one(&author, &reader, &mutation).await?;
     count(&outcome);
-    Answered { app, org: &caller.membership.org, reader: &reader, mutation: &mutation }.response(outcome).await
+    Answered { app, reader: &reader, mutation: &mutation }.response(outcome).await
 }
 
 fn names(caller: &Caller) -> (Author, Reader) {

@@ -141,15 +141,6 @@ const LIVE: Parameters = &[
     ("ticket", "query", "in place of the header `Authorization`, for clients that cannot set headers"),
 ];
 
-const HISTORY: Parameters = &[
-    ("before", "query", "where the page before ended: its `next`; only what is older"),
-    ("limit", "query", "activities of a page, 1 to 1000, default 100"),
-];
-const DELETED: Parameters = &[
-    ("after", "query", "where the page before ended: its `next`"),
-    ("limit", "query", "entities of a page, 1 to 1000, default 100"),
-];
-
 /// The operations that write (protocol 5).
 fn writing(method: &str, path: &str) -> Option<(&'static str, &'static str, Parameters, Value)> {
     let answer = |meaning: &str| {
@@ -222,7 +213,6 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
         "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}" => {
             ("One value", "Whole, however large: what `omitted` names.", &[], schema("FieldValue", "the value"))
         }
-        path if path.ends_with("/history") || path.ends_with("/deleted") => past(path),
         "/v1/ws" => (
             "A WebSocket",
             "Subprotocol `antiphon.v1`: many subscriptions, acknowledgements and mutations over one connection. JSON \
@@ -246,29 +236,6 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
         "/metrics" => ("Metrics", "For Prometheus.", &[], plain("text/plain")),
         "/openapi.json" => ("This document", "", &[], plain("application/json")),
         _ => ("This document as a page", "", &[], plain("text/html")),
-    }
-}
-
-/// The operations on what was.
-fn past(path: &str) -> (&'static str, &'static str, Parameters, Value) {
-    let schema = |name: &str, meaning: &str| {
-        let reference = json!({ "$ref": format!("#/components/schemas/{name}") });
-        json!({ "description": meaning, "content": { "application/json": { "schema": reference } } })
-    };
-    match path {
-        "/v1/orgs/{org}/entities/{type}/{id}/history" => (
-            "What happened to an entity",
-            "Its activities that the log still has, newest first, as a stream would show them to the caller now.",
-            HISTORY,
-            schema("History", "a page of activities"),
-        ),
-        _ => (
-            "Deleted entities",
-            "The last deleted first, each with its last known row, who deleted it and when. An entity whose id is the \
-             word `deleted` is read by `ids=`.",
-            DELETED,
-            schema("Deleted", "a page of entities that are gone"),
-        ),
     }
 }
 
@@ -358,12 +325,6 @@ fn schemas() -> Value {
             "commit": { "type": "object", "properties": { "lsn": { "type": "string" }, "seq": { "type": "integer" }, "last": { "type": "boolean" }, "xid": { "type": "string" } } } } },
         "Page": { "type": "object", "properties": { "activities": { "type": "array", "items": { "$ref": "#/components/schemas/Activity" } },
             "offset": { "type": "integer" }, "epoch": { "type": "integer" }, "access": { "type": "string" }, "upToDate": { "type": "boolean" } } },
-        "History": { "type": "object", "properties": { "items": { "type": "array", "items": { "$ref": "#/components/schemas/Activity" } },
-            "next": { "type": ["string", "null"] } } },
-        "Deleted": { "type": "object", "properties": { "items": { "type": "array", "items": { "type": "object", "properties": {
-            "entityId": { "type": "string" }, "data": { "type": ["object", "null"] }, "tx": { "type": ["object", "null"] },
-            "deletedAt": { "type": "string" }, "deletedBy": { "type": ["string", "null"] }, "activityId": { "type": "integer" } } } },
-            "next": { "type": ["string", "null"] } } },
         "Written": { "type": "object", "properties": { "data": { "type": ["object", "null"] }, "tx": { "type": ["object", "null"] },
             "commit": { "type": "object", "properties": { "xid": { "type": "string" } } } } },
         "Results": { "type": "object", "properties": { "results": { "type": "array", "items": { "type": "object", "properties": {

@@ -19,9 +19,7 @@ use tower_http::{
 };
 use uuid::Uuid;
 
-use crate::{
-    app::App, auth, auth::Origins, entities, history, live, mutations, openapi, operations, problem::Problem, schema,
-};
+use crate::{app::App, auth, auth::Origins, entities, live, mutations, openapi, operations, problem::Problem, schema};
 
 /// A body may have so many bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -34,13 +32,11 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/orgs/{org}/members"),
     ("get", "/v1/orgs/{org}/entities/{type}"),
     ("post", "/v1/orgs/{org}/entities/{type}"),
-    ("get", "/v1/orgs/{org}/entities/{type}/deleted"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}"),
     ("patch", "/v1/orgs/{org}/entities/{type}/{id}"),
     ("delete", "/v1/orgs/{org}/entities/{type}/{id}"),
     ("post", "/v1/orgs/{org}/mutations"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}"),
-    ("get", "/v1/orgs/{org}/entities/{type}/{id}/history"),
     ("get", "/v1/ws"),
     ("post", "/v1/tickets"),
     ("get", "/v1/admin/source"),
@@ -80,16 +76,11 @@ fn handler(method: &str, path: &str) -> MethodRouter<Arc<App>> {
         (_, "/v1/orgs/{org}/members") => get(schema::members),
         ("get", "/v1/orgs/{org}/entities/{type}") => get(entities::list),
         (_, "/v1/orgs/{org}/entities/{type}") => post(mutations::create),
-        // An entity may have this word as its id: it is read by `ids=`, and written like any other.
-        (_, "/v1/orgs/{org}/entities/{type}/deleted") => {
-            get(history::deleted).patch(mutations::patch_named_deleted).delete(mutations::delete_named_deleted)
-        }
         ("get", "/v1/orgs/{org}/entities/{type}/{id}") => get(entities::one),
         ("patch", "/v1/orgs/{org}/entities/{type}/{id}") => patch(mutations::patch),
         (_, "/v1/orgs/{org}/entities/{type}/{id}") => delete(mutations::delete),
         (_, "/v1/orgs/{org}/mutations") => post(mutations::batch),
         (_, "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}") => get(entities::field),
-        (_, "/v1/orgs/{org}/entities/{type}/{id}/history") => get(history::history),
         (_, "/v1/ws") => get(live::ws),
         (_, "/v1/tickets") => post(auth::issue),
         (_, "/v1/admin/source") => get(operations::source),

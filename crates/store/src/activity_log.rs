@@ -6,12 +6,11 @@
 
 mod append;
 mod flush;
-mod past;
 mod read;
 
 use antiphon_engine::{
     Fault,
-    ports::{ActivityLog, Deleted, Head, Past, Scope},
+    ports::{ActivityLog, Head, Scope},
 };
 use antiphon_model::{Activity, ActivityId, Epoch, Visibility};
 use async_trait::async_trait;
@@ -52,16 +51,6 @@ impl ActivityLog for Store {
     ) -> Result<Option<ActivityId>, Fault> {
         let client = self.client().await?;
         read::first_invisible(&client, (after, up_to), visibility).await
-    }
-
-    async fn of_entity(&self, past: &Past<'_>, entity_id: &str) -> Result<Vec<Activity>, Fault> {
-        let client = self.client().await?;
-        past::of_entity(&client, past, entity_id, self.partition_ids).await
-    }
-
-    async fn deleted(&self, past: &Past<'_>) -> Result<Vec<Deleted>, Fault> {
-        let client = self.client().await?;
-        past::deleted(&client, past, self.partition_ids).await
     }
 
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault> {

@@ -1,7 +1,4 @@
 //! Reading the activity log; any server may, at any time.
-//!
-//! Law: whoever reads names the durable head, and is shown nothing above it. Reading changes nothing, and a reader that
-//! is slow holds nobody up.
 
 use antiphon_model::{Activity, ActivityId, Epoch, Visibility};
 use async_trait::async_trait;
@@ -34,30 +31,6 @@ pub enum Scope {
     Everything,
 }
 
-/// What of the past of a type's entities is wanted, newest first.
-#[derive(Clone, Copy, Debug)]
-pub struct Past<'a> {
-    /// The organisation; what everyone reads counts too.
-    pub org: &'a str,
-    /// The type.
-    pub entity_type: &'a str,
-    /// Only activities below this one.
-    pub below: Option<ActivityId>,
-    /// The durable head: nothing above it is shown.
-    pub durable: ActivityId,
-    /// So many at most.
-    pub limit: usize,
-}
-
-/// An entity that is gone.
-#[derive(Clone, Debug)]
-pub struct Deleted {
-    /// Its last activity.
-    pub delete: Activity,
-    /// The last activity that holds its row, where the log still has it.
-    pub row: Option<Activity>,
-}
-
 /// Reads the activity log.
 ///
 /// Durability: `read` returns only what is at or below `up_to`, which the caller takes from `Head::durable`.
@@ -83,12 +56,6 @@ pub trait ActivityLog: Send + Sync {
         up_to: ActivityId,
         visibility: &Visibility,
     ) -> Result<Option<ActivityId>, Fault>;
-
-    /// Returns the activities of one entity, newest first, as far as the log reaches.
-    async fn of_entity(&self, past: &Past<'_>, entity_id: &str) -> Result<Vec<Activity>, Fault>;
-
-    /// Returns the entities whose newest activity is a delete, the last deleted first.
-    async fn deleted(&self, past: &Past<'_>) -> Result<Vec<Deleted>, Fault>;
 
     /// Raises `Head::visible` to at least `to` if the epoch still stands; never lowers it.
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault>;

@@ -10,8 +10,8 @@ use std::{
 use antiphon_engine::{
     Fault,
     ports::{
-        ActivityLog, Batch, Capture, Captured, Deleted, Head, Leadership, Lease, LogFlusher, LogWriter, Past, Schemas,
-        Scope, SnapshotProgress, SnapshotTable, Source, Tenure,
+        ActivityLog, Batch, Capture, Captured, Head, Leadership, Lease, LogFlusher, LogWriter, Schemas, Scope,
+        SnapshotProgress, SnapshotTable, Source, Tenure,
     },
 };
 use antiphon_model::{
@@ -202,14 +202,6 @@ impl ActivityLog for World {
 
     async fn first_invisible(&self, _: ActivityId, _: ActivityId, _: &Visibility) -> Result<Option<ActivityId>, Fault> {
         Ok(None)
-    }
-
-    async fn of_entity(&self, _: &Past<'_>, _: &str) -> Result<Vec<Activity>, Fault> {
-        Ok(Vec::new())
-    }
-
-    async fn deleted(&self, _: &Past<'_>) -> Result<Vec<Deleted>, Fault> {
-        Ok(Vec::new())
     }
 
     async fn raise_visible(&self, _: Epoch, _: ActivityId) -> Result<(), Fault> {
