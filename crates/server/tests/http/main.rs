@@ -10,6 +10,7 @@ mod confirmation;
 mod conformance;
 mod delivery;
 mod encoding;
+mod history;
 mod join;
 mod mutations;
 mod mutations_rows;
