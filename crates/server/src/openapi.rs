@@ -222,22 +222,6 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
         "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}" => {
             ("One value", "Whole, however large: what `omitted` names.", &[], schema("FieldValue", "the value"))
         }
-        "/v1/orgs/{org}/entities/{type}/{id}/history" => (
-            "The history of an entity",
-            "Its activities that are still in the log, newest first, each as the stream would show it under the caller's \
-             present access. A page may be shorter than `limit` where much is not for the caller: go on while `next` is \
-             not null. A truncate of the whole table is not among them.",
-            HISTORY,
-            schema("History", "a page of the history"),
-        ),
-        "/v1/orgs/{org}/entities/{type}/deleted" => (
-            "The deleted entities of a type",
-            "Those whose newest activity in the log is a delete, the latest first: the last known row as far as the log \
-             still has it (`unchanged` names what it does not), and the `tx` of the delete. An entity whose id is \
-             `deleted` is read by `ids=deleted`, or here as `%64eleted`.",
-            DELETED,
-            schema("Deleted", "a page of deleted entities"),
-        ),
         "/v1/ws" => (
             "A WebSocket",
             "Subprotocol `antiphon.v1`: many subscriptions, acknowledgements and mutations over one connection. JSON \
@@ -253,6 +237,7 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
             &[],
             schema("Ticket", "the ticket, this once"),
         ),
+        path if path.ends_with("/history") || path.ends_with("/deleted") => looking_back(path),
         path if path.starts_with("/v1/admin/") => administering(path),
         "/healthz" => ("The process answers", "", &[], plain("application/json")),
         "/readyz" => {
@@ -261,6 +246,32 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
         "/metrics" => ("Metrics", "For Prometheus.", &[], plain("text/plain")),
         "/openapi.json" => ("This document", "", &[], plain("application/json")),
         _ => ("This document as a page", "", &[], plain("text/html")),
+    }
+}
+
+/// The operations that read what became of entities.
+fn looking_back(path: &str) -> (&'static str, &'static str, Parameters, Value) {
+    let schema = |name: &str, meaning: &str| {
+        let reference = json!({ "$ref": format!("#/components/schemas/{name}") });
+        json!({ "description": meaning, "content": { "application/json": { "schema": reference } } })
+    };
+    match path {
+        "/v1/orgs/{org}/entities/{type}/{id}/history" => (
+            "The history of an entity",
+            "Its activities that are still in the log, newest first, each as the stream would show it under the caller's \
+             present access. A page may be shorter than `limit` where much is not for the caller: go on while `next` is \
+             not null. A truncate of the whole table is not among them.",
+            HISTORY,
+            schema("History", "a page of the history"),
+        ),
+        _ => (
+            "The deleted entities of a type",
+            "Those whose newest activity in the log is a delete, the latest first: the last known row as far as the log \
+             still has it (`unchanged` names what it does not), and the `tx` of the delete. An entity whose id is \
+             `deleted` is read by `ids=deleted`, or here as `%64eleted`.",
+            DELETED,
+            schema("Deleted", "a page of deleted entities"),
+        ),
     }
 }
 

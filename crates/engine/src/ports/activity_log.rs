@@ -1,4 +1,7 @@
 //! Reading the activity log; any server may, at any time.
+//!
+//! In order for streams, and by entity for histories, deleted rows and edits of what is gone. Law: nothing above the
+//! durable mark is asked for.
 
 use antiphon_model::{Activity, ActivityId, Epoch, Visibility};
 use async_trait::async_trait;
