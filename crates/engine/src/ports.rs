@@ -12,7 +12,7 @@ mod source;
 mod tickets;
 mod writes;
 
-pub use activity_log::{ActivityLog, Head, Scope};
+pub use activity_log::{ActivityLog, Deleted, DeletedPage, EntityRef, Head, Scope, Span};
 pub(crate) use catalogue::fingerprint;
 pub use catalogue::{Catalogue, Field, FieldDefault, Schemas, Shape};
 pub use directory::{Directory, Member, Membership, OrgNames, Principal, TokenScope, TokenScopes};

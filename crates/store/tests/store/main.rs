@@ -4,6 +4,7 @@ mod crash;
 mod directory;
 mod lease;
 mod log;
+mod look_up;
 mod migrations;
 mod reading;
 mod retention;
