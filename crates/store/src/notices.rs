@@ -102,7 +102,7 @@ impl PgNotices {
                 () = tokio::time::sleep(ALIVE) => {}
             }
             // A half-open connection is silent for ever otherwise.
-            if let Err(fault) = in_time(client.batch_execute("select")).await {
+            if let Err(fault) = self.say_listen(&client).await {
                 return fault;
             }
         }
@@ -122,9 +122,14 @@ impl PgNotices {
             }
         });
         let client = self.connect.connect_listening(heard).await?;
-        // INVARIANT: the name is made of letters, digits and underscores.
-        in_time(client.batch_execute(&format!("listen {}", self.channel))).await?;
+        self.say_listen(&client).await?;
         Ok(client)
+    }
+
+    /// Listens; saying it again changes nothing.
+    async fn say_listen(&self, client: &Client) -> Result<(), Fault> {
+        // INVARIANT: the name is made of letters, digits and underscores.
+        in_time(client.batch_execute(&format!("listen {}", self.channel))).await
     }
 
     /// Tells the newest hint, as often as there is one.
