@@ -22,6 +22,7 @@ mod refusals;
 mod resets;
 mod right_to_read;
 mod rows;
+mod servers;
 mod stage;
 mod streams;
 mod transports;
