@@ -67,16 +67,19 @@ impl Figure {
 }
 
 /// Everything that one run found.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Figures {
-    /// The database server.
-    pub(crate) server: String,
-    /// What stands beside.
-    pub(crate) reference: &'static str,
+    server: String,
+    reference: &'static str,
     figures: Vec<Figure>,
 }
 
 impl Figures {
+    /// Begins a table: the database server's version, and what stands beside.
+    pub(crate) fn new(server: &str, reference: &'static str) -> Figures {
+        Figures { server: server.to_owned(), reference, figures: Vec::new() }
+    }
+
     /// Adds a figure, and says it at once: a run takes minutes.
     pub(crate) fn add(&mut self, figure: Figure) {
         eprintln!("{}", line(&figure));

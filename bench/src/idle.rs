@@ -105,15 +105,18 @@ impl Open {
     }
 }
 
+/// An open WebSocket.
+pub(crate) type Socket = WebSocketStream<tokio::net::TcpStream>;
+
 enum Connection {
     Sse(Reader),
-    WebSocket(Box<WebSocketStream<tokio::net::TcpStream>>),
+    WebSocket(Box<Socket>),
 }
 
 async fn one(served: &Served, kind: Kind, number: usize) -> Result<Connection> {
     let org = format!("org{}", number / STREAMS_OF_ORG + 1);
     if kind == Kind::WebSocket {
-        return Ok(Connection::WebSocket(Box::new(websocket(served, &org, number).await?)));
+        return Ok(Connection::WebSocket(Box::new(websocket(served, &org, "now", number).await?)));
     }
     let path = format!("/v1/orgs/{org}/live?live=sse&offset=now");
     let target = Target { address: served.address, path, token: served.token.clone() };
@@ -121,17 +124,13 @@ async fn one(served: &Served, kind: Kind, number: usize) -> Result<Connection> {
 }
 
 /// Opens a WebSocket with one subscription.
-pub(crate) async fn websocket(
-    served: &Served,
-    org: &str,
-    number: usize,
-) -> Result<WebSocketStream<tokio::net::TcpStream>> {
+pub(crate) async fn websocket(served: &Served, org: &str, offset: &str, number: usize) -> Result<Socket> {
     let socket = connect(served.address, number).await?;
     let mut request = format!("ws://{}/v1/ws", served.address).into_client_request()?;
     let bearer = HeaderValue::from_str(&format!("Bearer {}", served.token))?;
     request.headers_mut().insert("authorization", bearer);
     let (mut socket, _) = client_async(request, socket).await?;
-    let subscribe = format!(r#"{{"kind":"subscribe","id":"s","org":"{org}","offset":"now"}}"#);
+    let subscribe = format!(r#"{{"kind":"subscribe","id":"s","org":"{org}","offset":"{offset}"}}"#);
     for text in [r#"{"kind":"hello"}"#.to_owned(), subscribe] {
         socket.send(Message::text(text)).await?;
     }

@@ -1,4 +1,4 @@
-//! Measures beside a reference in one run, as ratios: capture, the trigger that stamps, streams.
+//! Measures beside a reference in one run, as ratios: capture, the trigger that stamps, streams, limits.
 //!
 //! `capture` prepares a private Postgres and a backlog, then lets `pg_recvlogical` and Antiphon read the same backlog
 //! through copies of one slot, in turn. Antiphon runs as a child process of its own, so that memory and CPU are its own.
@@ -13,6 +13,7 @@ mod fleet;
 mod floor;
 mod idle;
 mod latency;
+mod limits;
 mod pace;
 mod reader;
 mod recvlogical;
@@ -42,6 +43,8 @@ enum Command {
     Stamp(stamp::Options),
     /// What readers of a running server see: latency, deliveries, idle memory, lists and catch-up
     Streams(streams::Options),
+    /// A client that floods, and what the others notice
+    Limits(limits::Options),
     /// What the other commands run as a process of its own
     #[command(hide = true)]
     Child(child::Options),
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
         Command::Capture(options) => runtime.block_on(capture::run(options)),
         Command::Stamp(options) => runtime.block_on(stamp::run(options)),
         Command::Streams(options) => runtime.block_on(streams::run(options)),
+        Command::Limits(options) => runtime.block_on(limits::run(options)),
         Command::Child(options) => runtime.block_on(child::run(options)),
     }
 }

@@ -104,11 +104,6 @@ impl Served {
         self.process.signal(if frozen { Signal::Stop } else { Signal::Cont })
     }
 
-    /// Opens another session of the application's database.
-    pub(crate) async fn session(&self) -> Result<Client> {
-        session(&self.pg).await
-    }
-
     /// Waits until the server has captured all that was written.
     pub(crate) async fn caught_up(&self) -> Result<()> {
         let end: String = self.client.query_one("select pg_current_wal_flush_lsn()::text", &[]).await?.get(0);

@@ -53,7 +53,7 @@ pub(crate) async fn run(mut options: Options) -> Result<()> {
     let orgs = connections.iter().max().map_or(1, |most| most.div_ceil(1_000) + 1);
     let mut served = Served::start(options.postgres, orgs).await?;
     let reference = "bench/floor/test_decoding.mjs, in turns with ours";
-    let mut figures = Figures { server: served.version.clone(), reference, ..Figures::default() };
+    let mut figures = Figures::new(&served.version, reference);
     let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|only| only == part);
     if wanted("latency") {
         for (readers, rate) in LOADS {
