@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::{
         Fault,
-        ports::{ActivityLog, Head, Hint, LocalNotices, Scope},
+        ports::{ActivityLog, DeletedPage, EntityRef, Head, Hint, LocalNotices, Scope, Span},
     };
 
     /// A log that another server writes; it counts how often its marks were read.
@@ -103,6 +103,18 @@ mod tests {
             _: &Visibility,
         ) -> Result<Option<ActivityId>, Fault> {
             Ok(None)
+        }
+
+        async fn of_entity(&self, _: &EntityRef<'_>, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
+            Ok(Vec::new())
+        }
+
+        async fn newest_of(&self, _: &str, _: &str, _: &[String], _: Span) -> Result<Vec<Activity>, Fault> {
+            Ok(Vec::new())
+        }
+
+        async fn deletes(&self, _: &str, _: &str, _: Span, _: usize) -> Result<DeletedPage, Fault> {
+            Ok(DeletedPage::default())
         }
 
         async fn raise_visible(&self, _: Epoch, _: ActivityId) -> Result<(), Fault> {
