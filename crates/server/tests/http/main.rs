@@ -4,8 +4,6 @@ mod auth;
 mod auth_canary;
 mod auth_origins;
 mod auth_tickets;
-mod auth_websocket;
-mod authors;
 mod auth_tickets_ws;
 mod auth_websocket;
 mod authors;
