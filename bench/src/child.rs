@@ -108,6 +108,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         leadership: Arc::new(watched.clone()),
         schemas,
         bus,
+        notices: Arc::new(antiphon_engine::ports::LocalNotices::default()),
         clock: Arc::new(now),
     });
     let (stop, started) = (CancellationToken::new(), now());
