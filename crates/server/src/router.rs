@@ -34,13 +34,13 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/orgs/{org}/members"),
     ("get", "/v1/orgs/{org}/entities/{type}"),
     ("post", "/v1/orgs/{org}/entities/{type}"),
-    ("get", "/v1/orgs/{org}/entities/{type}/deleted"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}"),
     ("patch", "/v1/orgs/{org}/entities/{type}/{id}"),
     ("delete", "/v1/orgs/{org}/entities/{type}/{id}"),
+    ("get", "/v1/orgs/{org}/entities/{type}/{id}/history"),
+    ("get", "/v1/orgs/{org}/entities/{type}/deleted"),
     ("post", "/v1/orgs/{org}/mutations"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}"),
-    ("get", "/v1/orgs/{org}/entities/{type}/{id}/history"),
     ("get", "/v1/ws"),
     ("post", "/v1/tickets"),
     ("get", "/v1/admin/source"),
@@ -80,16 +80,16 @@ fn handler(method: &str, path: &str) -> MethodRouter<Arc<App>> {
         (_, "/v1/orgs/{org}/members") => get(schema::members),
         ("get", "/v1/orgs/{org}/entities/{type}") => get(entities::list),
         (_, "/v1/orgs/{org}/entities/{type}") => post(mutations::create),
-        // An entity may have this word as its id: it is read by `ids=`, and written like any other.
-        (_, "/v1/orgs/{org}/entities/{type}/deleted") => {
-            get(history::deleted).patch(mutations::patch_named_deleted).delete(mutations::delete_named_deleted)
-        }
         ("get", "/v1/orgs/{org}/entities/{type}/{id}") => get(entities::one),
         ("patch", "/v1/orgs/{org}/entities/{type}/{id}") => patch(mutations::patch),
         (_, "/v1/orgs/{org}/entities/{type}/{id}") => delete(mutations::delete),
+        (_, "/v1/orgs/{org}/entities/{type}/{id}/history") => get(history::history),
+        // An entity whose id is this word is edited at its own address; it is read by `ids=` or with a letter escaped.
+        (_, "/v1/orgs/{org}/entities/{type}/deleted") => {
+            get(history::deleted).patch(mutations::patch_deleted).delete(mutations::delete_deleted)
+        }
         (_, "/v1/orgs/{org}/mutations") => post(mutations::batch),
         (_, "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}") => get(entities::field),
-        (_, "/v1/orgs/{org}/entities/{type}/{id}/history") => get(history::history),
         (_, "/v1/ws") => get(live::ws),
         (_, "/v1/tickets") => post(auth::issue),
         (_, "/v1/admin/source") => get(operations::source),

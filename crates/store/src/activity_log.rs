@@ -6,12 +6,12 @@
 
 mod append;
 mod flush;
-mod past;
+mod look_up;
 mod read;
 
 use antiphon_engine::{
     Fault,
-    ports::{ActivityLog, Deleted, Head, Past, Scope},
+    ports::{ActivityLog, DeletedPage, EntityRef, Head, Scope, Span},
 };
 use antiphon_model::{Activity, ActivityId, Epoch, Visibility};
 use async_trait::async_trait;
@@ -54,14 +54,25 @@ impl ActivityLog for Store {
         read::first_invisible(&client, (after, up_to), visibility).await
     }
 
-    async fn of_entity(&self, past: &Past<'_>, entity_id: &str) -> Result<Vec<Activity>, Fault> {
+    async fn of_entity(&self, entity: &EntityRef<'_>, span: Span, limit: usize) -> Result<Vec<Activity>, Fault> {
         let client = self.client().await?;
-        past::of_entity(&client, past, entity_id, self.partition_ids).await
+        look_up::of_entity(&client, entity, span, limit).await
     }
 
-    async fn deleted(&self, past: &Past<'_>) -> Result<Vec<Deleted>, Fault> {
+    async fn newest_of(
+        &self,
+        org: &str,
+        entity_type: &str,
+        entity_ids: &[String],
+        span: Span,
+    ) -> Result<Vec<Activity>, Fault> {
         let client = self.client().await?;
-        past::deleted(&client, past, self.partition_ids).await
+        look_up::newest_of(&client, (org, entity_type), entity_ids, span).await
+    }
+
+    async fn deletes(&self, org: &str, entity_type: &str, span: Span, limit: usize) -> Result<DeletedPage, Fault> {
+        let client = self.client().await?;
+        look_up::deletes(&client, (org, entity_type), span, limit).await
     }
 
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault> {

@@ -1,7 +1,7 @@
 //! Reading the activity log; any server may, at any time.
 //!
-//! Law: whoever reads names the durable head, and is shown nothing above it. Reading changes nothing, and a reader that
-//! is slow holds nobody up.
+//! In order for streams, and by entity for histories, deleted rows and edits of what is gone. Law: nothing above the
+//! durable mark is asked for.
 
 use antiphon_model::{Activity, ActivityId, Epoch, Visibility};
 use async_trait::async_trait;
@@ -34,28 +34,42 @@ pub enum Scope {
     Everything,
 }
 
-/// What of the past of a type's entities is wanted, newest first.
-#[derive(Clone, Copy, Debug)]
-pub struct Past<'a> {
-    /// The organisation; what everyone reads counts too.
+/// One entity of one organisation, as the log files it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntityRef<'a> {
+    /// The organisation; `*` for what everyone reads.
     pub org: &'a str,
-    /// The type.
+    /// The entity type.
     pub entity_type: &'a str,
-    /// Only activities below this one.
-    pub below: Option<ActivityId>,
-    /// The durable head: nothing above it is shown.
-    pub durable: ActivityId,
-    /// So many at most.
-    pub limit: usize,
+    /// The entity.
+    pub entity_id: &'a str,
+}
+
+/// A part of the log: `after < id <= up_to`, `up_to` at or below the durable mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Below the first.
+    pub after: ActivityId,
+    /// The last.
+    pub up_to: ActivityId,
 }
 
 /// An entity that is gone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deleted {
-    /// Its last activity.
+    /// The delete, which is the newest activity of the entity.
     pub delete: Activity,
-    /// The last activity that holds its row, where the log still has it.
-    pub row: Option<Activity>,
+    /// The newest activity that held its row, where the log still has one.
+    pub last: Option<Activity>,
+}
+
+/// Entities that are gone, the newest delete first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeletedPage {
+    /// Those that stayed gone.
+    pub items: Vec<Deleted>,
+    /// Everything above was looked at; `None`: the whole part of the log was.
+    pub rest_below: Option<ActivityId>,
 }
 
 /// Reads the activity log.
@@ -84,11 +98,20 @@ pub trait ActivityLog: Send + Sync {
         visibility: &Visibility,
     ) -> Result<Option<ActivityId>, Fault>;
 
-    /// Returns the activities of one entity, newest first, as far as the log reaches.
-    async fn of_entity(&self, past: &Past<'_>, entity_id: &str) -> Result<Vec<Activity>, Fault>;
+    /// Returns the activities of an entity, the newest first, at most `limit`; a truncate of its type is none of them.
+    async fn of_entity(&self, entity: &EntityRef<'_>, span: Span, limit: usize) -> Result<Vec<Activity>, Fault>;
 
-    /// Returns the entities whose newest activity is a delete, the last deleted first.
-    async fn deleted(&self, past: &Past<'_>) -> Result<Vec<Deleted>, Fault>;
+    /// Returns the newest activity of each of these entities of a type, where there is one, in no order.
+    async fn newest_of(
+        &self,
+        org: &str,
+        entity_type: &str,
+        entity_ids: &[String],
+        span: Span,
+    ) -> Result<Vec<Activity>, Fault>;
+
+    /// Looks at the newest `limit` deletes of a type and returns those whose entity did not come back.
+    async fn deletes(&self, org: &str, entity_type: &str, span: Span, limit: usize) -> Result<DeletedPage, Fault>;
 
     /// Raises `Head::visible` to at least `to` if the epoch still stands; never lowers it.
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault>;

@@ -7,19 +7,18 @@ use antiphon_engine::{
     Applied, Outcome,
     ports::{HeldRow, Refusal},
 };
-use antiphon_model::{Activity, Code, Columns, Mutation, MutationAction, Reader, Tx, cut_object, write_time};
+use antiphon_model::{Code, Columns, Mutation, MutationAction, Reader, Tx, cut_object};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
 
-use crate::{app::App, entities::cut_tx, history, problem::Problem};
+use crate::{app::App, entities::cut_tx, problem::Problem};
 
 /// Answers one edit.
 pub(super) struct Answered<'a> {
     pub(super) app: &'a App,
-    pub(super) org: &'a str,
     pub(super) reader: &'a Reader,
     pub(super) mutation: &'a Mutation,
 }
@@ -117,22 +116,7 @@ impl Answered<'_> {
         for (name, value) in refusal.more {
             problem = problem.with(name, value);
         }
-        if code == Code::NotFound
-            && let Some(delete) = self.deleted().await
-        {
-            let mut at = String::new();
-            write_time(&mut at, delete.commit.at);
-            let by = delete.read_tx().and_then(|tx| tx.actor);
-            problem = Problem::new(Code::EntityGone, "").with("deletedBy", by.into()).with("deletedAt", at.into());
-        }
         problem
-    }
-
-    /// Returns the delete of what was to be changed, where the log knows of it; where it does not answer, nothing is.
-    async fn deleted(&self) -> Option<Activity> {
-        let entity = self.app.entities.get(&self.mutation.entity_type)?;
-        let id = self.mutation.entity_id.as_deref().filter(|_| self.mutation.action != MutationAction::Create)?;
-        history::gone(self.app, self.org, entity, self.reader, id).await.ok().flatten()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Reading far from the head: what the planner does, and that windows join without a gap.
 
-use antiphon_engine::ports::{ActivityLog, Leadership, Past, Scope};
-use antiphon_model::{Action, Activity, ActivityId, Visibility};
-use antiphon_store::{Retention, Store};
+use antiphon_engine::ports::{ActivityLog, Leadership, Scope};
+use antiphon_model::{ActivityId, Visibility};
+use antiphon_store::Store;
 use antiphon_testkit::{TestDb, for_each_postgres};
 
 use crate::{activity, batch, open};
@@ -123,51 +123,6 @@ async fn the_first_invisible_is_found_however_far_it_is_str_02() {
         for (snapshot, expected) in [("1:110002:110001", 110_001), ("1:110002:60001,110001", 60_001), ("1:1:", 1)] {
             let found = store.first_invisible(ActivityId::new(0), last, &snapshot.parse().unwrap()).await.unwrap();
             assert_eq!(found.map(ActivityId::as_u64), Some(expected), "{snapshot}");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_past_of_an_entity_is_found_in_open_and_closed_partitions_log_03() {
-    for_each_postgres(|pg| async move {
-        let (_db, store) = open(&pg, "past").await;
-        let store = store.with_partition_ids(100);
-        let mut tenure = store.acquire("main", "one").await.unwrap().unwrap();
-        // Every entity is made, changed and deleted over and over; entity 7 stays in the end.
-        let activities = (1..=999u64).map(|n| {
-            let entity = (n % 50).to_string();
-            let action = match (n / 50) % 3 {
-                2 if n % 50 != 7 => Action::Delete,
-                _ => Action::Update,
-            };
-            let image = (action != Action::Delete).then(|| format!("{{\"n\":{n}}}"));
-            Activity { action, image, ..activity(if n % 2 == 0 { "acme" } else { "globex" }, &entity, 10) }
-        });
-        let durable = tenure.writer.append(&mut batch(10, activities.collect())).await.unwrap();
-        tenure.flusher.flush(durable).await.unwrap();
-        let past = |org, below, limit| Past { org, entity_type: "page", below, durable, limit };
-        for maintained in [false, true] {
-            if maintained {
-                // Closed partitions get their index.
-                store.maintain(&Retention { days: 7, activities_min: 10_000 }).await.unwrap();
-            }
-            let ids = |found: &[Activity]| found.iter().map(|activity| activity.id.as_u64()).collect::<Vec<u64>>();
-            let all = store.of_entity(&past("acme", None, 100), "4").await.unwrap();
-            assert_eq!(ids(&all), (0..20).rev().map(|round| round * 50 + 4).collect::<Vec<u64>>());
-            let below = Some(ActivityId::new(854));
-            assert_eq!(ids(&store.of_entity(&past("acme", below, 3), "4").await.unwrap()), [804, 754, 704]);
-            assert!(store.of_entity(&past("globex", None, 100), "4").await.unwrap().is_empty());
-            // The two newest rounds change rows, the one before deletes them: nothing is gone now, but was then.
-            assert!(store.deleted(&past("acme", None, 100)).await.unwrap().is_empty());
-            let then = Past { durable: ActivityId::new(899), ..past("acme", None, 3) };
-            let gone = store.deleted(&then).await.unwrap();
-            assert_eq!(gone.iter().map(|gone| gone.delete.id.as_u64()).collect::<Vec<_>>(), [898, 896, 894]);
-            let row = gone[0].row.as_ref().unwrap();
-            assert_eq!((row.id.as_u64(), row.image.as_deref()), (848, Some("{\"n\":848}")));
-            let kept =
-                store.deleted(&Past { durable: ActivityId::new(899), ..past("globex", None, 100) }).await.unwrap();
-            assert!(kept.len() == 24 && kept.iter().all(|gone| gone.delete.entity_id.as_deref() != Some("7")));
         }
     })
     .await;
