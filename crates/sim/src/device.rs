@@ -108,6 +108,9 @@ impl Device {
             let wake = self.shared().client.as_ref().and_then(|client| client.wake_at_ms(now));
             let idle_ms = wake.map_or(60_000, |at_ms| at_ms.saturating_sub(now.tick_ms).clamp(1, 60_000));
             let busy = !self.stage.over.is_cancelled();
+            if !busy {
+                self.calm();
+            }
             let act_ms = act_at_ms.saturating_sub(now.tick_ms);
             tokio::select! {
                 biased;
@@ -123,7 +126,7 @@ impl Device {
                         return self.die();
                     }
                 }
-                () = self.stage.over.cancelled(), if busy => self.calm(),
+                () = self.stage.over.cancelled(), if busy => {}
             }
         }
     }

@@ -17,7 +17,7 @@ use std::{
 
 use antiphon_engine::{
     Bus, CaptureConfig, CaptureHandle, CaptureService, Door,
-    ports::{ActivityLog, Directory},
+    ports::{LocalNotices, ActivityLog, Directory},
 };
 use antiphon_model::{EntityType, SourceStatus};
 use tokio_util::sync::CancellationToken;
@@ -220,6 +220,8 @@ impl Server {
         let bus = Bus::new(log, head);
         let clock = parts.clock.clone();
         let (capture, handle) = CaptureService::new(CaptureConfig {
+            // No hint ever comes from another server: none is needed.
+            notices: Arc::new(LocalNotices::default()),
             source_name: "main".into(),
             holder: format!("server-{}-{start}", parts.process.0),
             entities: parts.database.entities(),

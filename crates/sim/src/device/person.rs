@@ -67,7 +67,7 @@ impl Device {
                 }
                 (55..65, Some(entity)) if kind == "page" => {
                     let fields = [("title", json!(text)), ("position", json!(text))];
-                    Edit::Set { entity, fields: fields.map(|(name, value)| (name.to_owned(), value)).into() }
+                    Edit::Set { entity, fields: Map::from_iter(fields.map(|(name, value)| (name.to_owned(), value))) }
                 }
                 (_, Some(entity)) => {
                     let value = value(client, &entity, field, &text);

@@ -7,7 +7,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use antiphon_engine::{
     Fault,
-    ports::{ActivityLog, Head, Scope},
+    ports::{ActivityLog, DeletedPage, EntityRef, Head, Scope, Span},
 };
 use antiphon_model::{Activity, ActivityId, Code, EVERYONE, Epoch, Visibility};
 use async_trait::async_trait;
@@ -60,6 +60,19 @@ impl ActivityLog for LogLink {
             false if head.epoch.contains(after) => Err(Fault::new(Code::OffsetExpired, "")),
             false => Err(Fault::new(Code::EpochChanged, "")),
         }
+    }
+
+    async fn of_entity(&self, _: &EntityRef<'_>, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
+        // The past of entities is asked for by people, and no one here does.
+        Ok(Vec::new())
+    }
+
+    async fn newest_of(&self, _: &str, _: &str, _: &[String], _: Span) -> Result<Vec<Activity>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn deletes(&self, _: &str, _: &str, _: Span, _: usize) -> Result<DeletedPage, Fault> {
+        Ok(DeletedPage::default())
     }
 
     async fn first_invisible(
