@@ -134,14 +134,14 @@ impl Mutant {
     pub const fn kept_seed(self) -> u64 {
         match self {
             Mutant::AcknowledgeBeforeFlush | Mutant::NarrowXid | Mutant::PositionNotSaved => 1,
-            Mutant::PermissionAtConnectOnly => 1,
-            Mutant::RowNotLocked => 3,
-            Mutant::MissingFence => 13,
-            Mutant::OffsetOfTheHead => 50,
-            Mutant::AccessMissedOnResume => 86,
-            Mutant::SlotDoesNotWait => 256,
-            Mutant::RecordNotKept => 4,
-            Mutant::FloorIgnored => 79,
+            Mutant::PermissionAtConnectOnly => 10,
+            Mutant::RowNotLocked => 4,
+            Mutant::MissingFence => 38,
+            Mutant::OffsetOfTheHead => 136,
+            Mutant::AccessMissedOnResume => 139,
+            Mutant::SlotDoesNotWait => 160,
+            Mutant::RecordNotKept => 2,
+            Mutant::FloorIgnored => 12,
         }
     }
 
