@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         None if number("--shrink").is_some() => smaller(number("--shrink").unwrap_or_default()),
         None if words.iter().any(|word| word == "--mutants") => {
             let only = words.iter().position(|word| word == "--only").and_then(|at| words.get(at + 1));
-            mutants(number("--seeds").unwrap_or(400), only.map(String::as_str))
+            mutants(number("--seeds").unwrap_or(4_000), only.map(String::as_str))
         }
         None => several(number("--from").unwrap_or(1), number("--seeds").unwrap_or(20)),
     };
