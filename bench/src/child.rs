@@ -68,6 +68,10 @@ impl Connect for Connector {
     async fn connect(&self) -> Result<Client, Fault> {
         antiphon_postgres::connect_sql(&self.0, "antiphon bench log").await
     }
+
+    async fn connect_listening(&self, heard: antiphon_engine::ports::Heard) -> Result<Client, Fault> {
+        antiphon_postgres::connect_listening(&self.0, "antiphon bench log", heard).await
+    }
 }
 
 fn entity() -> Arc<EntityType> {
@@ -104,6 +108,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         leadership: Arc::new(watched.clone()),
         schemas,
         bus,
+        notices: Arc::new(antiphon_engine::ports::LocalNotices::default()),
         clock: Arc::new(now),
     });
     let (stop, started) = (CancellationToken::new(), now());

@@ -5,7 +5,8 @@
 use antiphon_engine::{
     Fault,
     ports::{
-        ActivityLog, Batch, Head, Leadership, Lease, LogFlusher, LogWriter, Schemas, Scope, SnapshotProgress, Tenure,
+        ActivityLog, Batch, DeletedPage, EntityRef, Head, Leadership, Lease, LogFlusher, LogWriter, Schemas, Scope,
+        SnapshotProgress, Span, Tenure,
     },
 };
 use antiphon_model::{Activity, ActivityId, Checkpoint, Epoch, Visibility};
@@ -58,6 +59,18 @@ impl ActivityLog for Discard {
 
     async fn first_invisible(&self, _: ActivityId, _: ActivityId, _: &Visibility) -> Result<Option<ActivityId>, Fault> {
         Ok(None)
+    }
+
+    async fn of_entity(&self, _: &EntityRef<'_>, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn newest_of(&self, _: &str, _: &str, _: &[String], _: Span) -> Result<Vec<Activity>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn deletes(&self, _: &str, _: &str, _: Span, _: usize) -> Result<DeletedPage, Fault> {
+        Ok(DeletedPage::default())
     }
 
     async fn raise_visible(&self, _: Epoch, _: ActivityId) -> Result<(), Fault> {

@@ -26,3 +26,10 @@ pub(crate) fn of(process: &str) -> Result<Usage> {
     let peak_kib: f64 = peak.trim().trim_end_matches(" kB").parse().unwrap_or(0.0);
     Ok(Usage { cpu_seconds: (ticks(11) + ticks(12)) / TICKS_PER_SECOND, peak_mib: peak_kib / 1024.0 })
 }
+
+/// Returns how much memory of a process is resident now, in KiB.
+pub(crate) fn resident_kib(process: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(resident.trim().trim_end_matches(" kB").parse()?)
+}

@@ -3,9 +3,14 @@
 //! The laws are stronger than "does not crash": output is JSON, text round-trips, acknowledgements never rise above
 //! what is durable, and what was spooled reads back. `fuzz/run` drives them; tests may call them too.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use antiphon_model::{Cell, Lsn, Micros, Type, TypeKind, Visibility, Xid};
+use antiphon_sync::{Piece, clean, merge_text, text_tokens};
 use antiphon_wire::{
     Assembler, AssemblerOutput, Limits, Part, PartLimits, Session, SessionConfig, SessionInput, SessionOutput,
     SpoolReader, TypeTable, decode, encode_cell, encode_text,
@@ -167,6 +172,38 @@ pub fn lsn_visibility_text(data: &[u8]) {
     if let Ok(visibility) = text.parse::<Visibility>() {
         assert_eq!(visibility.to_string().parse(), Ok(visibility.clone()));
         assert!(!visibility.sees(visibility.xmax()), "nothing at or above xmax is seen");
+    }
+}
+
+/// Three texts with a zero byte between them: new words of both sides are kept, and nothing is invented.
+pub fn merge_texts(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mut texts = text.splitn(3, '\0');
+    let (Some(base), Some(mine), Some(theirs)) = (texts.next(), texts.next(), texts.next()) else { return };
+    let pieces = merge_text(base, mine, theirs);
+    let swapped: Vec<Piece> = merge_text(base, theirs, mine)
+        .into_iter()
+        .map(|piece| match piece {
+            Piece::Overlap { base, mine, theirs } => Piece::Overlap { base, mine: theirs, theirs: mine },
+            merged => merged,
+        })
+        .collect();
+    assert_eq!(pieces, swapped, "sides may be swapped");
+    let taken = |piece: &Piece| match piece.clone() {
+        Piece::Merged(text) | Piece::Overlap { mine: text, .. } => text,
+    };
+    let read: String = pieces.iter().map(taken).collect();
+    let old: BTreeSet<&str> = text_tokens(base).into_iter().collect();
+    let kept: BTreeSet<&str> = text_tokens(&read).into_iter().collect();
+    let is_word = |token: &&str| token.chars().any(char::is_alphanumeric);
+    for word in text_tokens(mine).into_iter().filter(is_word) {
+        assert!(old.contains(word) || kept.contains(word), "{word:?} is lost");
+    }
+    if let Some(text) = clean(&pieces) {
+        let known: BTreeSet<&str> = text_tokens(mine).into_iter().chain(text_tokens(theirs)).collect();
+        for token in text_tokens(&text) {
+            assert!(known.contains(token), "{token:?} is invented");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ const FIRST_MS: u64 = 100;
 const LONGEST_MS: u64 = 5_000;
 
 /// Returns the wait before attempt number `attempt` (from 0): doubling, with up to a fifth of jitter from `seed`.
-pub(crate) fn wait(attempt: u32, seed: u64) -> Duration {
+pub fn wait(attempt: u32, seed: u64) -> Duration {
     let base = FIRST_MS.saturating_mul(1 << attempt.min(16)).min(LONGEST_MS);
     // A multiplicative hash spreads consecutive seeds; quality does not matter here.
     let jitter = seed.wrapping_add(u64::from(attempt)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;

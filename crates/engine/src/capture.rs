@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Bus, Fault, Reaction, SealKey, backoff,
     events::{Connected, StateChanged},
+    follow::follow,
     pipeline::{self, Observed, Works},
-    ports::{Leadership, Schemas, SnapshotProgress, Source},
+    ports::{Leadership, Notices, Schemas, SnapshotProgress, Source},
     reaction,
 };
 
@@ -26,8 +27,6 @@ use crate::{
 const LOOK_AGAIN_MS: u64 = 10_000;
 /// A server that stands by tries for the lease this often.
 const STAND_BY_MS: u64 = 500;
-/// A server reads the log's marks this often; the writer knows them anyway.
-const FOLLOW_MS: u64 = 250;
 /// What readers are known to see is raised this often while the log moves.
 const VISIBLE_MS: u64 = 500;
 
@@ -49,6 +48,8 @@ pub struct CaptureConfig {
     pub seal_key: SealKey,
     /// Where readers wait.
     pub bus: Bus,
+    /// How other servers are told of what this one wrote, and the other way round.
+    pub notices: Arc<dyn Notices>,
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> Micros + Send + Sync>,
 }
@@ -120,7 +121,7 @@ impl CaptureService {
         tokio::select! {
             biased;
             () = self.capture(stop.clone()) => {}
-            () = self.follow() => {}
+            () = follow(&self.config.bus, &*self.config.notices) => {}
             () = self.raise_visible() => {}
         }
     }
@@ -183,6 +184,7 @@ impl CaptureService {
             source: Arc::clone(&config.source),
             schemas: Arc::clone(&config.schemas),
             bus: config.bus.clone(),
+            notices: Arc::clone(&config.notices),
             seal_key: config.seal_key.clone(),
             clock: Arc::clone(&config.clock),
             observer: self.observer(),
@@ -219,17 +221,6 @@ impl CaptureService {
 
     fn show(&self, state: SourceState, fault: Option<&Fault>, next: Option<Micros>) {
         show(&self.handle, &self.config, state, fault, next);
-    }
-
-    async fn follow(&self) {
-        let bus = &self.config.bus;
-        loop {
-            tokio::time::sleep(Duration::from_millis(FOLLOW_MS)).await;
-            match bus.log().head().await {
-                Ok(head) => bus.refresh(head),
-                Err(fault) => tracing::debug!(error = %fault.chain(), "the log's marks could not be read"),
-            }
-        }
     }
 
     async fn raise_visible(&self) {

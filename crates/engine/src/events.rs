@@ -11,7 +11,7 @@ use antiphon_model::{Code, Lsn, SourceState};
 pub(crate) struct BatchPublished {
     pub(crate) activities: usize,
     pub(crate) bytes: usize,
-    pub(crate) lag_ms: Option<f64>,
+    pub(crate) lag_ms: f64,
     pub(crate) flush: Duration,
 }
 
@@ -21,9 +21,7 @@ impl BatchPublished {
         metrics::counter!("antiphon_log_bytes_total").increment(self.bytes as u64);
         metrics::counter!("antiphon_log_flushes_total").increment(1);
         metrics::histogram!("antiphon_log_flush_seconds").record(self.flush.as_secs_f64());
-        if let Some(lag_ms) = self.lag_ms {
-            metrics::histogram!("antiphon_capture_lag_ms").record(lag_ms);
-        }
+        metrics::histogram!("antiphon_capture_lag_ms").record(self.lag_ms);
     }
 }
 

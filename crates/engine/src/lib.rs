@@ -4,16 +4,17 @@
 //! A driver here is a loop over one closed enum that feeds a machine and performs its outputs.
 //! The room reads neither environment nor sockets and knows no SQL; adapters come in through `ports`.
 
+pub mod backoff;
 pub mod ports;
 
 mod authorship;
-mod backoff;
 mod bus;
 mod capture;
 mod copier;
 mod events;
 mod fanout;
 mod fault;
+mod follow;
 mod image;
 mod intake;
 mod join;

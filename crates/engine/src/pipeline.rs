@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Bus, Fault, Mapper, SealKey,
     copier::Copier,
-    ports::{Batch, Capture, Lease, Schemas, SnapshotProgress, Source, Tenure},
+    ports::{Batch, Capture, Lease, Notices, Schemas, SnapshotProgress, Source, Tenure},
 };
 pub(crate) use map::Observed;
 
@@ -34,6 +34,7 @@ pub(crate) struct Works {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) schemas: Arc<dyn Schemas>,
     pub(crate) bus: Bus,
+    pub(crate) notices: Arc<dyn Notices>,
     pub(crate) seal_key: SealKey,
     pub(crate) clock: Arc<dyn Fn() -> Micros + Send + Sync>,
     pub(crate) observer: Arc<dyn Fn(Observed) + Send + Sync>,
@@ -76,7 +77,8 @@ pub(crate) async fn run(
     let map = map::Map::new(&works, mapper, copier, checkpoint.clone(), head.last);
     tasks.spawn(map.run(capture, to_append));
     tasks.spawn(append::run(writer, checkpoint, works.bus.clone(), Arc::clone(&works.clock), from_map, to_flush));
-    tasks.spawn(flush::run(flusher, works.bus.clone(), Arc::clone(&works.clock), from_append, acknowledge));
+    let flush = flush::Flush::new(flusher, &works);
+    tasks.spawn(flush.run(from_append, acknowledge));
     tasks.spawn(keep_lease(lease, stop));
     let mut ended: Option<Fault> = None;
     while let Some(result) = tasks.join_next().await {

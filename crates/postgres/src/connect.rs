@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-use antiphon_engine::Fault;
+use antiphon_engine::{Fault, ports::Heard};
 use antiphon_model::Code;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
-use tokio_postgres::{CancelToken, Client, Config, NoTls, config};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, NoTls, config};
 
 use crate::{
     conninfo::{ChannelBinding, ConnectionInfo, Host, SslMode, TargetSession},
@@ -43,6 +43,14 @@ const POOL_WAIT: Duration = Duration::from_secs(5);
 /// # Errors
 /// Fails with the reason of a source's state, such as `AUTH_FAILED` or `TLS_FAILED`.
 pub async fn connect_sql(info: &ConnectionInfo, application_name: &str) -> Result<Client, Fault> {
+    connect_listening(info, application_name, Box::new(|_| {})).await
+}
+
+/// Connects like `connect_sql`; payloads of notifications go to `heard`, which is dropped when the connection ends.
+///
+/// # Errors
+/// Fails as `connect_sql` does.
+pub async fn connect_listening(info: &ConnectionInfo, application_name: &str, heard: Heard) -> Result<Client, Fault> {
     let config = config(info, application_name);
     let refused = |error| errors::client(error, Context::Connect);
     // With several addresses or a stuck server, the whole attempt is bounded too.
@@ -51,12 +59,12 @@ pub async fn connect_sql(info: &ConnectionInfo, application_name: &str) -> Resul
     if info.ssl_mode == SslMode::Disable {
         let connected = tokio::time::timeout(bound, config.connect(NoTls)).await.map_err(|_| late())?;
         let (client, connection) = connected.map_err(refused)?;
-        drive(connection);
+        drive(connection, heard);
         return Ok(client);
     }
     let connected = tokio::time::timeout(bound, config.connect(Tls::new(info)?)).await.map_err(|_| late())?;
     let (client, connection) = connected.map_err(refused)?;
-    drive(connection);
+    drive(connection, heard);
     Ok(client)
 }
 
@@ -152,14 +160,22 @@ fn config(info: &ConnectionInfo, application_name: &str) -> Config {
     config
 }
 
-fn drive<S, T>(connection: tokio_postgres::Connection<S, T>)
+fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, mut heard: Heard)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    antiphon_engine::spawn("source sql connection", async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = %error, "a connection to the source ended");
+    antiphon_engine::spawn("sql connection", async move {
+        while let Some(message) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+            match message {
+                Ok(AsyncMessage::Notification(notification)) => heard(notification.payload()),
+                Ok(AsyncMessage::Notice(notice)) => tracing::debug!(%notice, "a notice of the database"),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "a connection to the database ended");
+                    return;
+                }
+            }
         }
     });
 }

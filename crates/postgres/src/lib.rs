@@ -32,7 +32,7 @@ pub use catalogue::{
     resolve_types,
 };
 pub use cluster::{Cluster, ClusterConfig, FindOptions, Installation, StopMode, VERSION_MAJOR_MIN, Version};
-pub use connect::{connect_sql, pool};
+pub use connect::{connect_listening, connect_sql, pool};
 pub use conninfo::{ConnectionInfo, Secret, SslMode};
 pub use log_capture::{LogSource, SourceConfig};
 pub use mutate::{LiveWrites, SessionValue, WriteConfig};

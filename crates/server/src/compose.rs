@@ -7,11 +7,15 @@ mod connections;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use antiphon_engine::{Bus, CaptureConfig, CaptureHandle, CaptureService, Door, Fault, ports::ActivityLog, spawn};
+use antiphon_engine::{
+    Bus, CaptureConfig, CaptureHandle, CaptureService, Door, Fault,
+    ports::{ActivityLog, Heard},
+    spawn,
+};
 use antiphon_model::{Code, EntityType, Micros};
 use antiphon_postgres::{
-    ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, SourceConfig, WriteConfig, connect_sql,
-    ensure_objects, maintain_objects, pool,
+    ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, SourceConfig, WriteConfig, connect_listening,
+    connect_sql, ensure_objects, maintain_objects, pool,
 };
 use antiphon_store::{Connect, Retention, Store};
 use async_trait::async_trait;
@@ -98,6 +102,10 @@ impl Connect for LogConnector {
     async fn connect(&self) -> Result<tokio_postgres::Client, Fault> {
         connect_sql(&self.0, "antiphon log").await.map_err(log_fault)
     }
+
+    async fn connect_listening(&self, heard: Heard) -> Result<tokio_postgres::Client, Fault> {
+        connect_listening(&self.0, "antiphon notices", heard).await.map_err(log_fault)
+    }
 }
 
 impl Service {
@@ -111,6 +119,7 @@ impl Service {
         let entities: Vec<Arc<EntityType>> = config.entities.iter().cloned().map(Arc::new).collect();
         let log: Arc<dyn ActivityLog> = Arc::new(store.clone());
         let bus = Bus::new(Arc::clone(&log), log.head().await?);
+        let notices = Arc::new(store.notices().await?);
         let source = source(&config, &entities)?;
         let (service, capture) = CaptureService::new(CaptureConfig {
             source_name: SOURCE.into(),
@@ -121,6 +130,7 @@ impl Service {
             schemas: Arc::new(store.clone()),
             seal_key: store.seal_key().await?,
             bus: bus.clone(),
+            notices: Arc::clone(&notices) as _,
             clock: Arc::new(now),
         });
         let rows = pool(&config.source, "antiphon lists", ROWS_POOL_MAX)?;
@@ -151,9 +161,11 @@ impl Service {
         let router = router::router(Arc::clone(&app), config.page, origins);
         let (report, ended) = watch::channel(None);
         let report = |task| Ends { task, report: report.clone() };
-        let (follower, keys_stop, changes_stop) = (store.clone(), stop.clone(), stop.clone());
+        let follower = store.clone();
+        let [keys_stop, changes_stop, notices_stop] = [(); 3].map(|()| stop.clone());
         let tasks = vec![
             spawn("capture", report("capture").after(service.run(stop.clone()))),
+            spawn("notices", report("notices").after(async move { notices.run(notices_stop).await })),
             spawn(
                 "maintenance",
                 report("maintenance").after(maintain(store, config.source, config.retention, stop.clone())),

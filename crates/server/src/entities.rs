@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
-pub(crate) use cut::cut_tx;
+pub(crate) use cut::{cut_tx, write_cut};
 #[cfg(test)]
 pub(crate) use request::PARAMETERS;
 
@@ -130,17 +130,18 @@ pub(crate) async fn field(
 }
 
 /// An id that the key's type cannot hold names no row.
-fn not_an_id(fault: antiphon_engine::Fault) -> Problem {
+pub(crate) fn not_an_id(fault: antiphon_engine::Fault) -> Problem {
     if fault.code() == Code::ParameterInvalid { missing() } else { fault.into() }
 }
 
 /// Reads the key of an id; one that no value of the database can equal names no row.
-fn key(entity: &EntityType, id: &str) -> Result<Vec<String>, Problem> {
+pub(crate) fn key(entity: &EntityType, id: &str) -> Result<Vec<String>, Problem> {
     let fits = |key: &Vec<String>| !key.iter().any(|part| part.contains('\0'));
     entity.key_values(id).filter(fits).ok_or_else(missing)
 }
 
-fn missing() -> Problem {
+/// The answer about what is not there for the caller.
+pub(crate) fn missing() -> Problem {
     Problem::new(Code::NotFound, "there is no such entity in this organisation")
 }
 

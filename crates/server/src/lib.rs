@@ -9,6 +9,7 @@ mod auth;
 mod compose;
 pub mod dev;
 mod entities;
+mod history;
 mod live;
 mod mutations;
 mod openapi;

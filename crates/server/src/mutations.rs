@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod gone;
 mod limit;
 
 use std::sync::Arc;
@@ -65,6 +66,31 @@ pub(crate) async fn delete(
     single(&app, (&headers, &uri), &org, (name, Some(id)), MutationAction::Delete, &bytes).await
 }
 
+/// The id that is the address of a list, too.
+const DELETED: &str = "deleted";
+
+/// Changes one field of the entity whose id is `deleted`.
+pub(crate) async fn patch_deleted(
+    app: State<Arc<App>>,
+    Segments((org, name)): Segments<(String, String)>,
+    headers: HeaderMap,
+    uri: Uri,
+    body: Whole,
+) -> Result<Response, Problem> {
+    patch(app, Segments((org, name, DELETED.to_owned())), headers, uri, body).await
+}
+
+/// Deletes the entity whose id is `deleted`.
+pub(crate) async fn delete_deleted(
+    app: State<Arc<App>>,
+    Segments((org, name)): Segments<(String, String)>,
+    headers: HeaderMap,
+    uri: Uri,
+    body: Whole,
+) -> Result<Response, Problem> {
+    delete(app, Segments((org, name, DELETED.to_owned())), headers, uri, body).await
+}
+
 /// Applies several edits.
 pub(crate) async fn batch(
     State(app): State<Arc<App>>,
@@ -88,10 +114,11 @@ pub(crate) async fn apply(app: &App, caller: &Caller, batch: &Batch) -> Result<V
         not_behind(app, caller, offset, &batch.mutations).await?;
     }
     let (author, reader) = names(caller);
-    let outcomes = match batch.atomic {
+    let mut outcomes = match batch.atomic {
         true => app.door.all(&author, &reader, &batch.mutations).await?,
         false => app.door.each(&author, &reader, &batch.mutations).await?,
     };
+    gone::name(app, (&author.org, &reader), &batch.mutations, &mut outcomes).await;
     let mut results = Vec::with_capacity(outcomes.len());
     for (mutation, outcome) in batch.mutations.iter().zip(outcomes) {
         count(&outcome);
@@ -120,7 +147,9 @@ async fn single(
     let mutation = body::single(bytes, name, id, action)?;
     app.mutation_limits.take(&caller.membership.org, 1)?;
     let (author, reader) = names(&caller);
-    let outcome = app.door.one(&author, &reader, &mutation).await?;
+    let mut outcome = app.door.one(&author, &reader, &mutation).await?;
+    let (edits, outcomes) = (std::slice::from_ref(&mutation), std::slice::from_mut(&mut outcome));
+    gone::name(app, (&author.org, &reader), edits, outcomes).await;
     count(&outcome);
     Answered { app, reader: &reader, mutation: &mutation }.response(outcome).await
 }

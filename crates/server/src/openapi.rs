@@ -141,6 +141,15 @@ const LIVE: Parameters = &[
     ("ticket", "query", "in place of the header `Authorization`, for clients that cannot set headers"),
 ];
 
+const HISTORY: Parameters = &[
+    ("before", "query", "the `next` of the page before: only activities with smaller ids"),
+    ("limit", "query", "activities of a page, 1 to 1000, default 100"),
+];
+const DELETED: Parameters = &[
+    ("after", "query", "the `next` of the page before"),
+    ("limit", "query", "entities of a page, 1 to 1000, default 100"),
+];
+
 /// The operations that write (protocol 5).
 fn writing(method: &str, path: &str) -> Option<(&'static str, &'static str, Parameters, Value)> {
     let answer = |meaning: &str| {
@@ -228,6 +237,7 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
             &[],
             schema("Ticket", "the ticket, this once"),
         ),
+        path if path.ends_with("/history") || path.ends_with("/deleted") => looking_back(path),
         path if path.starts_with("/v1/admin/") => administering(path),
         "/healthz" => ("The process answers", "", &[], plain("application/json")),
         "/readyz" => {
@@ -236,6 +246,32 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
         "/metrics" => ("Metrics", "For Prometheus.", &[], plain("text/plain")),
         "/openapi.json" => ("This document", "", &[], plain("application/json")),
         _ => ("This document as a page", "", &[], plain("text/html")),
+    }
+}
+
+/// The operations that read what became of entities.
+fn looking_back(path: &str) -> (&'static str, &'static str, Parameters, Value) {
+    let schema = |name: &str, meaning: &str| {
+        let reference = json!({ "$ref": format!("#/components/schemas/{name}") });
+        json!({ "description": meaning, "content": { "application/json": { "schema": reference } } })
+    };
+    match path {
+        "/v1/orgs/{org}/entities/{type}/{id}/history" => (
+            "The history of an entity",
+            "Its activities that are still in the log, newest first, each as the stream would show it under the caller's \
+             present access. A page may be shorter than `limit` where much is not for the caller: go on while `next` is \
+             not null. A truncate of the whole table is not among them.",
+            HISTORY,
+            schema("History", "a page of the history"),
+        ),
+        _ => (
+            "The deleted entities of a type",
+            "Those whose newest activity in the log is a delete, the latest first: the last known row as far as the log \
+             still has it (`unchanged` names what it does not), and the `tx` of the delete. An entity whose id is \
+             `deleted` is read by `ids=deleted`, or here as `%64eleted`.",
+            DELETED,
+            schema("Deleted", "a page of deleted entities"),
+        ),
     }
 }
 
@@ -309,6 +345,12 @@ fn schemas() -> Value {
         }
         json!({ "type": "object", "properties": all })
     };
+    let log_page = |items: Value, next: &str| {
+        json!({ "type": "object", "properties": {
+            "items": { "type": "array", "items": items }, "next": { "type": [next, "null"] },
+            "offset": { "type": "integer", "description": "the log was read up to here" },
+            "epoch": frame["epoch"], "access": frame["access"], "schema": frame["schema"] } })
+    };
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
     json!({
         "Problem": { "type": "object", "required": ["type", "title", "status", "code", "hint"], "properties": {
@@ -316,6 +358,12 @@ fn schemas() -> Value {
             "code": { "type": "string", "enum": codes }, "detail": { "type": "string" }, "hint": { "type": "string" } } },
         "List": with_frame(json!({ "items": { "type": "array", "items": { "type": "object", "properties": item } }, "next": { "type": ["string", "null"] } })),
         "Entity": with_frame(item),
+        "History": log_page(json!({ "$ref": "#/components/schemas/Activity" }), "integer"),
+        "Deleted": log_page(json!({ "type": "object", "properties": {
+            "entityId": { "type": "string" }, "deletedAt": { "type": "string" },
+            "deletedBy": { "type": ["string", "null"], "description": "the `sub`; null for plain SQL" },
+            "data": { "type": "object" }, "tx": { "type": ["object", "null"] }, "unchanged": { "type": "array" },
+            "omitted": { "type": "object" }, "jsonNulls": { "type": "array" } } }), "string"),
         "FieldValue": with_frame(json!({ "field": { "type": "string" }, "value": {}, "bytes": { "type": "integer" }, "checksum": { "type": "string", "description": "`sha256:` and the digest of the encoded value" } })),
         "Activity": { "type": "object", "properties": {
             "activityId": { "type": "integer" }, "entityType": { "type": "string" }, "entityId": { "type": ["string", "null"] },
@@ -353,7 +401,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{entities, live};
+    use crate::{entities, history, live};
 
     #[test]
     fn every_parameter_that_is_read_is_described_and_no_other() {
@@ -369,6 +417,8 @@ mod tests {
             names
         };
         assert_eq!(sorted(described(LIVE)), sorted(live::PARAMETERS.to_vec()));
+        assert_eq!(sorted(described(HISTORY)), sorted(history::HISTORY_PARAMETERS.to_vec()));
+        assert_eq!(sorted(described(DELETED)), sorted(history::DELETED_PARAMETERS.to_vec()));
         assert_eq!(sorted(described(LIST)), sorted(entities::PARAMETERS.to_vec()));
     }
 

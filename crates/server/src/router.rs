@@ -19,7 +19,9 @@ use tower_http::{
 };
 use uuid::Uuid;
 
-use crate::{app::App, auth, auth::Origins, entities, live, mutations, openapi, operations, problem::Problem, schema};
+use crate::{
+    app::App, auth, auth::Origins, entities, history, live, mutations, openapi, operations, problem::Problem, schema,
+};
 
 /// A body may have so many bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -35,6 +37,8 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/orgs/{org}/entities/{type}/{id}"),
     ("patch", "/v1/orgs/{org}/entities/{type}/{id}"),
     ("delete", "/v1/orgs/{org}/entities/{type}/{id}"),
+    ("get", "/v1/orgs/{org}/entities/{type}/{id}/history"),
+    ("get", "/v1/orgs/{org}/entities/{type}/deleted"),
     ("post", "/v1/orgs/{org}/mutations"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}"),
     ("get", "/v1/ws"),
@@ -79,6 +83,11 @@ fn handler(method: &str, path: &str) -> MethodRouter<Arc<App>> {
         ("get", "/v1/orgs/{org}/entities/{type}/{id}") => get(entities::one),
         ("patch", "/v1/orgs/{org}/entities/{type}/{id}") => patch(mutations::patch),
         (_, "/v1/orgs/{org}/entities/{type}/{id}") => delete(mutations::delete),
+        (_, "/v1/orgs/{org}/entities/{type}/{id}/history") => get(history::history),
+        // An entity whose id is this word is edited at its own address; it is read by `ids=` or with a letter escaped.
+        (_, "/v1/orgs/{org}/entities/{type}/deleted") => {
+            get(history::deleted).patch(mutations::patch_deleted).delete(mutations::delete_deleted)
+        }
         (_, "/v1/orgs/{org}/mutations") => post(mutations::batch),
         (_, "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}") => get(entities::field),
         (_, "/v1/ws") => get(live::ws),

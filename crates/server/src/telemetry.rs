@@ -38,6 +38,11 @@ const COUNTERS: &[(&str, &str)] = &[
     ("antiphon_log_activities_total", "Activities made durable"),
     ("antiphon_log_bytes_total", "Bytes of activities made durable"),
     ("antiphon_log_flushes_total", "Flushes of the activity log"),
+    ("antiphon_notices_published_total", "Hints of new activities that were told to other servers"),
+    ("antiphon_notices_failed_total", "Hints of new activities that could not be told; readers elsewhere wait longer"),
+    ("antiphon_notices_heard_total", "Hints of new activities that were heard, this server's own among them"),
+    ("antiphon_notices_refused_total", "Notifications on our channel that are no hints"),
+    ("antiphon_notices_listens_total", "Times that listening for hints began"),
     ("antiphon_auth_refusals_total", "Tokens and tickets that were refused, by reason"),
     ("antiphon_auth_key_fetches_total", "Times that the identity provider's keys were fetched"),
     ("antiphon_membership_refusals_total", "Requests for an organisation that the caller is no member of"),
@@ -77,6 +82,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("antiphon_capture_slot_catalog_xmin_age", "Transactions since the oldest row version that the slot keeps"),
     ("antiphon_ring_activities", "Activities held in memory for readers"),
     ("antiphon_ring_bytes", "Bytes held in memory for readers"),
+    ("antiphon_notices_listening", "1 while hints of other servers are heard"),
     ("antiphon_log_durable_activity", "The last activity that readers may see"),
 ];
 

@@ -6,11 +6,12 @@
 
 mod append;
 mod flush;
+mod look_up;
 mod read;
 
 use antiphon_engine::{
     Fault,
-    ports::{ActivityLog, Head, Scope},
+    ports::{ActivityLog, DeletedPage, EntityRef, Head, Scope, Span},
 };
 use antiphon_model::{Activity, ActivityId, Epoch, Visibility};
 use async_trait::async_trait;
@@ -51,6 +52,27 @@ impl ActivityLog for Store {
     ) -> Result<Option<ActivityId>, Fault> {
         let client = self.client().await?;
         read::first_invisible(&client, (after, up_to), visibility).await
+    }
+
+    async fn of_entity(&self, entity: &EntityRef<'_>, span: Span, limit: usize) -> Result<Vec<Activity>, Fault> {
+        let client = self.client().await?;
+        look_up::of_entity(&client, entity, span, limit).await
+    }
+
+    async fn newest_of(
+        &self,
+        org: &str,
+        entity_type: &str,
+        entity_ids: &[String],
+        span: Span,
+    ) -> Result<Vec<Activity>, Fault> {
+        let client = self.client().await?;
+        look_up::newest_of(&client, (org, entity_type), entity_ids, span).await
+    }
+
+    async fn deletes(&self, org: &str, entity_type: &str, span: Span, limit: usize) -> Result<DeletedPage, Fault> {
+        let client = self.client().await?;
+        look_up::deletes(&client, (org, entity_type), span, limit).await
     }
 
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault> {

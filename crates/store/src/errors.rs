@@ -50,6 +50,11 @@ pub(crate) fn pool(error: PoolError) -> Fault {
     }
 }
 
+/// No answer came in time, or the connection is gone.
+pub(crate) fn lost() -> Fault {
+    Fault::new(Code::LogUnreachable, "the activity log's database does not answer")
+}
+
 /// A stored value that cannot be.
 pub(crate) fn corrupt(what: &'static str) -> Fault {
     Fault::new(Code::LogCorrupt, what)

@@ -15,6 +15,7 @@ mod installation;
 mod lease;
 mod maintenance;
 mod migrate;
+mod notices;
 mod partitions;
 mod schemas;
 mod tickets;
@@ -22,7 +23,7 @@ mod tokens;
 
 use std::sync::Arc;
 
-use antiphon_engine::Fault;
+use antiphon_engine::{Fault, ports::Heard};
 use async_trait::async_trait;
 use deadpool_postgres::{Object, Pool};
 use tokio_postgres::Client;
@@ -30,6 +31,7 @@ use tokio_postgres::Client;
 pub use directory::{Organisation, User};
 pub use maintenance::{Done, Retention};
 pub use migrate::{Migration, migrate, pending};
+pub use notices::PgNotices;
 pub use tokens::{NewToken, TokenInfo};
 
 /// Makes connections to our database; whoever implements it also drives them.
@@ -37,6 +39,9 @@ pub use tokens::{NewToken, TokenInfo};
 pub trait Connect: Send + Sync {
     /// Opens a connection.
     async fn connect(&self) -> Result<Client, Fault>;
+
+    /// Opens a connection whose notifications go to `heard`, which is dropped when the connection ends.
+    async fn connect_listening(&self, heard: Heard) -> Result<Client, Fault>;
 }
 
 /// Our tables; cheap to clone.

@@ -1,4 +1,7 @@
 //! Reading the activity log; any server may, at any time.
+//!
+//! In order for streams, and by entity for histories, deleted rows and edits of what is gone. Law: nothing above the
+//! durable mark is asked for.
 
 use antiphon_model::{Activity, ActivityId, Epoch, Visibility};
 use async_trait::async_trait;
@@ -31,6 +34,44 @@ pub enum Scope {
     Everything,
 }
 
+/// One entity of one organisation, as the log files it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntityRef<'a> {
+    /// The organisation; `*` for what everyone reads.
+    pub org: &'a str,
+    /// The entity type.
+    pub entity_type: &'a str,
+    /// The entity.
+    pub entity_id: &'a str,
+}
+
+/// A part of the log: `after < id <= up_to`, `up_to` at or below the durable mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Below the first.
+    pub after: ActivityId,
+    /// The last.
+    pub up_to: ActivityId,
+}
+
+/// An entity that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// The delete, which is the newest activity of the entity.
+    pub delete: Activity,
+    /// The newest activity that held its row, where the log still has one.
+    pub last: Option<Activity>,
+}
+
+/// Entities that are gone, the newest delete first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeletedPage {
+    /// Those that stayed gone.
+    pub items: Vec<Deleted>,
+    /// Everything above was looked at; `None`: the whole part of the log was.
+    pub rest_below: Option<ActivityId>,
+}
+
 /// Reads the activity log.
 ///
 /// Durability: `read` returns only what is at or below `up_to`, which the caller takes from `Head::durable`.
@@ -56,6 +97,21 @@ pub trait ActivityLog: Send + Sync {
         up_to: ActivityId,
         visibility: &Visibility,
     ) -> Result<Option<ActivityId>, Fault>;
+
+    /// Returns the activities of an entity, the newest first, at most `limit`; a truncate of its type is none of them.
+    async fn of_entity(&self, entity: &EntityRef<'_>, span: Span, limit: usize) -> Result<Vec<Activity>, Fault>;
+
+    /// Returns the newest activity of each of these entities of a type, where there is one, in no order.
+    async fn newest_of(
+        &self,
+        org: &str,
+        entity_type: &str,
+        entity_ids: &[String],
+        span: Span,
+    ) -> Result<Vec<Activity>, Fault>;
+
+    /// Looks at the newest `limit` deletes of a type and returns those whose entity did not come back.
+    async fn deletes(&self, org: &str, entity_type: &str, span: Span, limit: usize) -> Result<DeletedPage, Fault>;
 
     /// Raises `Head::visible` to at least `to` if the epoch still stands; never lowers it.
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault>;

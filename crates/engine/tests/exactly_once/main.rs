@@ -8,7 +8,10 @@ mod world;
 
 use std::{sync::Arc, time::Duration};
 
-use antiphon_engine::{Bus, CaptureConfig, CaptureService, ports::ActivityLog};
+use antiphon_engine::{
+    Bus, CaptureConfig, CaptureService,
+    ports::{ActivityLog, LocalNotices},
+};
 use antiphon_model::{Action, ActivityId, Micros};
 use tokio_util::sync::CancellationToken;
 use world::{ORG, World};
@@ -29,6 +32,7 @@ async fn life(seed: u64) -> Result<(), String> {
         schemas: Arc::new(world.clone()),
         seal_key: antiphon_engine::SealKey::new(vec![7; 32]),
         bus: bus.clone(),
+        notices: Arc::new(LocalNotices::default()),
         clock: Arc::new(|| Micros(1)),
     });
     let stop = CancellationToken::new();

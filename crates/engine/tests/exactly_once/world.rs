@@ -10,8 +10,8 @@ use std::{
 use antiphon_engine::{
     Fault,
     ports::{
-        ActivityLog, Batch, Capture, Captured, Head, Leadership, Lease, LogFlusher, LogWriter, Schemas, Scope,
-        SnapshotProgress, SnapshotTable, Source, Tenure,
+        ActivityLog, Batch, Capture, Captured, DeletedPage, EntityRef, Head, Leadership, Lease, LogFlusher, LogWriter,
+        Schemas, Scope, SnapshotProgress, SnapshotTable, Source, Span, Tenure,
     },
 };
 use antiphon_model::{
@@ -202,6 +202,18 @@ impl ActivityLog for World {
 
     async fn first_invisible(&self, _: ActivityId, _: ActivityId, _: &Visibility) -> Result<Option<ActivityId>, Fault> {
         Ok(None)
+    }
+
+    async fn of_entity(&self, _: &EntityRef<'_>, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn newest_of(&self, _: &str, _: &str, _: &[String], _: Span) -> Result<Vec<Activity>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn deletes(&self, _: &str, _: &str, _: Span, _: usize) -> Result<DeletedPage, Fault> {
+        Ok(DeletedPage::default())
     }
 
     async fn raise_visible(&self, _: Epoch, _: ActivityId) -> Result<(), Fault> {

@@ -7,11 +7,11 @@ use std::{error::Error, sync::Arc};
 
 use antiphon_engine::{
     Fault,
-    ports::{ActivityLog, Head, Scope},
+    ports::{ActivityLog, Head, Heard, Scope},
 };
 use antiphon_model::{Activity, ActivityId, Code};
 use antiphon_postgres::{
-    ConnectionInfo, connect_sql,
+    ConnectionInfo, connect_listening, connect_sql,
     errors::{self, ServerError},
     ident, pool,
 };
@@ -31,6 +31,10 @@ pub(crate) struct LogConnections(pub(crate) ConnectionInfo);
 impl Connect for LogConnections {
     async fn connect(&self) -> Result<Client, Fault> {
         connect_log(&self.0).await
+    }
+
+    async fn connect_listening(&self, heard: Heard) -> Result<Client, Fault> {
+        connect_listening(&self.0, APPLICATION, heard).await
     }
 }
 

@@ -10,23 +10,28 @@ use serde_json::{Map, Value};
 /// Appends the members of an item: `data`, `tx`, and what is said beside them.
 pub(super) fn write_item(out: &mut String, entity: &EntityType, reader: &Reader, row: &RowImage) {
     let columns = entity.rights(reader, |column| row.policy.get(column).and_then(Option::as_deref)).read;
+    write_cut(out, entity, &columns, row);
+}
+
+/// Appends the same members for a reader who may see these columns.
+pub(crate) fn write_cut(out: &mut String, entity: &EntityType, columns: &Columns, row: &RowImage) {
     out.push_str("\"data\":");
-    match &columns {
+    match columns {
         Columns::All => out.push_str(&row.image),
         Columns::Some(_) => cut_object(out, &row.image, |name| columns.contains(name)),
     }
     out.push_str(",\"tx\":");
     match row.tx.as_deref() {
-        Some(tx) if columns == Columns::All && entity.hidden.is_empty() => out.push_str(tx),
+        Some(tx) if *columns == Columns::All && entity.hidden.is_empty() => out.push_str(tx),
         Some(tx) => match Tx::parse(tx) {
-            Some(tx) => out.push_str(&cut_tx(tx, entity, &columns).to_json()),
+            Some(tx) => out.push_str(&cut_tx(tx, entity, columns).to_json()),
             // What cannot be read cannot be cut.
             None => out.push_str("null"),
         },
         None => out.push_str("null"),
     }
     if let Some(details) = row.details.as_deref() {
-        write_details(out, details, &columns);
+        write_details(out, details, columns);
     }
 }
 

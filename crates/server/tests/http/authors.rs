@@ -114,6 +114,29 @@ async fn refused(stage: &Stage) -> f64 {
     line.map_or(0.0, |value| value.trim().parse().expect("a number"))
 }
 
+/// Reads so many changes, and what is confirmed besides.
+async fn changes_and_confirms(reader: &mut Reader, count: usize) -> (Vec<Value>, Vec<Value>) {
+    let (mut changes, mut confirmed) = (Vec::new(), Vec::new());
+    while changes.len() < count || confirmed.is_empty() {
+        match reader.next().await.expect("an open stream") {
+            (kind, change) if kind == "change" => changes.push(change),
+            (kind, body) if kind == "confirm" => {
+                confirmed.extend(body["transactionIds"].as_array().expect("ids").clone());
+            }
+            _ => {}
+        }
+    }
+    (changes, confirmed)
+}
+
+fn are_plain_sqls(seen: &[(String, String, String, Value, bool)], sql: &str) {
+    let wanted = [("delete", "note/4", false), ("create", "country/at", true)];
+    for (change, (action, entity, last)) in seen.iter().zip(wanted) {
+        assert_eq!((&*change.0, &*change.1, &change.3, change.4), (action, entity, &Value::Null, last));
+        assert!(change.2.ends_with(sql), "{} is plain SQL's", change.2);
+    }
+}
+
 #[tokio::test]
 async fn messages_tell_who_wrote_deleted_and_changed_nothing_and_forged_ones_count_for_nothing_house_12() {
     for_each_postgres(|pg| async move {
@@ -153,19 +176,8 @@ async fn messages_tell_who_wrote_deleted_and_changed_nothing_and_forged_ones_cou
         hand.write_message(&forged).await;
         stage.run("delete from notes where id = '4'; insert into countries values ('at', 'Austria'); commit").await;
 
-        let sql = format!(".sql-{xid}");
         for (transport, mut reader) in readers {
-            let mut changes: Vec<Value> = Vec::new();
-            let mut confirmed = Vec::new();
-            while changes.len() < 7 || confirmed.is_empty() {
-                match reader.next().await.expect("an open stream") {
-                    (kind, change) if kind == "change" => changes.push(change),
-                    (kind, body) if kind == "confirm" => {
-                        confirmed.extend(body["transactionIds"].as_array().expect("ids").clone());
-                    }
-                    _ => {}
-                }
-            }
+            let (changes, confirmed) = changes_and_confirms(&mut reader, 7).await;
             assert_eq!(confirmed, [json!(ids[3])], "{transport:?}: what changed nothing is confirmed");
             let mut seen: Vec<_> = changes.iter().map(told).collect();
             // Which of the cascade's rows goes first is Postgres's affair, and whether before or after the note.
@@ -185,12 +197,7 @@ async fn messages_tell_who_wrote_deleted_and_changed_nothing_and_forged_ones_cou
                 "{transport:?}"
             );
             assert_eq!(changes[0]["changedKeys"], json!(["title"]));
-            for (change, (action, entity, last)) in
-                seen[5..].iter().zip([("delete", "note/4", false), ("create", "country/at", true)])
-            {
-                assert_eq!((&*change.0, &*change.1, &change.3, change.4), (action, entity, &Value::Null, last));
-                assert!(change.2.ends_with(&sql), "{transport:?}: {} is plain SQL's", change.2);
-            }
+            are_plain_sqls(&seen[5..], &format!(".sql-{xid}"));
         }
         let country = carol.change().await;
         assert_eq!((told(&country).1, told(&country).4), ("country/at".to_owned(), true));

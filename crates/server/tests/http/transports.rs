@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, client::IntoClientRequest, protocol::CloseFrame},
+    tungstenite::{Error, Message, client::IntoClientRequest, protocol::CloseFrame},
 };
 
 use crate::stage::{SOON, Stage};
@@ -171,7 +171,12 @@ impl Socket {
     }
 
     pub async fn open_from(stage: &Stage, token: Option<&str>, origin: Option<&str>) -> Socket {
-        let url = stage.url("/v1/ws").replace("http://", "ws://");
+        Socket::open_at(stage, "/v1/ws", token, origin).await.expect("a handshake")
+    }
+
+    /// Opens an address; the error is the status of the refusal.
+    pub async fn open_at(stage: &Stage, path: &str, token: Option<&str>, origin: Option<&str>) -> Result<Socket, u16> {
+        let url = stage.url(path).replace("http://", "ws://");
         let mut request = url.as_str().into_client_request().expect("a request");
         let headers = request.headers_mut();
         headers.insert("sec-websocket-protocol", "antiphon.v1".parse().expect("a value"));
@@ -183,9 +188,13 @@ impl Socket {
         }
         let address = url.trim_start_matches("ws://").split('/').next().expect("a host").to_owned();
         let stream = TcpStream::connect(&address).await.expect("connected");
-        let (inner, answer) = tokio_tungstenite::client_async(request, stream).await.expect("a handshake");
+        let (inner, answer) = match tokio_tungstenite::client_async(request, stream).await {
+            Ok(opened) => opened,
+            Err(Error::Http(answer)) => return Err(answer.status().as_u16()),
+            Err(error) => panic!("no handshake: {error}"),
+        };
         assert_eq!(answer.headers()["sec-websocket-protocol"], "antiphon.v1");
-        Socket { inner, closed: None }
+        Ok(Socket { inner, closed: None })
     }
 
     pub async fn say(&mut self, message: Value) {

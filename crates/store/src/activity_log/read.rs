@@ -123,7 +123,8 @@ async fn vouch(client: &Object, after: ActivityId) -> Result<(), Fault> {
     }
 }
 
-fn activity(row: &Row) -> Result<Activity, Fault> {
+/// Reads a row of the columns that `OF_ALL` names, in their order.
+pub(super) fn activity(row: &Row) -> Result<Activity, Fault> {
     let action = Action::from_code(row.get(4)).ok_or_else(|| errors::corrupt("an activity has an unknown action"))?;
     Ok(Activity {
         id: number_id(row.get(0)),

@@ -4,20 +4,25 @@ mod crash;
 mod directory;
 mod lease;
 mod log;
+mod look_up;
 mod migrations;
+mod notices;
 mod reading;
 mod retention;
 mod tickets;
 
 use std::sync::Arc;
 
-use antiphon_engine::{Fault, ports::Batch};
+use antiphon_engine::{
+    Fault,
+    ports::{Batch, Heard},
+};
 use antiphon_model::{Action, Activity, ActivityId, Checkpoint, Code, Commit, Lsn, Micros, Xid};
 use antiphon_store::{Connect, Store};
 use antiphon_testkit::{Pg, TestDb};
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, Pool};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 /// Connects without TLS to a test's database.
 struct Plain(String);
@@ -29,6 +34,20 @@ impl Connect for Plain {
             .await
             .map_err(|error| Fault::new(Code::LogUnreachable, "").with_source(error))?;
         drop(antiphon_testkit::spawn("connection", connection));
+        Ok(client)
+    }
+
+    async fn connect_listening(&self, mut heard: Heard) -> Result<Client, Fault> {
+        let (client, mut connection) = tokio_postgres::connect(&self.0, NoTls)
+            .await
+            .map_err(|error| Fault::new(Code::LogUnreachable, "").with_source(error))?;
+        drop(antiphon_testkit::spawn("listening connection", async move {
+            while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(notification) = message {
+                    heard(notification.payload());
+                }
+            }
+        }));
         Ok(client)
     }
 }

@@ -1,0 +1,505 @@
+//! The client's half of the protocol as one machine: the very bytes that run in browsers, Node, terminals and the
+//! simulator (CORE-01..18; `SPEC.md` tells it in words).
+//!
+//! Laws: nothing that a person typed is lost, applied twice or shown differently before it is settled; an edit is saved
+//! before it is handed to a transport; rows, position, epoch and access are saved together. After any input, poll until
+//! `None`, then come back at `wake_at_ms`. It refuses to know time, randomness, sockets and storage: all are arguments.
+
+mod arrive;
+mod decide;
+mod entry;
+mod fetch;
+mod journal;
+mod judge;
+mod keys;
+mod lists;
+mod outbox;
+mod pace;
+mod rows;
+mod save;
+mod send;
+mod settle;
+mod state;
+mod status;
+mod store;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod undo;
+mod value;
+mod view;
+pub mod words;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use antiphon_model::TransactionId;
+use serde_json::{Map, Value};
+
+pub use self::{
+    decide::{Decision, Undecided},
+    entry::{Change, EntityKey, Entry, EntryKey, Refused, Theirs},
+    journal::{Line, Rule},
+    outbox::{ENTRIES_MAX, Edit, Outbox, Waits},
+    rows::{Row, TypeMarks, Versions},
+    save::{Corrupt, Loaded},
+    state::{Event, State, Step, step},
+    status::{Network, Status},
+    store::{FORMAT, Record, Write},
+    value::same,
+};
+use self::{
+    fetch::Fetches,
+    outbox::Making,
+    pace::{Pace, Random},
+    rows::TypeRows,
+    save::Saving,
+    send::Sending,
+    store::Dirty,
+    stream::Stream,
+    undo::Undo,
+    words::Schema,
+};
+use crate::Clock;
+
+/// A request without an answer for so long is given up, in milliseconds.
+const REQUEST_MS: u64 = 30_000;
+
+/// Two clocks: one that tells the time and may jump, one that only goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since 1970.
+    pub wall_ms: u64,
+    /// Milliseconds of a clock that never goes back.
+    pub tick_ms: u64,
+}
+
+/// What a client is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name of this instance: random at each start, never stored.
+    pub source: String,
+    /// Where randomness begins.
+    pub seed: u64,
+    /// Whether a delete asks where others changed the row meanwhile.
+    pub delete_asks: bool,
+}
+
+/// What is asked of the server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// `GET .../schema`.
+    Schema,
+    /// `GET .../entities/{type}?limit&after`.
+    List {
+        /// The type.
+        entity_type: String,
+        /// Where the page before ended.
+        after: Option<String>,
+        /// Rows at most.
+        limit: usize,
+    },
+    /// `GET .../entities/{type}?ids=`.
+    Ids {
+        /// The type.
+        entity_type: String,
+        /// The rows.
+        ids: Vec<String>,
+    },
+    /// `POST .../mutations`.
+    Mutations {
+        /// The body.
+        body: String,
+    },
+}
+
+/// What happens to a client.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// It speaks for its store from now on: it leads.
+    Lead {
+        /// What a save must find in the store, so that a former leader cannot save any more.
+        fence: u64,
+    },
+    /// It does not speak for its store any more.
+    Follow,
+    /// Time has passed.
+    Tick,
+    /// A request was answered.
+    Answer {
+        /// Which.
+        id: u64,
+        /// HTTP's status.
+        status: u16,
+        /// How long to wait before the next, where the server said so.
+        retry_after_ms: Option<u64>,
+        /// The server's clock, where it said so.
+        server_ms: Option<u64>,
+        /// The body.
+        body: &'a str,
+    },
+    /// A request was not answered.
+    NoAnswer {
+        /// Which.
+        id: u64,
+    },
+    /// A frame of the stream came.
+    Frame {
+        /// Which stream.
+        stream: u64,
+        /// Its event.
+        event: &'a str,
+        /// Its JSON.
+        data: &'a str,
+    },
+    /// Something came that says only that the stream lives.
+    Heard {
+        /// Which stream.
+        stream: u64,
+    },
+    /// The stream could not be opened, or has ended.
+    Ended {
+        /// Which.
+        stream: u64,
+        /// HTTP's status, where there was an answer.
+        status: Option<u16>,
+        /// How long to wait, where the server said so.
+        retry_after_ms: Option<u64>,
+    },
+    /// A save is durable.
+    Saved {
+        /// Which.
+        token: u64,
+    },
+    /// A save did not happen, and the store is as before.
+    NotSaved {
+        /// Which.
+        token: u64,
+        /// Why: `full`, `fenced`, or anything else.
+        reason: &'a str,
+    },
+    /// Another instance saved this; it is in the store already.
+    Shared {
+        /// What it wrote.
+        writes: &'a [Write],
+    },
+}
+
+/// What a client wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Ask the server.
+    Request {
+        /// The request's number.
+        id: u64,
+        /// What is asked.
+        request: Request,
+    },
+    /// The answer is of no interest any more.
+    Cancel {
+        /// The request's number.
+        id: u64,
+    },
+    /// Open the stream, after closing any other.
+    Open {
+        /// The stream's number.
+        stream: u64,
+        /// The position.
+        offset: u64,
+        /// The generation of the log.
+        epoch: u64,
+        /// What the reader could see.
+        access: String,
+    },
+    /// Close the stream.
+    Close {
+        /// The stream's number.
+        stream: u64,
+    },
+    /// Save in one transaction, if the store's fence is still this.
+    Save {
+        /// The save's number.
+        token: u64,
+        /// What the store must hold; `None` where only edits are added, which any instance may.
+        fence: Option<u64>,
+        /// What to write.
+        writes: Vec<Write>,
+    },
+    /// Tell whoever shows the data.
+    Tell(Box<Told>),
+}
+
+/// What is told to whoever shows the data.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// These rows may look different.
+    Rows(Vec<EntityKey>),
+    /// The outbox changed.
+    Outbox,
+    /// These edits are on the device.
+    Saved(Vec<EntryKey>),
+    /// These edits are in memory only.
+    NotSaved {
+        /// Why.
+        reason: String,
+    },
+    /// The status changed.
+    Status(Status),
+    /// A rule decided; a hint is due where what was typed did not stand.
+    Decided(Box<Line>),
+    /// A person is asked.
+    Conflict(EntryKey),
+    /// An edit was refused.
+    Failed(EntryKey),
+    /// The token is not accepted: a new one is needed.
+    TokenWanted,
+    /// The clock, or a copy of the store, made ids unusable; pending edits have new ones.
+    NewIdentity,
+    /// The server said what cannot be understood; nothing was changed by it.
+    Nonsense(String),
+}
+
+/// Why an edit was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditRefused {
+    /// The outbox is full.
+    OutboxFull,
+    /// There is no such row.
+    NoSuchRow,
+    /// Nothing is known of the types yet.
+    NoSchema,
+    /// The database makes keys of this type, so it cannot be created here.
+    OnlineOnly,
+}
+
+/// What a person did, and how it is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The group; `None` where it took back what never left.
+    pub group: Option<EntryKey>,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    clock: Clock,
+    random: Random,
+    /// How far the server's clock is ahead of ours, in milliseconds.
+    server_ahead_ms: i64,
+    schema: Option<Schema>,
+    epoch: u64,
+    access: String,
+    types: BTreeMap<String, TypeRows>,
+    building: BTreeMap<String, TypeRows>,
+    outbox: Outbox,
+    /// Ids that this device made lately, beyond those in the outbox.
+    made: VecDeque<String>,
+    journal: BTreeMap<String, Line>,
+    undo: Undo,
+    dirty: Dirty,
+    saving: Saving,
+    leading: Option<u64>,
+    wants_schema: bool,
+    pace: Pace,
+    asked: BTreeMap<u64, (Asked, u64)>,
+    numbers: u64,
+    stream: Stream,
+    sending: Sending,
+    fetches: Fetches,
+    shown: BTreeSet<EntityKey>,
+    outbox_changed: bool,
+    told_status: Option<Status>,
+    upstream_since_ms: Option<u64>,
+    outputs: VecDeque<Output>,
+}
+
+/// What an open request is about.
+#[derive(Clone, Debug, PartialEq)]
+enum Asked {
+    Schema,
+    List(String),
+    Ids(String, Vec<String>),
+    Mutations,
+}
+
+impl Client {
+    /// Lets something happen.
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        match input {
+            Input::Lead { fence } => self.leading = Some(fence),
+            Input::Follow => self.follow(),
+            Input::Tick => {}
+            Input::Answer { id, status, retry_after_ms, server_ms, body } => {
+                if let Some(server_ms) = server_ms {
+                    self.server_ahead_ms = server_ms.cast_signed().saturating_sub(now.wall_ms.cast_signed());
+                }
+                if let Some((asked, _)) = self.asked.remove(&id) {
+                    self.answered(now, asked, &Answer { status, retry_after_ms, body });
+                }
+            }
+            Input::NoAnswer { id } => {
+                if let Some((asked, _)) = self.asked.remove(&id) {
+                    self.unanswered(now, asked);
+                }
+            }
+            Input::Frame { stream, event, data } => self.frame(now, stream, event, data),
+            Input::Heard { stream } => self.heard(now, stream),
+            Input::Ended { stream, status, retry_after_ms } => self.ended(now, stream, status, retry_after_ms),
+            Input::Saved { token } => self.saved(token),
+            Input::NotSaved { token, reason } => self.not_saved(now, token, reason),
+            Input::Shared { writes } => self.shared(writes),
+        }
+        self.drive(now);
+    }
+
+    /// Returns what the client wants next; `None` once it waits.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Takes an edit; what it does is visible at once.
+    ///
+    /// # Errors
+    /// Nothing was taken, and the reason says why.
+    pub fn edit(&mut self, now: Now, edit: Edit) -> Result<Made, EditRefused> {
+        if !self.outbox.has_room() {
+            return Err(EditRefused::OutboxFull);
+        }
+        let schema = self.schema.as_ref().ok_or(EditRefused::NoSchema)?;
+        let shape = schema.types.get(&edit.entity().entity_type).ok_or(EditRefused::NoSuchRow)?;
+        let creates = matches!(edit, Edit::Create { .. });
+        if creates && shape.create == "online" {
+            return Err(EditRefused::OnlineOnly);
+        }
+        if !creates && self.view(edit.entity()).is_none() {
+            return Err(EditRefused::NoSuchRow);
+        }
+        let before = self.view(edit.entity());
+        let (entity, undone) = (edit.entity().clone(), edit.clone());
+        let made = self.make(now, edit);
+        self.undo.done(&made, &entity, undone, before);
+        self.drive(now);
+        Ok(Made { group: made })
+    }
+
+    fn make(&mut self, now: Now, edit: Edit) -> Option<EntryKey> {
+        let entity = edit.entity().clone();
+        let now_ms = self.stamp_ms(now);
+        let Some(schema) = &self.schema else { return None };
+        let rows = self.types.get(&entity.entity_type).or_else(|| self.building.get(&entity.entity_type));
+        let row = rows.and_then(|rows| rows.rows.get(&entity.entity_id));
+        let source = &self.config.source;
+        let mut making = Making { now_ms, clock: &mut self.clock, source, row, schema, dirty: &mut self.dirty };
+        let made = self.outbox.make(edit, &mut making);
+        self.dirty.put(Record::Meta);
+        self.touched(&entity);
+        made
+    }
+
+    /// Returns a row as a person sees it; `None` where there is none, or none on this device.
+    pub fn view(&self, entity: &EntityKey) -> Option<Map<String, Value>> {
+        view::view(self.row(entity), self.outbox.of(entity))
+    }
+
+    /// Returns a row as the server confirmed it.
+    pub fn row(&self, entity: &EntityKey) -> Option<&Row> {
+        self.rows_of(&entity.entity_type)?.rows.get(&entity.entity_id)
+    }
+
+    /// Returns the ids of a type's rows as a person sees them.
+    pub fn ids(&self, entity_type: &str) -> BTreeSet<String> {
+        let confirmed = self.rows_of(entity_type).into_iter().flat_map(|rows| rows.rows.keys().cloned());
+        let of_type = self.outbox.entities().filter(|entity| entity.entity_type == entity_type);
+        let mut ids: BTreeSet<String> = confirmed.chain(of_type.map(|entity| entity.entity_id.clone())).collect();
+        let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == entity_type).cloned().collect();
+        for entity in edited.into_iter().filter(|entity| self.view(entity).is_none()) {
+            ids.remove(&entity.entity_id);
+        }
+        ids
+    }
+
+    /// Tells whether all rows of a type are here.
+    pub fn is_complete(&self, entity_type: &str) -> bool {
+        self.rows_of(entity_type).is_some_and(|rows| rows.marks.complete)
+    }
+
+    /// Returns the outbox.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Returns what was decided without asking, oldest first.
+    pub fn journal(&self) -> impl Iterator<Item = &Line> {
+        self.journal.values()
+    }
+
+    /// Returns the types, where they are known.
+    pub fn schema(&self) -> Option<&Schema> {
+        self.schema.as_ref()
+    }
+
+    fn rows_of(&self, entity_type: &str) -> Option<&TypeRows> {
+        self.types.get(entity_type).or_else(|| self.building.get(entity_type))
+    }
+
+    /// Returns the time that ids are made with: the server's, where ours is known to be far off.
+    fn stamp_ms(&self, now: Now) -> u64 {
+        const TOLERATED_MS: u64 = 60_000;
+        if self.server_ahead_ms.unsigned_abs() > TOLERATED_MS { self.server_now_ms(now) } else { now.wall_ms }
+    }
+
+    fn server_now_ms(&self, now: Now) -> u64 {
+        now.wall_ms.saturating_add_signed(self.server_ahead_ms)
+    }
+
+    /// Takes ids from afar into account.
+    fn merge_clock(&mut self, now: Now, id: &str) {
+        if let Ok(id) = TransactionId::parse(id) {
+            self.clock.merge(&id, self.server_now_ms(now));
+        }
+    }
+
+    fn touched(&mut self, entity: &EntityKey) {
+        self.shown.insert(entity.clone());
+        self.outbox_changed = true;
+    }
+
+    fn tell(&mut self, told: Told) {
+        self.outputs.push_back(Output::Tell(Box::new(told)));
+    }
+
+    fn ask(&mut self, now: Now, asked: Asked, request: Request) {
+        self.numbers += 1;
+        self.asked.insert(self.numbers, (asked, now.tick_ms.saturating_add(REQUEST_MS)));
+        self.outputs.push_back(Output::Request { id: self.numbers, request });
+    }
+
+    fn is_asking(&self, what: impl Fn(&Asked) -> bool) -> bool {
+        self.asked.values().any(|(asked, _)| what(asked))
+    }
+
+    fn answered(&mut self, now: Now, asked: Asked, answer: &Answer<'_>) {
+        match asked {
+            Asked::Schema => self.schema_answered(now, answer),
+            Asked::List(name) => self.list_answered(now, &name, answer),
+            Asked::Ids(name, ids) => self.ids_answered(now, &name, &ids, answer),
+            Asked::Mutations => self.mutations_answered(now, answer),
+        }
+    }
+
+    fn unanswered(&mut self, now: Now, asked: Asked) {
+        match asked {
+            Asked::Mutations => self.mutations_unanswered(now, None),
+            Asked::Ids(name, ids) => self.fetches.again(&name, ids),
+            Asked::Schema | Asked::List(_) => {}
+        }
+        self.pace.failed(now.tick_ms, None, &mut self.random);
+    }
+}
+
+/// What the server answered.
+struct Answer<'a> {
+    status: u16,
+    retry_after_ms: Option<u64>,
+    body: &'a str,
+}

@@ -1,0 +1,122 @@
+//! Rows that are fetched by their ids: to complete what came without large values, and to prove what became of an edit
+//! (protocol 2 `unchanged`, CORE-06 `TOO_OLD_TO_PROVE`).
+//!
+//! Law: while a row is being fetched, what the stream says of it is held and joined to the answer by the answer's own
+//! snapshot, so a row that was deleted meanwhile does not come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon_model::Visibility;
+
+use super::{
+    Answer, Asked, Client, EntityKey, Entry, EntryKey, Now, Request, Told,
+    words::{Activity, Listed},
+};
+
+/// Ids of a request.
+const IDS_MAX: usize = 100;
+/// So many activities of a row are held while it is fetched; with more it is fetched again.
+const HELD_MAX: usize = 64;
+
+/// What is to be fetched, and what is held until it has come.
+#[derive(Debug, Default)]
+pub(super) struct Fetches {
+    wanted: BTreeSet<EntityKey>,
+    held: BTreeMap<EntityKey, Held>,
+    proofs: BTreeMap<EntityKey, Vec<EntryKey>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    activities: Vec<Activity>,
+    too_many: bool,
+}
+
+impl Fetches {
+    /// Wants a row.
+    pub(super) fn want(&mut self, entity: &EntityKey) {
+        self.wanted.insert(entity.clone());
+        self.held.entry(entity.clone()).or_default();
+    }
+
+    /// Wants a row to see whether an entry was applied.
+    pub(super) fn prove(&mut self, entry: &Entry) {
+        self.proofs.entry(entry.entity.clone()).or_default().push(entry.key.clone());
+        self.want(&entry.entity);
+    }
+
+    /// Wants rows again that could not be fetched.
+    pub(super) fn again(&mut self, name: &str, ids: Vec<String>) {
+        self.wanted.extend(ids.into_iter().map(|id| EntityKey::new(name, id)));
+    }
+
+    /// Holds an activity of a row that is being fetched.
+    pub(super) fn hold(&mut self, entity: &EntityKey, activity: &Activity) {
+        let Some(held) = self.held.get_mut(entity) else { return };
+        match held.activities.len() < HELD_MAX {
+            true => held.activities.push(activity.clone()),
+            false => held.too_many = true,
+        }
+    }
+
+    /// Tells whether nothing is wanted or on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.wanted.is_empty() && self.held.is_empty()
+    }
+}
+
+impl Client {
+    /// Asks for the rows that are wanted.
+    pub(super) fn fetch(&mut self, now: Now) {
+        if self.is_asking(|asked| matches!(asked, Asked::Ids(..))) {
+            return;
+        }
+        let Some(name) = self.fetches.wanted.first().map(|entity| entity.entity_type.clone()) else { return };
+        let of_type = self.fetches.wanted.iter().filter(|entity| entity.entity_type == name);
+        let ids: Vec<String> = of_type.take(IDS_MAX).map(|entity| entity.entity_id.clone()).collect();
+        for id in &ids {
+            self.fetches.wanted.remove(&EntityKey::new(&name, id));
+        }
+        self.ask(now, Asked::Ids(name.clone(), ids.clone()), Request::Ids { entity_type: name, ids });
+    }
+
+    pub(super) fn ids_answered(&mut self, now: Now, name: &str, ids: &[String], answer: &Answer<'_>) {
+        let listed = (answer.status == 200).then(|| serde_json::from_str::<Listed>(answer.body).ok()).flatten();
+        let Some((listed, snapshot)) = listed.and_then(|l| l.snapshot.parse::<Visibility>().ok().map(|s| (l, s)))
+        else {
+            if answer.status == 200 {
+                self.tell(Told::Nonsense("rows by id".into()));
+            }
+            self.fetches.again(name, ids.to_vec());
+            return self.not_served(now, answer);
+        };
+        if listed.epoch != self.epoch || !self.types.contains_key(name) {
+            // All is listed anew; what is asked for comes with that.
+            ids.iter().for_each(|id| drop(self.fetches.held.remove(&EntityKey::new(name, id))));
+            return;
+        }
+        let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(name)).cloned() else { return };
+        let mut found: BTreeMap<String, _> =
+            listed.items.into_iter().filter_map(|item| Some((shape.id_of(&item.data)?, item))).collect();
+        for id in ids {
+            let entity = EntityKey::new(name, id);
+            let in_doubt = self.outbox.of(&entity).any(|entry| entry.is_in_flight() && entry.change.is_operation());
+            let held = self.fetches.held.remove(&entity).unwrap_or_default();
+            if held.too_many || in_doubt {
+                self.fetches.want(&entity);
+                continue;
+            }
+            if let Some(rows) = self.types.get_mut(name) {
+                rows.fetched(name, id, found.remove(id), &snapshot, &mut self.dirty);
+                for activity in held.activities {
+                    rows.apply(&shape, &activity, &mut self.dirty);
+                }
+            }
+            self.shown.insert(entity.clone());
+            for key in self.fetches.proofs.remove(&entity).unwrap_or_default() {
+                self.proved(now, &key);
+            }
+            self.review(now, &entity);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The order in which a list gives its rows, as far as a client can know it (protocol 4: by key, text by bytes).
+//!
+//! It says which page of a list speaks for a row that is not there. Numbers are compared as numbers, all else by bytes;
+//! where the database orders a type otherwise, the worst is that a page more is believed to have seen a change.
+
+use std::cmp::Ordering;
+
+use super::words::TypeShape;
+
+/// Types that the database orders as numbers.
+const NUMBERS: [&str; 8] = ["int2", "int4", "int8", "numeric", "float4", "float8", "oid", "money"];
+
+/// Compares two ids of a type.
+pub fn order(shape: &TypeShape, one: &str, other: &str) -> Ordering {
+    let is_number = |column: &String| shape.fields.get(column).is_some_and(|field| NUMBERS.contains(&&*field.ty));
+    match shape.key.as_slice() {
+        [column] => part(is_number(column), one, other),
+        columns => {
+            let parts = |id: &str| serde_json::from_str::<Vec<String>>(id).unwrap_or_default();
+            let (one, other) = (parts(one), parts(other));
+            let pairs = columns.iter().zip(one.iter().zip(&other));
+            let mut orders = pairs.map(|(column, (one, other))| part(is_number(column), one, other));
+            orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+        }
+    }
+}
+
+fn part(is_number: bool, one: &str, other: &str) -> Ordering {
+    if !is_number {
+        return one.cmp(other);
+    }
+    match (one.parse::<i128>(), other.parse::<i128>()) {
+        (Ok(one), Ok(other)) => one.cmp(&other),
+        _ => match (one.parse::<f64>(), other.parse::<f64>()) {
+            (Ok(one), Ok(other)) => one.total_cmp(&other),
+            _ => one.cmp(other),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::words::FieldShape;
+
+    fn shape(columns: &[(&str, &str)]) -> TypeShape {
+        let field = |ty: &str| FieldShape { ty: ty.into(), ..FieldShape::default() };
+        TypeShape {
+            key: columns.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            fields: columns.iter().map(|(name, ty)| ((*name).to_owned(), field(ty))).collect(),
+            ..TypeShape::default()
+        }
+    }
+
+    #[test]
+    fn numbers_are_ordered_as_numbers_and_texts_by_bytes() {
+        assert_eq!(order(&shape(&[("id", "int8")]), "9", "10"), Ordering::Less);
+        assert_eq!(order(&shape(&[("id", "text")]), "9", "10"), Ordering::Greater);
+        assert_eq!(order(&shape(&[("id", "numeric")]), "-1.5", "-1"), Ordering::Less);
+        let both = shape(&[("a", "text"), ("b", "int4")]);
+        assert_eq!(order(&both, r#"["x","9"]"#, r#"["x","10"]"#), Ordering::Less);
+    }
+}

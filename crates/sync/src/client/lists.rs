@@ -1,0 +1,221 @@
+//! Listing types: page after page, beside what is shown, until all is whole (protocol 4, CORE-11, CORE-12, SY-19, SY-20).
+//!
+//! Laws: pages of one epoch and access only; a first list is shown as it comes, a later one takes the old rows' place in
+//! one step; a page that may hold an operation whose outcome is unknown is not shown before that is settled.
+
+use std::collections::BTreeSet;
+
+use antiphon_model::Visibility;
+
+use super::{
+    Answer, Asked, Client, EntityKey, Event, Now, Request, Told,
+    rows::TypeRows,
+    store::Record,
+    words::{Listed, Schema},
+};
+
+/// Rows of a page.
+const PAGE_ROWS: usize = 1_000;
+
+impl Client {
+    /// Returns the types that are still to be listed.
+    pub(super) fn unlisted(&self) -> Vec<String> {
+        let Some(schema) = &self.schema else { return Vec::new() };
+        let wanted = schema.types.iter().filter(|(_, shape)| shape.sync != "on_demand").map(|(name, _)| name);
+        let missing = |name: &&String| {
+            let built = self.building.get(*name).is_some_and(|rows| rows.marks.complete);
+            !built && (!self.types.contains_key(*name) || self.stream.stale.contains(*name))
+        };
+        wanted.filter(missing).cloned().collect()
+    }
+
+    /// Asks for the next page, where one is wanted.
+    pub(super) fn list(&mut self, now: Now) {
+        let Some(name) = self.unlisted().into_iter().next() else { return };
+        if self.is_asking(|asked| matches!(asked, Asked::List(_))) || self.has_unsettled_operation(&name) {
+            return;
+        }
+        let after = self.building.get(&name).and_then(|rows| rows.marks.next.clone());
+        let request = Request::List { entity_type: name.clone(), after, limit: PAGE_ROWS };
+        self.ask(now, Asked::List(name), request);
+    }
+
+    fn has_unsettled_operation(&self, name: &str) -> bool {
+        let of_type = self.outbox.iter().filter(|entry| entry.entity.entity_type == name);
+        of_type.into_iter().any(|entry| entry.is_in_flight() && entry.change.is_operation())
+    }
+
+    pub(super) fn schema_answered(&mut self, now: Now, answer: &Answer<'_>) {
+        if answer.status != 200 {
+            return self.not_served(now, answer);
+        }
+        let Ok(schema) = serde_json::from_str::<Schema>(answer.body) else {
+            self.tell(Told::Nonsense("the schema".into()));
+            return self.pace.failed(now.tick_ms, None, &mut self.random);
+        };
+        self.pace.succeeded();
+        self.wants_schema = false;
+        // What a type's rows are made of has changed: they are listed again. A type that is gone leaves.
+        let former = self.schema.replace(schema).unwrap_or_default();
+        let Some(schema) = &self.schema else { return };
+        for (name, shape) in &schema.types {
+            if former.types.get(name).is_some_and(|known| known.fields != shape.fields || known.key != shape.key) {
+                self.stream.stale.insert(name.clone());
+                self.building.remove(name);
+            }
+        }
+        let gone: Vec<String> = self.types.keys().filter(|name| !schema.types.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.leave(&name);
+        }
+        self.dirty.put(Record::Meta);
+    }
+
+    fn leave(&mut self, name: &str) {
+        if let Some(rows) = self.types.remove(name) {
+            self.dirty.clear(name, rows.marks.generation);
+            self.shown.extend(rows.rows.into_keys().map(|id| EntityKey::new(name, id)));
+        }
+        self.stream.stale.remove(name);
+    }
+
+    pub(super) fn list_answered(&mut self, now: Now, name: &str, answer: &Answer<'_>) {
+        match answer.status {
+            200 => {}
+            // The cursor is not good any more: the list begins anew.
+            400 => {
+                self.building.remove(name);
+                return self.not_served(now, answer);
+            }
+            404 => {
+                self.wants_schema = true;
+                return self.not_served(now, answer);
+            }
+            _ => return self.not_served(now, answer),
+        }
+        let listed = serde_json::from_str::<Listed>(answer.body).ok();
+        let Some((listed, snapshot)) = listed.and_then(|l| l.snapshot.parse::<Visibility>().ok().map(|s| (l, s)))
+        else {
+            self.tell(Told::Nonsense("a list".into()));
+            return self.pace.failed(now.tick_ms, None, &mut self.random);
+        };
+        self.pace.succeeded();
+        if self.has_unsettled_operation(name) {
+            // It may be in this page or not: the page is asked for again once that is known.
+            return;
+        }
+        if !self.belongs(&listed) {
+            // Another generation of the log, or other rights: pages of both do not mix.
+            self.drop_building();
+            (self.stream.list_epoch, self.stream.list_access) = (listed.epoch, listed.access);
+            return;
+        }
+        self.take_page(now, name, listed, snapshot);
+        if self.unlisted().is_empty() {
+            self.show(now);
+        }
+    }
+
+    fn belongs(&mut self, listed: &Listed) -> bool {
+        if self.building.is_empty() {
+            (self.stream.list_epoch, self.stream.list_access) = (listed.epoch, listed.access.clone());
+        }
+        if self.epoch != listed.epoch && !self.types.is_empty() {
+            // Positions of the rows that are shown mean nothing in the new generation.
+            self.stream.stale.extend(self.types.keys().cloned());
+        }
+        self.stream.list_epoch == listed.epoch && self.stream.list_access == listed.access
+    }
+
+    pub(super) fn drop_building(&mut self) {
+        for (name, rows) in std::mem::take(&mut self.building) {
+            self.dirty.clear(&name, rows.marks.generation);
+            self.shown.extend(rows.rows.into_keys().map(|id| EntityKey::new(&name, id)));
+        }
+        self.dirty.put(Record::Meta);
+    }
+
+    fn take_page(&mut self, now: Now, name: &str, listed: Listed, snapshot: Visibility) {
+        let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(name)) else { return };
+        if listed.schema != shape.schema {
+            self.wants_schema = true;
+        }
+        let generation = self.types.get(name).map_or(0, |rows| rows.marks.generation) + 1;
+        let rows = self.building.entry(name.to_owned()).or_insert_with(|| TypeRows::begin(generation));
+        let ids: Vec<String> = listed.items.iter().filter_map(|item| shape.id_of(&item.data)).collect();
+        rows.page(name, shape, listed, snapshot, &mut self.dirty);
+        self.dirty.put(Record::Meta);
+        if self.types.contains_key(name) {
+            return;
+        }
+        // A first list is shown as it comes.
+        self.shown.extend(ids.into_iter().map(|id| EntityKey::new(name, id)));
+        self.review_type(now, name);
+    }
+
+    fn review_type(&mut self, now: Now, name: &str) {
+        let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == name).cloned().collect();
+        edited.iter().for_each(|entity| self.review(now, entity));
+    }
+
+    /// Puts what was listed in the place of what is shown.
+    fn show(&mut self, now: Now) {
+        let built = std::mem::take(&mut self.building);
+        if built.is_empty() {
+            return;
+        }
+        if self.epoch != 0 && self.epoch != self.stream.list_epoch {
+            self.epoch_changed();
+        }
+        (self.epoch, self.access) = (self.stream.list_epoch, self.stream.list_access.clone());
+        let mut names = BTreeSet::new();
+        for (name, rows) in built {
+            self.stream.stale.remove(&name);
+            self.shown.extend(rows.rows.keys().map(|id| EntityKey::new(&name, id)));
+            if let Some(former) = self.types.insert(name.clone(), rows) {
+                self.dirty.clear(&name, former.marks.generation);
+                self.shown.extend(former.rows.keys().map(|id| EntityKey::new(&name, id)));
+                self.left_meanwhile(now, &name, former);
+            }
+            names.insert(name);
+        }
+        self.dirty.put(Record::Meta);
+        names.iter().for_each(|name| self.review_type(now, name));
+    }
+
+    /// Rows that were there before and are not in the new list, but have edits.
+    fn left_meanwhile(&mut self, now: Now, name: &str, former: TypeRows) {
+        let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == name).cloned().collect();
+        for entity in edited {
+            if let (Some(row), None) = (former.rows.get(&entity.entity_id), self.row(&entity)) {
+                self.left_unseen(now, &entity, row.clone());
+            }
+        }
+    }
+
+    /// A new generation of the log: what was said of transactions is void (CORE-11).
+    fn epoch_changed(&mut self) {
+        let keys: Vec<String> = self.outbox.iter().map(|entry| entry.key.clone()).collect();
+        for key in keys {
+            let yields = self.outbox.find(&key).is_some_and(|entry| entry.until.is_some());
+            if yields {
+                continue;
+            }
+            let in_flight = self.sending.holds(&key);
+            self.outbox.happen(&key, Event::EpochChanged, &mut self.dirty);
+            self.outbox.update(&key, &mut self.dirty, |entry| {
+                entry.xid = None;
+                entry.doubt |= entry.is_in_flight() && !in_flight;
+            });
+        }
+    }
+
+    /// A request was answered with anything but what was asked for.
+    pub(super) fn not_served(&mut self, now: Now, answer: &Answer<'_>) {
+        if answer.status == 401 {
+            self.tell(Told::TokenWanted);
+        }
+        self.stream.refused = Some(answer.status);
+        self.pace.failed(now.tick_ms, answer.retry_after_ms, &mut self.random);
+    }
+}

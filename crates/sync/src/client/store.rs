@@ -1,0 +1,115 @@
+//! What is kept on the device: records, and which of them differ from what was last saved (CORE-11, CORE-17).
+//!
+//! Law: each save writes everything that changed since the last one, in one transaction, so what is loaded is always a
+//! state that the client was in. Records hold JSON and carry the format's version; a newer format's outbox is read as far
+//! as this version knows it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::EntryKey;
+
+/// The version of the format that this code writes.
+pub const FORMAT: u32 = 1;
+
+/// Names a record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// Position, epoch, access, clock, schema: one record.
+    Meta,
+    /// An entry of the outbox.
+    Entry(EntryKey),
+    /// A line of the journal.
+    Journal(String),
+    /// A confirmed row of a generation of its type.
+    Row {
+        /// The generation.
+        generation: u32,
+        /// The type.
+        entity_type: String,
+        /// The id.
+        entity_id: String,
+    },
+}
+
+impl Record {
+    /// Names a row.
+    pub fn row(generation: u32, entity_type: &str, entity_id: &str) -> Record {
+        Record::Row { generation, entity_type: entity_type.to_owned(), entity_id: entity_id.to_owned() }
+    }
+}
+
+/// A step of a save.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The record holds this JSON now.
+    Put(Record, String),
+    /// The record is gone.
+    Remove(Record),
+    /// All rows of a generation of a type are gone.
+    Clear {
+        /// The type.
+        entity_type: String,
+        /// The generation.
+        generation: u32,
+    },
+}
+
+/// Which records differ from what was last saved.
+#[derive(Clone, Debug, Default)]
+pub struct Dirty {
+    records: BTreeSet<Record>,
+    cleared: Vec<(String, u32)>,
+}
+
+impl Dirty {
+    /// Notes that a record changed, came or went.
+    pub fn put(&mut self, record: Record) {
+        self.records.insert(record);
+    }
+
+    /// Notes that a generation of a type is not needed any more.
+    pub fn clear(&mut self, entity_type: &str, generation: u32) {
+        self.cleared.push((entity_type.to_owned(), generation));
+    }
+
+    /// Tells whether everything is saved.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.cleared.is_empty()
+    }
+
+    /// Takes what is to be saved; `text` says what a record holds now.
+    pub fn take(&mut self, mut text: impl FnMut(&Record) -> Option<String>) -> Vec<Write> {
+        let cleared = std::mem::take(&mut self.cleared);
+        let gone = |record: &Record| match record {
+            Record::Row { generation, entity_type, .. } => {
+                cleared.iter().any(|(name, number)| name == entity_type && number == generation)
+            }
+            _ => false,
+        };
+        let records = std::mem::take(&mut self.records);
+        let mut writes: Vec<Write> = records
+            .into_iter()
+            .filter(|record| !gone(record))
+            .map(|record| match text(&record) {
+                Some(text) => Write::Put(record, text),
+                None => Write::Remove(record),
+            })
+            .collect();
+        let clears = cleared.into_iter().map(|(entity_type, generation)| Write::Clear { entity_type, generation });
+        writes.extend(clears);
+        writes
+    }
+
+    /// Puts back what could not be saved.
+    pub fn restore(&mut self, writes: &[Write]) {
+        for write in writes {
+            match write {
+                Write::Put(record, _) | Write::Remove(record) => self.put(record.clone()),
+                Write::Clear { entity_type, generation } => self.clear(entity_type, *generation),
+            }
+        }
+    }
+}

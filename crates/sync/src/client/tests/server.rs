@@ -1,0 +1,211 @@
+//! A server for one person in one organisation, in memory: what protocol 4 and 5 promise, and nothing of how.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::super::Request;
+use crate::{Verdict, judge};
+
+pub struct Server {
+    pub rows: BTreeMap<String, (Map<String, Value>, Value)>,
+    log: Vec<Value>,
+    records: BTreeMap<String, u64>,
+    xid: u64,
+    base: u64,
+    pub epoch: u64,
+    pub clock_ms: u64,
+    /// Mutations that took effect.
+    pub applied: usize,
+    /// Atomic batches that came.
+    pub atomic: usize,
+    /// Whether the stream is silent.
+    pub mute: bool,
+}
+
+impl Server {
+    pub fn new() -> Server {
+        Server {
+            rows: BTreeMap::new(),
+            log: Vec::new(),
+            records: BTreeMap::new(),
+            xid: 700,
+            base: 0,
+            epoch: 1,
+            clock_ms: 1_769_860_000_000,
+            applied: 0,
+            atomic: 0,
+            mute: false,
+        }
+    }
+
+    pub fn value(&self, id: &str, field: &str) -> Value {
+        self.rows.get(id).map_or(Value::Null, |(row, _)| row[field].clone())
+    }
+
+    /// Writes as an application does.
+    pub fn sql(&mut self, id: &str, fields: Value) {
+        let newest = self.rows.get(id).and_then(|(_, tx)| tx["transactionId"].as_str()?[..13].parse::<u64>().ok());
+        self.clock_ms = (self.clock_ms + 1).max(newest.unwrap_or(0) + 1);
+        let id_text = format!("{:013}.0000.sql-{}", self.clock_ms, self.xid + 1);
+        let tx = json!({ "transactionId": id_text, "sourceId": "sql", "actor": null, "changedField": null });
+        self.write(id, fields.as_object().unwrap().clone(), tx);
+    }
+
+    pub fn sql_delete(&mut self, id: &str) {
+        let tx = json!({ "transactionId": format!("{:013}.0000.sql-{}", self.clock_ms, self.xid + 1), "sourceId": "sql", "actor": "bob" });
+        self.delete(id, tx);
+    }
+
+    fn write(&mut self, id: &str, fields: Map<String, Value>, tx: Value) {
+        self.xid += 1;
+        let known = self.rows.get(id).cloned();
+        let (mut row, old) = known.clone().unwrap_or_default();
+        let own = tx["transactionId"].clone();
+        let mut versions = old.get("fields").cloned().unwrap_or_else(|| json!({ "*": own }));
+        if known.is_some() {
+            fields.keys().for_each(|field| versions[field] = own.clone());
+        }
+        row.extend(fields.clone());
+        let mut whole = tx.clone();
+        whole["fields"] = versions;
+        self.rows.insert(id.to_owned(), (row.clone(), whole));
+        let action = if known.is_some() { "update" } else { "create" };
+        let changed: Vec<&String> = if known.is_some() { fields.keys().collect() } else { row.keys().collect() };
+        let activity = json!({ "entityType": "note", "entityId": id, "action": action, "data": row, "changedKeys": changed, "tx": tx });
+        self.append(activity);
+    }
+
+    fn delete(&mut self, id: &str, tx: Value) {
+        self.xid += 1;
+        self.rows.remove(id);
+        self.append(json!({ "entityType": "note", "entityId": id, "action": "delete", "data": null, "tx": tx }));
+    }
+
+    fn append(&mut self, mut activity: Value) {
+        activity["activityId"] = (self.base + self.log.len() as u64 + 1).into();
+        activity["commit"] = json!({ "xid": self.xid.to_string(), "last": true });
+        self.log.push(activity);
+    }
+
+    /// The database was restored, and the log begins anew.
+    pub fn restore_without_log(&mut self) {
+        self.log.clear();
+        self.epoch += 1;
+        self.base = (self.epoch - 1) << 40;
+    }
+
+    pub fn frames(&self, after: u64, _subject: &str) -> (Vec<(String, Value)>, u64) {
+        if self.mute {
+            return (Vec::new(), after);
+        }
+        let new = self.log.iter().filter(|activity| activity["activityId"].as_u64() > Some(after));
+        let frames: Vec<(String, Value)> = new.map(|activity| ("change".to_owned(), activity.clone())).collect();
+        let upto = frames.last().and_then(|(_, last)| last["activityId"].as_u64()).unwrap_or(after);
+        (frames, upto)
+    }
+
+    pub fn answer(&mut self, request: &Request) -> (u16, Value) {
+        let frame = |items: Vec<Value>| {
+            json!({ "items": items, "next": null, "offset": self.base + self.log.len() as u64, "epoch": self.epoch,
+                "snapshot": format!("{0}:{0}:", self.xid + 1), "access": "a", "schema": 1 })
+        };
+        match request {
+            Request::Schema => (200, schema()),
+            Request::List { .. } => {
+                (200, frame(self.rows.values().map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
+            }
+            Request::Ids { ids, .. } => {
+                let found = ids.iter().filter_map(|id| self.rows.get(id));
+                (200, frame(found.map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
+            }
+            Request::Mutations { body } => {
+                let body: Value = serde_json::from_str(body).unwrap();
+                let atomic = body["atomic"] == true;
+                self.atomic += usize::from(atomic);
+                let before = (self.rows.clone(), self.log.clone(), self.records.clone(), self.applied);
+                let results: Vec<Value> =
+                    body["mutations"].as_array().unwrap().iter().map(|mutation| self.mutate(mutation)).collect();
+                let bad = results.iter().position(|result| result["problem"].is_object());
+                if let Some(bad) = bad.filter(|_| atomic) {
+                    (self.rows, self.log, self.records, self.applied) = before;
+                    let id = |result: &Value| result["transactionId"].clone();
+                    let aborted = |(at, result): (usize, &Value)| match at == bad {
+                        true => result.clone(),
+                        false => json!({ "transactionId": id(result), "status": "aborted", "because": bad }),
+                    };
+                    return (200, json!({ "results": results.iter().enumerate().map(aborted).collect::<Vec<_>>() }));
+                }
+                (200, json!({ "results": results }))
+            }
+        }
+    }
+
+    fn mutate(&mut self, mutation: &Value) -> Value {
+        let (tx, id) = (&mutation["tx"], mutation["entityId"].as_str().unwrap());
+        let name = tx["transactionId"].as_str().unwrap().to_owned();
+        let done = |status: &str, data: Value, xid: u64| json!({ "transactionId": name, "status": status, "data": data, "commit": { "xid": xid.to_string() } });
+        let refused =
+            |status: &str, problem: Value| json!({ "transactionId": name, "status": status, "problem": problem });
+        if let Some(xid) = self.records.get(&name) {
+            return done("duplicate", json!({}), *xid);
+        }
+        let held = self.rows.get(id).cloned();
+        let author = json!({ "transactionId": name, "sourceId": tx["sourceId"], "actor": "alice", "changedField": tx["changedField"] });
+        let expected = tx["expectedTransactionId"].as_str();
+        match (mutation["action"].as_str().unwrap(), held) {
+            ("create", Some(_)) => return refused("rejected", json!({ "code": "ALREADY_EXISTS" })),
+            ("create", None) => self.write(id, mutation["data"].as_object().unwrap().clone(), author),
+            (_, None) => {
+                return refused("rejected", json!({ "code": "ENTITY_GONE", "deletedBy": "bob", "deletedAt": "t" }));
+            }
+            ("delete", Some((_, row))) => {
+                let newest = row["transactionId"].as_str();
+                if let Verdict::Conflict { newest } = judge(expected, newest) {
+                    return refused(
+                        "conflict",
+                        json!({ "code": "FIELD_CONFLICT", "field": null, "serverTransactionId": newest, "serverValue": null }),
+                    );
+                }
+                self.delete(id, author);
+            }
+            (_, Some((row, versions))) => {
+                let field = tx["changedField"].as_str().unwrap();
+                let newest = versions["fields"].get(field).or(versions["fields"].get("*")).and_then(Value::as_str);
+                let value = match tx.get("op") {
+                    Some(op) if op["add"].is_number() => super::value::add(&row[field], &op["add"]),
+                    Some(op) => super::value::with_elements(
+                        &row[field],
+                        op["add"].as_array().unwrap(),
+                        op["remove"].as_array().unwrap(),
+                    ),
+                    None => mutation["data"][field].clone(),
+                };
+                if tx.get("op").is_none()
+                    && let Verdict::Conflict { newest } = judge(expected, newest)
+                {
+                    return refused(
+                        "conflict",
+                        json!({ "code": "FIELD_CONFLICT", "serverTransactionId": newest, "serverValue": row[field] }),
+                    );
+                }
+                if value.as_i64().is_some_and(|number| number < 0) {
+                    return refused("rejected", json!({ "code": "CONSTRAINT" }));
+                }
+                self.write(id, Map::from_iter([(field.to_owned(), value)]), author);
+            }
+        }
+        self.applied += 1;
+        self.records.insert(name.clone(), self.xid);
+        done("applied", self.rows.get(id).map_or(Value::Null, |(row, _)| row.clone().into()), self.xid)
+    }
+}
+
+fn schema() -> Value {
+    let field = |ty: &str, merge: &str| json!({ "type": ty, "merge": merge });
+    json!({ "types": { "note": {
+        "schema": 1, "key": ["id"], "sync": "all", "create": "offline", "together": [], "refs": {},
+        "can": { "create": true, "update": ["title", "body", "rank", "votes", "labels"], "delete": true },
+        "fields": { "id": field("text", "lww"), "title": field("text", "manual"), "body": field("text", "text"),
+            "rank": field("int4", "lww"), "votes": field("int4", "counter"), "labels": field("text[]", "set") } } }, "access": "a" })
+}

@@ -1,0 +1,4 @@
+//! Feeds `merge_texts` with what libFuzzer thinks up; the claim itself stands in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| antiphon_fuzz::merge_texts(data));

@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# Finds promtool, or unpacks it from Debian's package, and checks the alerts with it. Sourced after house.sh.
+# The package is unpacked and never installed: it would start a Prometheus of its own.
+
+# Prints the program's path; fails where there is none.
+antiphon_promtool_path() {
+  local name
+  for name in ${ANTIPHON_PROMTOOL:+"$ANTIPHON_PROMTOOL"} promtool "$ANTIPHON_CACHE/prometheus/usr/bin/promtool"; do
+    if command -v "$name"; then
+      return 0
+    fi
+  done
+  return 1
+}
+
+# Fetches the package with apt and unpacks it into the cache; without root, apt's lists must be there.
+antiphon_promtool_fetch() {
+  local work
+  command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || return
+  if [ "$(id -u)" -eq 0 ]; then apt-get update -qq >&2 || return; fi
+  mkdir -p "$ANTIPHON_CACHE" && work=$(mktemp -d "$ANTIPHON_CACHE/promtool.XXXXXX") || return
+  # shellcheck disable=SC2015
+  (cd "$work" && apt-get download -qq prometheus) >&2 &&
+    dpkg-deb -x "$work"/prometheus_*.deb "$work/files" &&
+    rm -rf "$ANTIPHON_CACHE/prometheus" &&
+    mv "$work/files" "$ANTIPHON_CACHE/prometheus" || { rm -rf "$work"; return 1; }
+  rm -rf "$work"
+}
+
+# Makes promtool exist, otherwise it is a skip.
+antiphon_promtool() {
+  if antiphon_promtool_path >/dev/null || antiphon_promtool_fetch; then
+    say "promtool: $(antiphon_promtool_path)"
+    return 0
+  fi
+  skip promtool "apt-get install prometheus (or name the program in ANTIPHON_PROMTOOL)"
+}
+
+# Checks the rules, then shows each alert firing and silent. Without promtool, bootstrap has counted the skip.
+run_alerts() {
+  local promtool
+  promtool=$(antiphon_promtool_path) || return 0
+  "$promtool" check rules deploy/prometheus/alerts.yml &&
+    "$promtool" test rules deploy/prometheus/alerts_test.yml
+}
