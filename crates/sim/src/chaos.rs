@@ -39,6 +39,7 @@ pub(crate) async fn disturb(stage: Stage, log: Log, profile: Profile) {
             }
             None => true,
         });
+        stage.servers.iter().for_each(|server| stage.look(server));
         if let Some((kind, _)) = kind {
             stage.network.count(kind);
             stage.simulation.say(|| format!("disturbed: {kind}"));

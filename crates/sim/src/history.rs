@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use antiphon_model::{Activity, EntityType, Lsn};
 
-use crate::{Acknowledged, Committed, Durable, PlaceChange, SeenRow};
+use crate::{Acknowledged, Committed, Durable, PlaceChange, SeenRow, coverage::Reached};
 
 /// A change that a reader was sent.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub struct FinalView {
     pub subject: String,
     /// In which organisation.
     pub org: String,
+    /// Which types it reads.
+    pub types: Vec<String>,
     /// Rows by type and id.
     pub rows: std::collections::BTreeMap<(String, String), serde_json::Value>,
 }
@@ -78,6 +80,8 @@ pub struct History {
     pub told: Vec<Told>,
     /// What readers have in the end.
     pub views: Vec<FinalView>,
+    /// Which frames, answers and states there were.
+    pub reached: Reached,
     /// What should not have been in any case: states of capture, readers that never settled.
     pub complaints: Vec<String>,
 }
@@ -90,6 +94,11 @@ impl Recorder {
     /// Changes the history.
     pub fn note(&self, note: impl FnOnce(&mut History)) {
         note(&mut self.lock());
+    }
+
+    /// Counts a frame, an answer or a state.
+    pub fn reached(&self, cell: String) {
+        *self.lock().reached.entry(cell).or_default() += 1;
     }
 
     /// Returns the history so far.

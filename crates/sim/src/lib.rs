@@ -5,6 +5,7 @@
 
 mod chaos;
 pub mod checks;
+pub mod coverage;
 
 mod database;
 mod device;

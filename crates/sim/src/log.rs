@@ -276,6 +276,12 @@ impl LogLink {
         self.reachable.store(reachable, Ordering::Relaxed);
     }
 
+    /// Tells whether capture has begun in the present epoch: whether its slot is there.
+    pub(crate) async fn begun(&self) -> Result<bool, Fault> {
+        let life = self.call().await?;
+        Ok(self.log.alive(life)?.now.checkpoint.identity.is_some())
+    }
+
     /// Waits for the log's answer to begin; returns its life.
     async fn call(&self) -> Result<u64, Fault> {
         if !self.reachable.load(Ordering::Relaxed) {

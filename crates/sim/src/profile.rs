@@ -81,6 +81,7 @@ impl Profile {
             Mutant::RowNotLocked => self.database.locks = false,
             Mutant::PermissionAtConnectOnly => self.server.mutant_connect_only = true,
             Mutant::AccessMissedOnResume => self.server.mutant_access_on_resume = true,
+            Mutant::ListBeforeTheSlot => self.server.mutant_list_before_slot = true,
             Mutant::SlotDoesNotWait => self.database.slot_waits = false,
             Mutant::RecordNotKept => self.database.records = false,
             Mutant::FloorIgnored => self.log.mutant_no_floor = true,
@@ -107,6 +108,8 @@ pub enum Mutant {
     PermissionAtConnectOnly,
     /// The access that a reader brings is not compared on resume.
     AccessMissedOnResume,
+    /// A list is answered before the slot of its epoch is there.
+    ListBeforeTheSlot,
     /// Copies may begin while a commit from before the slot is not visible yet.
     SlotDoesNotWait,
     /// An applied edit leaves no record.
@@ -127,6 +130,7 @@ impl Mutant {
         Mutant::RowNotLocked,
         Mutant::PermissionAtConnectOnly,
         Mutant::AccessMissedOnResume,
+        Mutant::ListBeforeTheSlot,
         Mutant::SlotDoesNotWait,
         Mutant::RecordNotKept,
         Mutant::FloorIgnored,
@@ -136,15 +140,16 @@ impl Mutant {
     /// Returns a seed that catches it; what changes the draws of a run may need another one (`--mutants` finds it).
     pub const fn kept_seed(self) -> u64 {
         match self {
-            Mutant::AcknowledgeBeforeFlush | Mutant::NarrowXid | Mutant::PositionNotSaved => 1,
-            Mutant::PermissionAtConnectOnly => 1,
-            Mutant::RowNotLocked => 3,
-            Mutant::MissingFence => 13,
-            Mutant::OffsetOfTheHead => 50,
-            Mutant::AccessMissedOnResume => 86,
-            Mutant::SlotDoesNotWait => 256,
-            Mutant::RecordNotKept => 4,
-            Mutant::FloorIgnored => 79,
+            Mutant::AcknowledgeBeforeFlush | Mutant::NarrowXid => 1,
+            Mutant::RowNotLocked | Mutant::PositionNotSaved => 1,
+            Mutant::RecordNotKept => 7,
+            Mutant::MissingFence => 10,
+            Mutant::PermissionAtConnectOnly => 20,
+            Mutant::FloorIgnored => 49,
+            Mutant::AccessMissedOnResume => 61,
+            Mutant::OffsetOfTheHead => 63,
+            Mutant::ListBeforeTheSlot => 160,
+            Mutant::SlotDoesNotWait => 862,
         }
     }
 
@@ -158,6 +163,7 @@ impl Mutant {
             Mutant::RowNotLocked => "row-not-locked",
             Mutant::PermissionAtConnectOnly => "permission-at-connect-only",
             Mutant::AccessMissedOnResume => "access-missed-on-resume",
+            Mutant::ListBeforeTheSlot => "list-before-the-slot",
             Mutant::SlotDoesNotWait => "slot-does-not-wait",
             Mutant::RecordNotKept => "record-not-kept",
             Mutant::FloorIgnored => "floor-ignored",

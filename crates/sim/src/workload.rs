@@ -5,7 +5,7 @@ mod sql;
 mod view;
 mod writer;
 
-use crate::{Database, Network, People, Recorder, Server, Simulation};
+use crate::{Database, Network, People, Recorder, Server, Simulation, coverage};
 
 pub(crate) use self::{reader::Reading, writer::Writing};
 
@@ -32,6 +32,15 @@ impl Stage {
     pub(crate) fn server(&self) -> &Server {
         let at = self.simulation.dice().below(self.servers.len() as u64) as usize;
         &self.servers[at]
+    }
+
+    /// Notes what a server's capture says of itself.
+    pub(crate) fn look(&self, server: &Server) {
+        let Some(status) = server.status() else { return };
+        self.recorder.reached(coverage::of_capture(&status));
+        if coverage::impossible(&status) {
+            self.recorder.note(|history| history.complaints.push(format!("{status:?}")));
+        }
     }
 
     /// Waits, but not beyond the end; `false` at the end.

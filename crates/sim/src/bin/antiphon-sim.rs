@@ -9,7 +9,11 @@ use std::{
     process::ExitCode,
 };
 
-use antiphon_sim::{Counts, Mutant, Outcome, Profile, shrink, simulate};
+use antiphon_sim::{
+    Counts, Mutant, Outcome, Profile,
+    coverage::{Reached, missing},
+    shrink, simulate,
+};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -22,7 +26,7 @@ fn main() -> ExitCode {
         None if number("--shrink").is_some() => smaller(number("--shrink").unwrap_or_default()),
         None if words.iter().any(|word| word == "--mutants") => {
             let only = words.iter().position(|word| word == "--only").and_then(|at| words.get(at + 1));
-            mutants(number("--seeds").unwrap_or(400), only.map(String::as_str))
+            mutants(number("--seeds").unwrap_or(4_000), only.map(String::as_str))
         }
         None => several(number("--from").unwrap_or(1), number("--seeds").unwrap_or(20)),
     };
@@ -40,7 +44,7 @@ fn main() -> ExitCode {
 fn several(from: u64, count: u64) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     let (mut counts, mut failed, mut simulated_ms) = (Counts::new(), 0, 0);
-    let mut sizes = [0; 4];
+    let (mut sizes, mut reached) = ([0; 4], Reached::new());
     for seed in from..from + count {
         let outcome = simulate(seed, |profile| Profile { trace: count == 1, ..profile })?;
         for line in &outcome.trace {
@@ -56,6 +60,9 @@ fn several(from: u64, count: u64) -> io::Result<bool> {
         for (sum, size) in sizes.iter_mut().zip(outcome.sizes) {
             *sum += size;
         }
+        for (cell, count) in &outcome.history.reached {
+            *reached.entry(cell.clone()).or_default() += count;
+        }
         if !outcome.violations.is_empty() {
             failed += 1;
             report(&mut out, &outcome)?;
@@ -70,6 +77,13 @@ fn several(from: u64, count: u64) -> io::Result<bool> {
     )?;
     for (kind, count) in &counts {
         writeln!(out, "  {kind}: {count}")?;
+    }
+    writeln!(out, "reached:")?;
+    for (cell, count) in &reached {
+        writeln!(out, "  {cell}: {count}")?;
+    }
+    for cell in missing(&reached) {
+        writeln!(out, "  not reached: {cell}")?;
     }
     Ok(failed == 0)
 }

@@ -89,7 +89,7 @@ pub fn views_equal(history: &History) -> Vec<Violation> {
 fn differs(history: &History, view: &FinalView) -> Option<Violation> {
     let role = history.places.iter().rfind(|place| place.org == view.org && place.subject == view.subject)?.role;
     let mut expected: BTreeMap<(String, String), Value> = BTreeMap::new();
-    for row in history.rows.iter().filter(|row| row.org == view.org) {
+    for row in history.rows.iter().filter(|row| row.org == view.org && view.types.contains(&row.entity_type)) {
         let (Some(role), Some(entity)) = (role, history.entities.iter().find(|entity| entity.name == row.entity_type))
         else {
             continue;

@@ -14,8 +14,9 @@ use crate::{FinalView, Kind, Open, People, Request, Server, Shown, StreamEnd, St
 const IDLE_MS: u64 = 20_000;
 /// Rows of one page: few, so that lists have several.
 const PAGE_ROWS: usize = 4;
-/// The types of every run.
+/// The types of every run, and those that a reader may want alone: what else it does is confirmed to it then.
 const TYPES: &[&str] = &["note", "page", "task"];
+const FEW: &[&str] = &["note", "page"];
 
 /// Where a reader stands.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +37,7 @@ pub(crate) struct Reading {
     number: u32,
     pub(crate) subject: &'static str,
     pub(crate) org: &'static str,
+    types: &'static [&'static str],
     standing: Arc<Mutex<Standing>>,
 }
 
@@ -51,7 +53,8 @@ impl Reading {
     /// Makes a reader.
     pub(crate) fn new(stage: Stage, number: u32, who: (&'static str, &'static str)) -> Reading {
         let (subject, org) = who;
-        Reading { stage, number, subject, org, standing: Arc::default() }
+        let types = if stage.simulation.dice().permille(300) { FEW } else { TYPES };
+        Reading { stage, number, subject, org, types, standing: Arc::default() }
     }
 
     /// Reads for ever.
@@ -87,6 +90,7 @@ impl Reading {
             reader: self.number,
             subject: self.subject.to_owned(),
             org: self.org.to_owned(),
+            types: self.types.iter().map(|name| (*name).to_owned()).collect(),
             rows: self.standing().view.rows(),
         }
     }
@@ -114,11 +118,18 @@ impl Reading {
                 offset: standing.offset.to_string(),
                 epoch: Some(standing.epoch),
                 access: Some(standing.access.clone()),
-                types: None,
+                types: (self.types != TYPES).then(|| self.types.iter().map(|name| (*name).to_owned()).collect()),
             }
         };
         *streams += 1;
-        match self.stage.network.open(self.number, &server, open).await {
+        self.stage.look(&server);
+        let opened = self.stage.network.open(self.number, &server, open).await;
+        if let Err(Some((status, body))) = &opened {
+            let body: Value = serde_json::from_str(body).unwrap_or_default();
+            let code = body["code"].as_str().unwrap_or_default();
+            self.stage.recorder.reached(format!("stream refused {status} {code}"));
+        }
+        match opened {
             Ok(end) => Ok(self.stream(end, *streams).await),
             Err(Some((410, _))) => Ok(Ended::Reset),
             // Who is no member keeps nothing.
@@ -129,7 +140,7 @@ impl Reading {
 
     async fn list(&self, server: &Server) -> Result<Standing, ()> {
         let mut standing = Standing { offset: u64::MAX, listed: true, ..Standing::default() };
-        for entity_type in TYPES {
+        for entity_type in self.types {
             let mut after = None;
             loop {
                 let kind = Kind::List { entity_type: (*entity_type).to_owned(), after, limit: PAGE_ROWS };
@@ -183,6 +194,12 @@ impl Reading {
             let id = frame.id.as_deref().unwrap_or("-");
             format!("reader {} stream {stream}: {} {id}", self.number, frame.event)
         });
+        let of_kind = ["action", "code", "reason"].map(|name| data[name].as_str());
+        let kind = match (frame.event, of_kind) {
+            ("change", [Some(kind), ..]) | ("reset", [_, Some(kind), _]) | ("notice", [.., Some(kind)]) => kind,
+            _ => "",
+        };
+        self.stage.recorder.reached(format!("frame {} {kind}", frame.event).trim_end().to_owned());
         let mut standing = self.standing();
         match frame.event {
             "change" => {

@@ -100,7 +100,11 @@ impl Writing {
 
     fn create(&mut self, kind: &str, subject: &str) -> Value {
         let tx = self.tx(&json!({}), None);
-        let id = format!("{kind}-{}", tx["transactionId"].as_str().unwrap_or_default());
+        let taken = self.stage.simulation.dice().permille(100);
+        let id = match taken {
+            true => shared_id(&self.stage, kind),
+            false => format!("{kind}-{}", tx["transactionId"].as_str().unwrap_or_default()),
+        };
         let data = match kind {
             "note" => json!({ "text": "new", "owner": subject, "state": "private" }),
             _ => json!({ "title": "new" }),
@@ -111,7 +115,9 @@ impl Writing {
     /// Makes the metadata of an edit, with an id above what it expects and above every one before.
     fn tx(&mut self, more: &Value, expected: Option<&str>) -> Value {
         let mut at = (self.clock.now_ms(), 0);
-        if let Some(expected) = expected.and_then(|text| TransactionId::parse(text).ok()) {
+        // One in many is careless and is refused.
+        let careful = !self.stage.simulation.dice().permille(30);
+        if let Some(expected) = expected.filter(|_| careful).and_then(|text| TransactionId::parse(text).ok()) {
             at = at.max((expected.wall_ms(), expected.logical() + 1));
         }
         if at <= self.last {
@@ -133,7 +139,11 @@ impl Writing {
             let mutate = Kind::Mutate { body: body.clone() };
             if let Some((200, answer)) = self.ask(subject, org, mutate).await {
                 let results = answer["results"].as_array().cloned().unwrap_or_default();
-                self.stage.recorder.note(|history| history.told.extend(results.iter().map(|result| told(org, result))));
+                for told in results.iter().map(|result| told(org, result)) {
+                    let code = told.code.as_deref().unwrap_or_default();
+                    self.stage.recorder.reached(format!("edit {} {code}", told.status).trim_end().to_owned());
+                    self.stage.recorder.note(|history| history.told.push(told));
+                }
                 return;
             }
             if self.stage.people.role(org, subject).is_none() || !self.stage.rest(300).await {
@@ -147,6 +157,7 @@ impl Writing {
         let id = u64::from(self.client) << 32 | self.requests;
         let request = Request { id, token: People::token(subject), org: org.to_owned(), kind };
         let server = self.stage.server().clone();
+        self.stage.look(&server);
         let answer = self.stage.network.request(self.client, &server, request).await?;
         Some((answer.status, serde_json::from_str(&answer.body).unwrap_or_default()))
     }
