@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, io::Read, sync::Arc};
 
 use antiphon_engine::{
     Bus, CaptureConfig, CaptureService, Fault,
-    ports::{ActivityLog, Leadership, Schemas},
+    ports::{ActivityLog, Heard, Leadership, LocalNotices, Schemas},
 };
 use antiphon_model::{EntityType, Lsn, RelationName, SourceState, Tenancy};
 use antiphon_postgres::{ConnectionInfo, LogSource, SourceConfig};
@@ -69,7 +69,7 @@ impl Connect for Connector {
         antiphon_postgres::connect_sql(&self.0, "antiphon bench log").await
     }
 
-    async fn connect_listening(&self, heard: antiphon_engine::ports::Heard) -> Result<Client, Fault> {
+    async fn connect_listening(&self, heard: Heard) -> Result<Client, Fault> {
         antiphon_postgres::connect_listening(&self.0, "antiphon bench log", heard).await
     }
 }
@@ -108,6 +108,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         leadership: Arc::new(watched.clone()),
         schemas,
         bus,
+        notices: Arc::new(LocalNotices::default()),
         clock: Arc::new(now),
     });
     let (stop, started) = (CancellationToken::new(), now());
