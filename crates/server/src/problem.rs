@@ -11,6 +11,9 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
+/// Whoever cannot be served just now is to come back after so many seconds.
+const RETRY_SECONDS: std::ops::RangeInclusive<u32> = 1..=5;
+
 /// An answer that is not what was asked for.
 #[derive(Debug)]
 pub struct Problem {
@@ -94,7 +97,9 @@ impl From<Fault> for Problem {
         // What an operator must mend is shown to operators; a caller learns that it is not the caller's doing.
         let detail = if fault.class() == Class::Caller { fault.detail().to_owned() } else { String::new() };
         let problem = Problem::new(fault.code(), detail);
-        if problem.status() == StatusCode::SERVICE_UNAVAILABLE { problem.retry_after(1) } else { problem }
+        // Whoever was turned away together does not come back together (SY-06).
+        let spread = || rand::random_range(RETRY_SECONDS);
+        if problem.status() == StatusCode::SERVICE_UNAVAILABLE { problem.retry_after(spread()) } else { problem }
     }
 }
 

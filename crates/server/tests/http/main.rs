@@ -27,6 +27,7 @@ mod rows;
 mod servers;
 mod stage;
 mod stalled;
+mod storm;
 mod streams;
 mod transports;
 mod wall;
