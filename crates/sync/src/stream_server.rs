@@ -24,6 +24,8 @@ pub const OFFSET_INTERVAL_MS: u64 = 1_000;
 pub const OVERLOADED_MS: u64 = 10_000;
 /// Changes that a reader who acknowledges may have open.
 pub const UNACKNOWLEDGED_MAX: usize = 256;
+/// Room for so many frames is kept while nothing comes.
+const KEPT: usize = 4;
 /// Transaction ids of one confirm.
 pub const CONFIRM_IDS_MAX: usize = 100;
 
@@ -270,6 +272,11 @@ impl<A: Deref<Target: AsRef<Activity>>> StreamServer<A> {
                 return if self.ended { self.poll(now_ms) } else { None };
             }
             return self.frames.pop_front().map(|frame| Output::Frame(self.show(frame)));
+        }
+        if self.up_to_date {
+            // An idle stream costs the same whatever has passed through it (STR-22).
+            self.frames.shrink_to(KEPT);
+            self.unacknowledged.shrink_to(KEPT);
         }
         if self.reading || !self.wants_page() || now_ms < self.read_again_at || self.blocked_ms(now_ms).is_some() {
             return None;
