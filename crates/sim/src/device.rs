@@ -24,6 +24,9 @@ use crate::{Clock, FinalView, Kind, Open, People, ProcessId, Request, workload::
 /// Things that may wait for the machine; more than it ever asks for at once.
 const QUEUE_MAX: usize = 4_096;
 
+/// The types of every run.
+const TYPES: &[&str] = &["note", "page", "task"];
+
 /// What comes back to the machine.
 enum Came {
     Answer { id: u64, status: u16, retry_after_ms: Option<u64>, server_ms: Option<u64>, body: String },
@@ -337,13 +340,14 @@ impl Device {
         let shared = self.shared();
         let mut rows = std::collections::BTreeMap::new();
         if let Some(client) = &shared.client {
-            for name in ["note", "page", "task"] {
+            for name in TYPES {
                 for (id, row) in client.confirmed_rows(name) {
-                    rows.insert((name.to_owned(), id.clone()), row.data.clone().into());
+                    rows.insert(((*name).to_owned(), id.clone()), row.data.clone().into());
                 }
             }
         }
-        FinalView { reader: self.number, subject: self.subject.to_owned(), org: self.org.to_owned(), rows }
+        let types = TYPES.iter().map(|name| (*name).to_owned()).collect();
+        FinalView { reader: self.number, subject: self.subject.to_owned(), org: self.org.to_owned(), types, rows }
     }
 
     /// Returns what is wrong with what its person saw, once the run is over.

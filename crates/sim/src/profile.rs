@@ -45,7 +45,7 @@ impl Profile {
             readers: dice.between(2, 5) as u32,
             writers: dice.between(1, 4) as u32,
             sql_writers: dice.between(1, 3) as u32,
-            devices: dice.between(1, 4) as u32,
+            devices: 0,
             disturbed_ms: dice.between(20_000, 60_000),
             disturb_ms: if harsh { dice.between(1_000, 8_000) } else { 0 },
             disturbances: chaos::KINDS.iter().map(|(kind, _)| *kind).collect(),
@@ -68,6 +68,13 @@ impl Profile {
             server: ServerManners::default(),
             trace: false,
         }
+    }
+
+    /// Returns the profile with devices beside the scripted clients; their number follows from the seed.
+    #[must_use]
+    pub fn with_devices(mut self, seed: u64) -> Profile {
+        self.devices = 1 + (seed % 4) as u32;
+        self
     }
 
     /// Returns the profile with one law of the system under test broken.
