@@ -60,7 +60,9 @@ impl Client {
     /// Prepares the next request, and hands it over once what it holds is saved as sent.
     pub(super) fn send(&mut self, now: Now) {
         // While the server does not answer at all, nothing is handed over: what never left may still be squashed.
-        let answers = self.stream.alive || self.pace.failures() == 0;
+        // What is on its way already is asked about all the same: lists wait for it (found by seed 17).
+        let asks = self.pace.is_due(now.tick_ms) && self.outbox.iter().any(Entry::is_in_flight);
+        let answers = self.stream.alive || self.pace.failures() == 0 || asks;
         if self.sending.is_idle() && answers && self.sending.hold.is_due(now.tick_ms) {
             self.prepare(now);
         }
