@@ -10,6 +10,7 @@ pub mod coverage;
 mod database;
 mod dice;
 mod executor;
+mod hints;
 mod history;
 mod log;
 mod network;
@@ -26,6 +27,7 @@ pub use database::{
 };
 pub use dice::Dice;
 pub use executor::{Clock, ProcessId, Simulation, run};
+pub use hints::{HintLink, Hints};
 pub use history::{FinalView, History, Recorder, Shown, Told};
 pub use log::{Durable, Log, LogLink, LogManners};
 pub use network::{Counts, Faults, Network, REQUEST_TIMEOUT_MS, StreamEnd};

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::problem::Problem;
 pub use self::stream::{Frames, Open, StreamFrame};
-use crate::{Clock, Database, FixedSchemas, LogLink, People, ProcessId, Simulation};
+use crate::{Clock, Database, FixedSchemas, HintLink, LogLink, People, ProcessId, Simulation};
 
 /// A server that cannot read the log at its start tries again after this time.
 const START_AGAIN_MS: u64 = 500;
@@ -109,6 +109,8 @@ pub struct Parts {
     pub database: Database,
     /// The way to the log.
     pub log: LogLink,
+    /// The way of hints to and from other servers.
+    pub hints: HintLink,
     /// The directory.
     pub people: People,
     /// The process's clock.
@@ -230,6 +232,7 @@ impl Server {
             schemas: Arc::new(FixedSchemas),
             seal_key: parts.database.seal_key(),
             bus: bus.clone(),
+            notices: Arc::new(parts.hints.clone()),
             clock: Arc::new(move || clock.now()),
         });
         let entities = parts.database.entities();
