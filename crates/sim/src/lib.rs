@@ -2,6 +2,10 @@
 //!
 //! The engine's own tasks run here unchanged over simulated ports, in one thread, by seed (SIM-01). Law: everything that
 //! happens follows from the seed and the commit; nothing here reads a clock, a socket or the machine's randomness.
+//!
+//! A client reaches a [`Server`] through the [`Network`] only: [`Network::request`] carries a [`Request`] and brings an
+//! [`Answer`] or nothing, [`Network::open`] brings a [`StreamEnd`] whose frames wait until they are taken. Statuses and
+//! bodies are those of protocol 4 and 5. Checkers look at the [`History`] that a run leaves behind.
 
 mod chaos;
 pub mod checks;
