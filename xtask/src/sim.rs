@@ -3,7 +3,7 @@
 //! The simulator is a program of its own (`crates/sim`), built in the profile `sim`; this hands the options on.
 //! `--seeds N [--from S]`, `--seed S`, `--shrink S`, `--mutants [--only NAME]`.
 
-use std::process::Command;
+use std::{process::Command, time::Instant};
 
 use anyhow::Result;
 
@@ -14,5 +14,8 @@ use anyhow::Result;
 pub fn run(args: &[String]) -> Result<bool> {
     let mut command = Command::new("cargo");
     command.args(["run", "--quiet", "--profile", "sim", "-p", "antiphon-sim", "--bin", "antiphon-sim", "--"]);
-    Ok(command.args(args).status()?.success())
+    let began = Instant::now();
+    let success = command.args(args).status()?.success();
+    eprintln!("sim: took {:.1} s, the build included", began.elapsed().as_secs_f64());
+    Ok(success)
 }

@@ -2,6 +2,10 @@
 //!
 //! The engine's own tasks run here unchanged over simulated ports, in one thread, by seed (SIM-01). Law: everything that
 //! happens follows from the seed and the commit; nothing here reads a clock, a socket or the machine's randomness.
+//!
+//! A client reaches a [`Server`] through the [`Network`] only: [`Network::request`] carries a [`Request`] and brings an
+//! [`Answer`] or nothing, [`Network::open`] brings a [`StreamEnd`] whose frames wait until they are taken. Statuses and
+//! bodies are those of protocol 4 and 5. Checkers look at the [`History`] that a run leaves behind.
 
 mod chaos;
 pub mod checks;
@@ -11,6 +15,7 @@ mod database;
 mod device;
 mod dice;
 mod executor;
+mod hints;
 mod history;
 mod log;
 mod network;
@@ -27,6 +32,7 @@ pub use database::{
 };
 pub use dice::Dice;
 pub use executor::{Clock, ProcessId, Simulation, run};
+pub use hints::{HintLink, Hints};
 pub use history::{FinalView, History, Recorder, Shown, Told};
 pub use log::{Durable, Log, LogLink, LogManners};
 pub use network::{Counts, Faults, Network, REQUEST_TIMEOUT_MS, StreamEnd};

@@ -17,14 +17,14 @@ use std::{
 
 use antiphon_engine::{
     Bus, CaptureConfig, CaptureHandle, CaptureService, Door,
-    ports::{LocalNotices, ActivityLog, Directory},
+    ports::{ActivityLog, Directory},
 };
 use antiphon_model::{EntityType, SourceStatus};
 use tokio_util::sync::CancellationToken;
 
 use self::problem::Problem;
 pub use self::stream::{Frames, Open, StreamFrame};
-use crate::{Clock, Database, FixedSchemas, LogLink, People, ProcessId, Simulation};
+use crate::{Clock, Database, FixedSchemas, HintLink, LogLink, People, ProcessId, Simulation};
 
 /// A server that cannot read the log at its start tries again after this time.
 const START_AGAIN_MS: u64 = 500;
@@ -109,6 +109,8 @@ pub struct Parts {
     pub database: Database,
     /// The way to the log.
     pub log: LogLink,
+    /// The way of hints to and from other servers.
+    pub hints: HintLink,
     /// The directory.
     pub people: People,
     /// The process's clock.
@@ -222,8 +224,6 @@ impl Server {
         let bus = Bus::new(log, head);
         let clock = parts.clock.clone();
         let (capture, handle) = CaptureService::new(CaptureConfig {
-            // No hint ever comes from another server: none is needed.
-            notices: Arc::new(LocalNotices::default()),
             source_name: "main".into(),
             holder: format!("server-{}-{start}", parts.process.0),
             entities: parts.database.entities(),
@@ -232,6 +232,7 @@ impl Server {
             schemas: Arc::new(FixedSchemas),
             seal_key: parts.database.seal_key(),
             bus: bus.clone(),
+            notices: Arc::new(parts.hints.clone()),
             clock: Arc::new(move || clock.now()),
         });
         let entities = parts.database.entities();

@@ -8,7 +8,8 @@ use antiphon_model::{Role, SourceState};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Counts, Database, Log, Network, Parts, People, ProcessId, Profile, Recorder, Server, Simulation, chaos, checks,
+    Counts, Database, Hints, Log, Network, Parts, People, ProcessId, Profile, Recorder, Server, Simulation, chaos,
+    checks,
     checks::Violation,
     device::Device,
     workload::{self, ORGS, Reading, SUBJECTS, Stage, Writing},
@@ -91,6 +92,7 @@ fn build(simulation: &Simulation, log: &Log, profile: &Profile) -> Stage {
         people.place(ORGS[index % 2], subject, Some(role));
         people.place(ORGS[0], subject, Some(role));
     }
+    let hints = Hints::new(simulation);
     let servers = (0..profile.servers).map(|number| {
         let off_us = simulation.dice().below(2_000_000) as i64 - 1_000_000;
         Server::new(Parts {
@@ -98,6 +100,7 @@ fn build(simulation: &Simulation, log: &Log, profile: &Profile) -> Stage {
             process: ProcessId(SERVERS + number),
             database: database.clone(),
             log: log.link(),
+            hints: hints.link(),
             people: people.clone(),
             clock: simulation.clock().skewed(off_us),
             manners: profile.server,

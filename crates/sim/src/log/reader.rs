@@ -7,9 +7,9 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use antiphon_engine::{
     Fault,
-    ports::{ActivityLog, DeletedPage, EntityRef, Head, Scope, Span},
+    ports::{ActivityLog, Deleted, DeletedPage, EntityRef, Head, Scope, Span},
 };
-use antiphon_model::{Activity, ActivityId, Code, EVERYONE, Epoch, Visibility};
+use antiphon_model::{Action, Activity, ActivityId, Code, EVERYONE, Epoch, Visibility};
 use async_trait::async_trait;
 
 use super::{Log, State};
@@ -62,19 +62,6 @@ impl ActivityLog for LogLink {
         }
     }
 
-    async fn of_entity(&self, _: &EntityRef<'_>, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
-        // The past of entities is asked for by people, and no one here does.
-        Ok(Vec::new())
-    }
-
-    async fn newest_of(&self, _: &str, _: &str, _: &[String], _: Span) -> Result<Vec<Activity>, Fault> {
-        Ok(Vec::new())
-    }
-
-    async fn deletes(&self, _: &str, _: &str, _: Span, _: usize) -> Result<DeletedPage, Fault> {
-        Ok(DeletedPage::default())
-    }
-
     async fn first_invisible(
         &self,
         after: ActivityId,
@@ -93,6 +80,53 @@ impl ActivityLog for LogLink {
             .map(|(id, _)| id))
     }
 
+    async fn of_entity(&self, entity: &EntityRef<'_>, span: Span, limit: usize) -> Result<Vec<Activity>, Fault> {
+        let life = self.call().await?;
+        let state = self.log.alive(life)?;
+        let of_entity = |activity: &&Activity| {
+            activity.org == entity.org
+                && activity.entity_type == entity.entity_type
+                && activity.entity_id.as_deref() == Some(entity.entity_id)
+        };
+        Ok(within(&state, span).rev().filter(of_entity).take(limit).cloned().collect())
+    }
+
+    async fn newest_of(
+        &self,
+        org: &str,
+        entity_type: &str,
+        entity_ids: &[String],
+        span: Span,
+    ) -> Result<Vec<Activity>, Fault> {
+        let mut newest = Vec::new();
+        for entity_id in entity_ids {
+            newest.extend(self.of_entity(&EntityRef { org, entity_type, entity_id }, span, 1).await?);
+        }
+        Ok(newest)
+    }
+
+    async fn deletes(&self, org: &str, entity_type: &str, span: Span, limit: usize) -> Result<DeletedPage, Fault> {
+        let deletes: Vec<Activity> = {
+            let life = self.call().await?;
+            let state = self.log.alive(life)?;
+            let deleted = |activity: &&Activity| {
+                activity.action == Action::Delete && activity.org == org && activity.entity_type == entity_type
+            };
+            within(&state, span).rev().filter(deleted).take(limit).cloned().collect()
+        };
+        let rest_below = deletes.last().map(|delete| delete.id).filter(|_| deletes.len() == limit);
+        let mut page = DeletedPage { items: Vec::new(), rest_below };
+        for delete in deletes {
+            let entity_id = delete.entity_id.as_deref().unwrap_or_default();
+            let history = self.of_entity(&EntityRef { org, entity_type, entity_id }, span, usize::MAX).await?;
+            if history.first().is_some_and(|newest| newest.id == delete.id) {
+                let last = history.into_iter().find(|activity| activity.image.is_some());
+                page.items.push(Deleted { delete, last });
+            }
+        }
+        Ok(page)
+    }
+
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault> {
         let life = self.call().await?;
         let mut state = self.log.alive(life)?;
@@ -103,6 +137,12 @@ impl ActivityLog for LogLink {
         }
         Ok(())
     }
+}
+
+/// The activities of a part of the log, in order.
+fn within(state: &State, span: Span) -> impl DoubleEndedIterator<Item = &Activity> {
+    let lies_within = move |activity: &&Activity| activity.id <= span.up_to;
+    above(state, span.after.max(state.now.head.floor)).iter().filter(lies_within)
 }
 
 /// The activities above an id: they lie in order.
