@@ -31,3 +31,11 @@ fn every_mutant_is_caught_by_the_seed_kept_for_it_sim_04() {
         assert_ne!(outcome.violations, [], "mutant {} escaped seed {seed}", mutant.name());
     }
 }
+
+#[test]
+fn fixed_seeds_with_devices_break_no_promise_sim_03_core_10() {
+    for seed in 1..=24 {
+        let outcome = simulate(seed, |profile| profile.with_devices(seed)).unwrap();
+        assert_eq!(outcome.violations, [], "seed {seed}; replay: cargo xtask sim --seed {seed}");
+    }
+}

@@ -66,11 +66,13 @@ impl Watch {
         if entry.until.is_some() || journalled || client.outbox().of(&entry.entity).next().is_some() {
             return;
         }
-        let later = row.versions.field(field).is_some_and(|version| version > id);
-        let shown = row.data.get(field);
+        // The row is as it was before the edit, or says that it holds the edit. Anything else was written later, maybe
+        // in a row that was made anew, whose ids begin where its maker's clock stood.
+        let version = row.versions.field(field);
+        let speaks = version == Some(id) || version == entry.expected.as_deref();
         // A field that may not be seen any more shows nothing.
-        let differs = shown.is_some_and(|shown| !same(shown, mine));
-        if differs && !later {
+        let differs = row.data.get(field).is_some_and(|shown| !same(shown, mine));
+        if differs && speaks {
             self.complain(format!("a value flickered: {entry:?} went, and {row:?} is shown"));
         }
     }
@@ -85,7 +87,8 @@ impl Watch {
                 for (field, value) in fields {
                     let seen = shown.as_ref().and_then(|row| row.get(field));
                     if seen.is_none_or(|seen| !same(seen, value)) {
-                        self.complain(format!("{edit:?} shows {seen:?}"));
+                        let entries: Vec<&Entry> = client.outbox().of(entity).collect();
+                        self.complain(format!("{edit:?} shows {seen:?}; {entries:?}"));
                     }
                 }
             }

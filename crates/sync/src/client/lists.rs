@@ -31,7 +31,7 @@ impl Client {
 
     /// Asks for the next page, where one is wanted.
     pub(super) fn list(&mut self, now: Now) {
-        let Some(name) = self.unlisted().into_iter().next() else { return };
+        let Some(name) = self.unlisted().into_iter().next() else { return self.show(now) };
         if self.is_asking(|asked| matches!(asked, Asked::List(_))) || self.has_unsettled_operation(&name) {
             return;
         }
@@ -64,6 +64,13 @@ impl Client {
                 self.building.remove(name);
             }
         }
+        self.building.retain(|name, rows| {
+            let known = schema.types.contains_key(name);
+            if !known {
+                self.dirty.clear(name, rows.marks.generation);
+            }
+            known
+        });
         let gone: Vec<String> = self.types.keys().filter(|name| !schema.types.contains_key(*name)).cloned().collect();
         for name in gone {
             self.leave(&name);

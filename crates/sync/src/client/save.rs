@@ -62,6 +62,10 @@ struct Meta {
     types: BTreeMap<String, TypeMarks>,
     #[serde(default)]
     building: BTreeMap<String, TypeMarks>,
+    #[serde(default)]
+    building_epoch: u64,
+    #[serde(default)]
+    building_access: String,
 }
 
 /// What a store held.
@@ -182,6 +186,15 @@ impl Client {
                 with_rows.collect::<BTreeMap<String, TypeRows>>()
             };
             (self.types, self.building) = (load(meta.types), load(meta.building));
+            (self.stream.list_epoch, self.stream.list_access) = (meta.building_epoch, meta.building_access);
+            // Why rows were being listed anew is not kept: the server says it again (seeds 192, 207).
+            let again: Vec<String> =
+                self.building.keys().filter(|name| self.types.contains_key(*name)).cloned().collect();
+            for name in again {
+                if let Some(rows) = self.building.remove(&name) {
+                    self.dirty.clear(&name, rows.marks.generation);
+                }
+            }
         }
         // Generations that nothing refers to any more, or that cannot be read.
         let lost = unreadable.keys().filter_map(|record| match record {
@@ -364,6 +377,8 @@ impl Client {
             schema: self.schema.clone(),
             types: marks(&self.types),
             building: marks(&self.building),
+            building_epoch: self.stream.list_epoch,
+            building_access: self.stream.list_access.clone(),
         }
     }
 }

@@ -230,8 +230,11 @@ impl Client {
                 Some(field) => row.versions.field(field),
                 None => row.versions.row.as_deref(),
             };
-            // Empty: only once the row is gone, or where nothing names the value.
-            if until.is_empty() { present.is_none() } else { present.is_none_or(|present| present >= until.as_str()) }
+            match until.as_str() {
+                // It waits for the row to go; one that was changed since, or made anew, is another row (seed 203).
+                "" => present != entry.expected.as_deref() || present.is_none(),
+                until => present.is_none_or(|present| present >= until),
+            }
         };
         let ended: Vec<EntryKey> = self.outbox.of(entity).filter(came).map(|entry| entry.key.clone()).collect();
         for key in ended {

@@ -6,7 +6,15 @@ use super::{Change, Entry, outbox::operated, rows::Row};
 
 /// Returns the row as a person sees it; `None` where there is none.
 pub fn view<'a>(row: Option<&Row>, entries: impl Iterator<Item = &'a Entry>) -> Option<Map<String, Value>> {
-    let mut shown = row.map(|row| row.data.clone());
+    let entries: Vec<&Entry> = entries.collect();
+    let mut shown = match row {
+        Some(row) => Some(row.data.clone()),
+        // The row was deleted by others while it was edited here: what was last known stays visible (seed 366).
+        None => entries.iter().find_map(|entry| {
+            let theirs = entry.theirs.as_ref().filter(|theirs| theirs.gone);
+            theirs.and_then(|theirs| theirs.value.as_object().cloned())
+        }),
+    };
     for entry in entries {
         match &entry.change {
             Change::Create { data } => match &mut shown {
@@ -17,11 +25,6 @@ pub fn view<'a>(row: Option<&Row>, entries: impl Iterator<Item = &'a Entry>) -> 
             Change::Delete { .. } if !entry.kept => shown = None,
             Change::Delete { .. } => {}
             change => {
-                if shown.is_none() {
-                    // The row was deleted by others while it was edited here: what was last known stays visible.
-                    shown =
-                        entry.theirs.as_ref().filter(|theirs| theirs.gone).and_then(|t| t.value.as_object().cloned());
-                }
                 if let (Some(shown), Some(field)) = (&mut shown, change.field()) {
                     let present = shown.get(field).cloned().unwrap_or(Value::Null);
                     shown.insert(field.to_owned(), operated(&present, change));
