@@ -14,6 +14,7 @@ mod mutations;
 mod openapi;
 mod operations;
 mod problem;
+mod process;
 mod query;
 mod router;
 mod schema;
