@@ -17,8 +17,6 @@ use crate::{
 
 /// The log's head is read this often even without a hint.
 const LOOK_MS: u64 = 1_000;
-/// Two reads lie at least so far apart, whatever is heard: too little for people to notice.
-const APART_MS: u64 = 5;
 
 /// Follows the log's head until dropped.
 pub(crate) async fn follow(bus: &Bus, notices: &dyn Notices) {
@@ -27,11 +25,7 @@ pub(crate) async fn follow(bus: &Bus, notices: &dyn Notices) {
         // Without hints the time decides alone.
         drop(tokio::time::timeout(Duration::from_millis(LOOK_MS), news(bus, &mut heard)).await);
         match bus.log().head().await {
-            Ok(head) => {
-                bus.refresh(head);
-                // Whoever may notify may lie: false hints cannot make a server read without end.
-                tokio::time::sleep(Duration::from_millis(APART_MS)).await;
-            }
+            Ok(head) => bus.refresh(head),
             Err(fault) => {
                 tracing::debug!(error = %fault.chain(), "the log's marks could not be read");
                 // A database that refuses is not asked again at every hint.

@@ -32,6 +32,18 @@ pub enum SourceState {
 }
 
 impl SourceState {
+    /// Every state.
+    pub const ALL: [SourceState; 8] = [
+        SourceState::Initialising,
+        SourceState::Snapshotting,
+        SourceState::Streaming,
+        SourceState::CatchingUp,
+        SourceState::Paused,
+        SourceState::Retrying,
+        SourceState::Blocked,
+        SourceState::Failed,
+    ];
+
     /// Returns the word on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -302,6 +302,10 @@ async fn maintain(store: Store, source: ConnectionInfo, retention: Retention, st
             () = stop.cancelled() => return,
         }
         maintain_records(&source).await;
+        match store.log_size_bytes().await {
+            Ok(size) => metrics::gauge!("antiphon_log_size_bytes").set(size as f64),
+            Err(fault) => tracing::debug!(error = %fault.chain(), "the activity log could not be measured"),
+        }
         match store.maintain(&retention).await {
             Ok(done) if done == antiphon_store::Done::default() => {}
             Ok(done) => {

@@ -15,6 +15,7 @@ mod mutations;
 mod openapi;
 mod operations;
 mod problem;
+mod process;
 mod query;
 mod router;
 mod schema;

@@ -15,7 +15,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::{app::App, live, problem::Problem, query::Query};
+use crate::{app::App, live, problem::Problem, process, query::Query};
 
 /// An operator who asks for the state while the source is away waits at most so long for what it would say.
 const SLOT_WAIT: Duration = Duration::from_secs(2);
@@ -87,6 +87,11 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     metrics::gauge!("antiphon_ring_bytes").set(bytes as f64);
     let head = app.bus.head();
     metrics::gauge!("antiphon_log_durable_activity").set(head.durable.as_u64() as f64);
+    let state = app.capture.status().state;
+    for each in SourceState::ALL {
+        metrics::gauge!("antiphon_capture_state", "state" => each.as_str()).set(f64::from(u8::from(each == state)));
+    }
+    process::measure();
     app.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }

@@ -65,12 +65,14 @@ const COUNTERS: &[(&str, &str)] = &[
     ("antiphon_capture_messages_refused_total", "Messages with our prefix that this installation did not write"),
     ("antiphon_capture_resent_transactions_total", "Transactions that the source sent again"),
     ("antiphon_capture_reconnects_total", "Times that the connection to the source was made again"),
+    ("antiphon_directory_lookups_total", "Questions to the directory that no cache answered, by what is asked"),
     ("antiphon_http_requests_total", "Requests answered, by status class"),
 ];
 
 /// Every gauge with its meaning.
 const GAUGES: &[(&str, &str)] = &[
     ("antiphon_capture_streaming", "1 while the source is streamed with nothing waiting"),
+    ("antiphon_capture_state", "1 for the state that the source is in, 0 for the others"),
     ("antiphon_capture_slot_lag_bytes", "Log of the source behind what the slot has confirmed"),
     ("antiphon_streams_open", "Open streams, by transport"),
     ("antiphon_websockets_open", "Open WebSockets"),
@@ -84,6 +86,10 @@ const GAUGES: &[(&str, &str)] = &[
     ("antiphon_ring_bytes", "Bytes held in memory for readers"),
     ("antiphon_notices_listening", "1 while hints of other servers are heard"),
     ("antiphon_log_durable_activity", "The last activity that readers may see"),
+    ("antiphon_log_size_bytes", "What the activity log takes on disk, with its indexes"),
+    ("process_resident_memory_bytes", "Memory that the process holds"),
+    ("process_cpu_seconds_total", "Processor time that the process has used"),
+    ("process_open_fds", "Files and sockets that the process has open"),
 ];
 
 /// Installs the recorder once for the process and returns how to read it; `None` where another one is installed.
@@ -109,6 +115,9 @@ fn make() -> Option<PrometheusHandle> {
     }
     Some(handle)
 }
+
+#[cfg(test)]
+mod watched;
 
 #[cfg(test)]
 mod tests {

@@ -66,6 +66,7 @@ impl Directory for Store {
             Ok(known) => return Ok(known.filter(|principal| !expired(principal))),
             Err(era) => era,
         };
+        metrics::counter!("antiphon_directory_lookups_total", "of" => "token").increment(1);
         let client = self.client().await?;
         let sql = format!(
             "select u.id, u.system_admin, t.last_used_at is null or t.last_used_at < now() - interval '1 minute',
@@ -94,6 +95,7 @@ impl Directory for Store {
             Ok(known) => return Ok(known),
             Err(era) => era,
         };
+        metrics::counter!("antiphon_directory_lookups_total", "of" => "membership").increment(1);
         let client = self.client().await?;
         let sql = "select o.id, m.role from antiphon.organisations o join antiphon.memberships m on m.org = o.id
                    where (o.id = $1 or o.slug = $1) and m.\"user\" = $2 order by o.id = $1 desc limit 1";
@@ -111,6 +113,7 @@ impl Directory for Store {
             Ok(known) => return Ok(known),
             Err(era) => era,
         };
+        metrics::counter!("antiphon_directory_lookups_total", "of" => "organisation").increment(1);
         let client = self.client().await?;
         let sql =
             "select id, slug from antiphon.organisations where id = $1 or slug = $1 order by id = $1 desc limit 1";
@@ -126,6 +129,7 @@ impl Directory for Store {
             Ok(known) => return Ok(known),
             Err(era) => era,
         };
+        metrics::counter!("antiphon_directory_lookups_total", "of" => "administrator").increment(1);
         let client = self.client().await?;
         let sql = "select coalesce((select system_admin from antiphon.users where id = $1), false)";
         let administers = client.query_one(sql, &[&subject]).await.map_err(errors::sql)?.get(0);

@@ -94,6 +94,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Measures what the activity log takes on disk, with its indexes.
+    pub async fn log_size_bytes(&self) -> Result<u64, Fault> {
+        let sql = "select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+             from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'log' and c.relkind = 'r'";
+        let client = self.client().await?;
+        let row = client.query_one(sql, &[]).await.map_err(errors::sql)?;
+        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    }
+}
+
 /// Raises the floor, committed, unless it is there or belongs to another epoch; tells whether it rose.
 async fn raise_floor(client: &Client, epoch: Epoch, to: ActivityId) -> Result<bool, Fault> {
     let sql = "update log.head set floor = $2 where epoch = $1 and floor < $2";
