@@ -1,4 +1,6 @@
 //! What a person does with a device, by dice: edits, decides, takes back, unplugs, runs out of space, pulls the plug.
+//!
+//! Law: a person knows only what the device shows, and decides about what was on screen. Nothing here looks at servers.
 
 use antiphon_sync::client::{Client, Decision, Edit, EntityKey, Entry, State};
 use serde_json::{Map, Value, json};
