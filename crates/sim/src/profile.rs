@@ -147,18 +147,15 @@ impl Mutant {
     /// Returns a seed that catches it; what changes the draws of a run may need another one (`--mutants` finds it).
     pub const fn kept_seed(self) -> u64 {
         match self {
-            Mutant::AcknowledgeBeforeFlush
-            | Mutant::NarrowXid
-            | Mutant::PermissionAtConnectOnly
-            | Mutant::PositionNotSaved => 1,
-            Mutant::RecordNotKept => 2,
-            Mutant::RowNotLocked => 6,
-            Mutant::FloorIgnored => 13,
-            Mutant::MissingFence => 23,
-            Mutant::AccessMissedOnResume => 67,
-            Mutant::OffsetOfTheHead => 110,
-            Mutant::SlotDoesNotWait => 294,
-            Mutant::ListBeforeTheSlot => 628,
+            Mutant::AcknowledgeBeforeFlush | Mutant::NarrowXid | Mutant::PositionNotSaved => 1,
+            Mutant::RowNotLocked | Mutant::PermissionAtConnectOnly => 2,
+            Mutant::SlotDoesNotWait => 10,
+            Mutant::RecordNotKept => 11,
+            Mutant::OffsetOfTheHead => 13,
+            Mutant::MissingFence => 32,
+            Mutant::AccessMissedOnResume => 38,
+            Mutant::FloorIgnored => 79,
+            Mutant::ListBeforeTheSlot => 505,
         }
     }
 
