@@ -12,6 +12,7 @@ mod fetch;
 mod journal;
 mod judge;
 mod keys;
+mod law;
 mod lists;
 mod outbox;
 mod pace;
@@ -39,6 +40,7 @@ pub use self::{
     decide::{Decision, Undecided},
     entry::{Change, EntityKey, Entry, EntryKey, Refused, Theirs},
     journal::{Line, Rule},
+    law::Law,
     outbox::{ENTRIES_MAX, Edit, Outbox, Waits},
     rows::{Row, TypeMarks, Versions},
     save::{Corrupt, Loaded},

@@ -4,7 +4,7 @@
 //! answer; one that is not, meets what arrived at once.
 
 use super::{
-    Change, Client, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, Told,
+    Change, Client, EntityKey, Entry, EntryKey, Event, Law, Now, State, Theirs, Told,
     journal::Rule,
     rows::{Arrived, Row},
     words::{Activity, Problem},
@@ -135,6 +135,9 @@ impl Client {
 
     /// Tells whether the confirmed row has an edit in it.
     fn contains(&self, entry: &Entry) -> bool {
+        if self.breaks(Law::RowsConfirm) {
+            return false;
+        }
         let name = &entry.entity.entity_type;
         let Some(rows) = self.rows_of(name) else { return false };
         if let Some(row) = rows.rows.get(&entry.entity.entity_id) {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use antiphon_model::Visibility;
 
 use super::{
-    Answer, Asked, Client, EntityKey, Event, Now, Request, Told,
+    Answer, Asked, Client, EntityKey, Entry, Event, Law, Now, Request, Told,
     rows::TypeRows,
     store::Record,
     words::{Listed, Schema},
@@ -42,7 +42,8 @@ impl Client {
 
     fn has_unsettled_operation(&self, name: &str) -> bool {
         let of_type = self.outbox.iter().filter(|entry| entry.entity.entity_type == name);
-        of_type.into_iter().any(|entry| entry.is_in_flight() && entry.change.is_operation())
+        let unsettled = of_type.into_iter().any(|entry| entry.is_in_flight() && entry.change.is_operation());
+        unsettled && !self.breaks(Law::OperationsAreSettled)
     }
 
     pub(super) fn schema_answered(&mut self, now: Now, answer: &Answer<'_>) {
@@ -111,16 +112,26 @@ impl Client {
             // It may be in this page or not: the page is asked for again once that is known.
             return;
         }
-        if !self.belongs(&listed) {
+        if !self.belongs(&listed) && !self.breaks(Law::GenerationsApart) {
             // Another generation of the log, or other rights: pages of both do not mix.
             self.drop_building();
             (self.stream.list_epoch, self.stream.list_access) = (listed.epoch, listed.access);
             return;
         }
+        if self.breaks(Law::OwnListConfirms) {
+            self.confirm_seen(&snapshot);
+        }
         self.take_page(now, name, listed, snapshot);
         if self.unlisted().is_empty() {
             self.show(now);
         }
+    }
+
+    /// What a broken law does: any list confirms any type's edits.
+    fn confirm_seen(&mut self, snapshot: &Visibility) {
+        let seen = |entry: &&Entry| entry.until.is_none() && entry.xid.is_some_and(|xid| snapshot.sees(xid));
+        let keys: Vec<String> = self.outbox.iter().filter(seen).map(|entry| entry.key.clone()).collect();
+        keys.iter().for_each(|key| self.confirm(key));
     }
 
     fn belongs(&mut self, listed: &Listed) -> bool {
@@ -202,6 +213,9 @@ impl Client {
 
     /// A new generation of the log: what was said of transactions is void (CORE-11).
     fn epoch_changed(&mut self) {
+        if self.breaks(Law::EpochVoidsNumbers) {
+            return;
+        }
         let keys: Vec<String> = self.outbox.iter().map(|entry| entry.key.clone()).collect();
         for key in keys {
             let yields = self.outbox.find(&key).is_some_and(|entry| entry.until.is_some());

@@ -33,6 +33,8 @@ pub struct Outbox {
     counter: u64,
     /// Cells of the table that were reached, and how often; what cannot happen is counted too.
     reached: BTreeMap<(State, Event), u64>,
+    #[cfg(feature = "mutants")]
+    pub(super) broken: Option<super::Law>,
 }
 
 impl Outbox {

@@ -3,10 +3,10 @@
 //! Laws: an answer never moves rows; an entry that gives way keeps its layer until the other's value has come back; what a
 //! group's member meets is met by all of it. Every code has its place here, and an unknown one is a refusal that is kept.
 
-use antiphon_model::TransactionId;
+use antiphon_model::{TransactionId, Xid};
 
 use super::{
-    Change, Client, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, Told,
+    Change, Client, EntityKey, Entry, EntryKey, Event, Law, Now, State, Theirs, Told,
     journal::{self, Line, Rule},
     judge::{Ruling, judge},
     store::Record,
@@ -42,7 +42,7 @@ impl Client {
     fn applied(&mut self, entry: &Entry, outcome: &Outcome) {
         self.outbox.happen(&entry.key, Event::Applied, &mut self.dirty);
         let kept = matches!(entry.change, Change::Delete { .. }) && outcome.data.is_object();
-        let xid = outcome.commit.as_ref().map(|commit| commit.xid);
+        let xid = outcome.commit.as_ref().map(|commit| self.number(commit.xid));
         self.outbox.update(&entry.key, &mut self.dirty, |entry| {
             (entry.xid, entry.kept, entry.doubt, entry.until) = (xid, kept, false, None);
         });
@@ -51,8 +51,19 @@ impl Client {
         let rows = self.rows_of(&entry.entity.entity_type);
         let seen =
             xid.zip(shape).zip(rows).is_some_and(|((xid, shape), rows)| rows.saw(shape, &entry.entity.entity_id, xid));
-        if seen {
+        if (seen && !self.breaks(Law::RowsConfirm)) || self.breaks(Law::LayerStays) {
             self.confirm(&entry.key);
+        }
+    }
+
+    /// Returns the number of a transaction as it is compared: whole, unless that law is broken.
+    pub(super) fn number(&self, xid: Xid) -> Xid {
+        if self.breaks(Law::WideNumbers) {
+            Xid::new(xid.as_u64() & u64::from(u32::MAX))
+        } else if self.breaks(Law::PagesCover) {
+            Xid::new(u64::MAX)
+        } else {
+            xid
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Client, Now, Output, Told,
+    Client, Law, Now, Output, Told,
     store::Record,
     words::{Activity, Confirm, Notice, Offset, Reset},
 };
@@ -139,13 +139,18 @@ impl Client {
         }
     }
 
-    fn change(&mut self, now: Now, activity: Activity) {
+    fn change(&mut self, now: Now, mut activity: Activity) {
+        activity.commit.xid = self.number(activity.commit.xid);
         let newest = self.stream.transaction.last().map_or(self.stream.position, |last| last.activity_id);
         if activity.activity_id <= newest {
             return;
         }
-        let last = activity.commit.last;
+        let (last, id) = (activity.commit.last, activity.activity_id);
         self.stream.transaction.push(activity);
+        if self.breaks(Law::PositionWithRows) {
+            self.advance(now, id);
+            self.dirty.put(Record::Meta);
+        }
         if last || self.stream.transaction.len() >= TRANSACTION_MAX {
             self.apply_transaction(now);
         }
