@@ -47,6 +47,7 @@ impl Default for Manners {
             locks: true,
             slot_waits: true,
             records: true,
+            mutant_conflicts_recorded: false,
         }
     }
 }
@@ -66,6 +67,8 @@ pub struct Manners {
     pub slot_waits: bool,
     /// Whether applied edits leave a record; a mutant's switch.
     pub records: bool,
+    /// Whether what had no effect leaves a record all the same; a mutant's switch.
+    pub mutant_conflicts_recorded: bool,
 }
 
 /// The database; cheap to clone.
@@ -87,13 +90,15 @@ struct Shared {
 impl Database {
     /// Makes an empty database with every declared table.
     pub fn new(simulation: &Simulation, process: ProcessId, manners: Manners) -> Database {
+        let mut state = State::new(table::all());
+        state.keeps_records = manners.mutant_conflicts_recorded;
         let shared = Shared {
             simulation: simulation.clone(),
             process,
             clock: simulation.clock().skewed(0),
             manners,
             seal_key: SealKey::new(vec![7; 32]),
-            state: Mutex::new(State::new(table::all())),
+            state: Mutex::new(state),
             moved: watch::Sender::new(0),
         };
         Database { shared: Arc::new(shared) }

@@ -97,7 +97,10 @@ impl Device {
             let source = format!("d{}-{}", self.number, shared.lives);
             let config = Config { source, seed: dice.below(u64::MAX), delete_asks: !self.number.is_multiple_of(3) };
             match Client::new(config, Loaded { records: self.storage.records() }) {
-                Ok(client) => shared.client = Some(client),
+                Ok(mut client) => {
+                    self.stage.law.into_iter().for_each(|law| client.break_law(law));
+                    shared.client = Some(client);
+                }
                 Err(corrupt) => shared.watch.complain(format!("the store cannot be read: {corrupt:?}")),
             }
         }

@@ -116,6 +116,7 @@ fn build(simulation: &Simulation, log: &Log, profile: &Profile) -> Stage {
         network: Network::new(simulation, profile.faults),
         recorder: Recorder::default(),
         over: CancellationToken::new(),
+        law: profile.law,
     }
 }
 

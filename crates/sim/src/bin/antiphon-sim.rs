@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         None if number("--shrink").is_some() => smaller(number("--shrink").unwrap_or_default()),
         None if words.iter().any(|word| word == "--mutants") => {
             let only = words.iter().position(|word| word == "--only").and_then(|at| words.get(at + 1));
-            mutants(number("--seeds").unwrap_or(4_000), only.map(String::as_str))
+            mutants(number("--seeds"), only.map(String::as_str))
         }
         None => several(number("--from").unwrap_or(1), number("--seeds").unwrap_or(20)),
     };
@@ -89,26 +89,21 @@ fn several(from: u64, count: u64) -> io::Result<bool> {
 }
 
 /// Runs each mutant until a checker catches it.
-fn mutants(seeds_max: u64, only: Option<&str>) -> io::Result<bool> {
+fn mutants(seeds_max: Option<u64>, only: Option<&str>) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     let mut caught = 0;
-    let wanted: Vec<&Mutant> = Mutant::ALL.iter().filter(|one| only.is_none_or(|only| only == one.name())).collect();
-    for mutant in &wanted {
-        let mut seeds = 1..=seeds_max;
-        let found = loop {
-            let Some(seed) = seeds.next() else { break None };
-            let outcome = simulate(seed, |profile| profile.broken_by(**mutant))?;
-            if let Some(violation) = outcome.violations.first() {
-                break Some((seed, violation.promise));
-            }
-        };
-        match found {
-            Some((seed, promise)) => {
+    let wanted: Vec<&(Mutant, u64)> =
+        Mutant::ALL.iter().filter(|(one, _)| only.is_none_or(|only| only == one.name())).collect();
+    for (mutant, kept) in &wanted {
+        match mutant.hunt(*kept, seeds_max)? {
+            Some(outcome) => {
                 caught += 1;
-                writeln!(out, "mutant {} caught seed {seed}: {promise}", mutant.name())?;
+                let promise = outcome.violations.first().map(|violation| violation.promise).unwrap_or_default();
+                writeln!(out, "mutant {} caught seed {}: {promise}", mutant.name(), outcome.seed)?;
             }
-            None => writeln!(out, "mutant {} escaped {seeds_max} seeds", mutant.name())?,
+            None => writeln!(out, "mutant {} escaped", mutant.name())?,
         }
+        out.flush()?;
     }
     writeln!(out, "mutants {}, caught {caught}", wanted.len())?;
     Ok(caught == wanted.len())

@@ -142,6 +142,8 @@ pub(crate) struct State {
     pub(crate) slot: Option<Slot>,
     pub(crate) slot_from: Lsn,
     pub(crate) acknowledged: Vec<Acknowledged>,
+    /// A mutant's switch: records of what was rolled back stay.
+    pub(crate) keeps_records: bool,
     holders: BTreeMap<LockKey, u64>,
     next_xid: u64,
     completed: u64,
@@ -161,6 +163,7 @@ impl State {
             slot: None,
             slot_from: Lsn::ZERO,
             acknowledged: Vec::new(),
+            keeps_records: false,
             holders: BTreeMap::new(),
             next_xid: FIRST_XID,
             completed: FIRST_XID - 1,
@@ -279,7 +282,7 @@ impl State {
                     versions.retain(|version| version.xid != xid);
                 }
             }
-            for key in open.records {
+            for key in open.records.into_iter().filter(|_| !self.keeps_records) {
                 self.records.remove(&key);
             }
         }
