@@ -138,6 +138,12 @@ impl Database {
         Some((image.image, image.tx))
     }
 
+    /// Returns the place of a version of a row among all its versions.
+    pub(crate) fn written_at(&self, entity_type: &str, id: &str, version: &str) -> Option<usize> {
+        let (index, _) = self.table(entity_type)?;
+        self.state().stamps.get(&(index, id.to_owned()))?.iter().rposition(|stamp| stamp == version)
+    }
+
     /// Returns organisation, type, id, image and columns that rules read of every row that readers see.
     pub fn rows(&self) -> Vec<SeenRow> {
         let state = self.state();

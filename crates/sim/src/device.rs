@@ -5,6 +5,7 @@
 //! one queue. Laws: what the store has taken is there after a crash, and nothing else; after each step the watch compares
 //! what the person sees with what the person did.
 
+mod flight;
 mod person;
 mod storage;
 mod watch;
@@ -18,7 +19,7 @@ use antiphon_sync::client::{Client, Config, Input, Loaded, Now, Output, Request 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::{storage::Storage, watch::Watch};
+use self::{flight::Flight, storage::Storage, watch::Watch};
 use crate::{Clock, FinalView, Kind, Open, People, ProcessId, Request, workload::Stage};
 
 /// Things that may wait for the machine; more than it ever asks for at once.
@@ -58,6 +59,9 @@ struct Shared {
     lives: u64,
     offline: bool,
     watch: Watch,
+    flight: Flight,
+    /// Whether the last step was a frame of the stream.
+    streaming: bool,
     /// Cells of the table that former lives reached.
     reached: std::collections::BTreeMap<(State, antiphon_sync::client::Event), u64>,
 }
@@ -145,6 +149,7 @@ impl Device {
                 *shared.reached.entry(*cell).or_default() += count;
             }
         }
+        shared.flight.reborn();
         let lives = shared.lives;
         shared.watch.died(lives, &self.storage);
     }
@@ -168,6 +173,7 @@ impl Device {
     }
 
     fn take(&self, came: Came) {
+        self.shared().streaming = matches!(came, Came::Frame { .. });
         self.step(|client, now| match &came {
             Came::Answer { id, status, retry_after_ms, server_ms, body } => {
                 let (id, status, retry_after_ms, server_ms) = (*id, *status, *retry_after_ms, *server_ms);
@@ -188,6 +194,7 @@ impl Device {
         loop {
             let output = self.shared().client.as_mut().and_then(Client::poll);
             let Some(output) = output else { return };
+            self.look(&output);
             match output {
                 Output::Request { id, request } => self.ask(id, request, sender.clone(), over.clone()),
                 // Its answer is not looked for, so what comes is ignored by its number.
@@ -224,6 +231,22 @@ impl Device {
                 Output::Tell(told) => self.told(*told),
             }
         }
+    }
+
+    /// Looks at what the machine wants before it is done.
+    fn look(&self, output: &Output) {
+        let mut shared = self.shared();
+        let Shared { client, watch, flight, streaming, .. } = &mut *shared;
+        let Some(client) = client else { return };
+        let wrong = match output {
+            Output::Request { request: Wish::Mutations { body }, .. } => flight.handed(client, body, &self.storage),
+            Output::Tell(told) => match &**told {
+                Told::Rows(rows) => flight.rows(client, rows, &self.stage.database, *streaming),
+                _ => None,
+            },
+            _ => None,
+        };
+        wrong.into_iter().for_each(|wrong| watch.complain(wrong));
     }
 
     fn ask(&self, id: u64, wish: Wish, sender: mpsc::Sender<Came>, over: CancellationToken) {
@@ -356,8 +379,9 @@ impl Device {
     /// Returns what is wrong with what its person saw, once the run is over.
     pub(crate) fn complaints(&self, applied: &BTreeSet<String>) -> Vec<String> {
         let mut shared = self.shared();
-        let Shared { client, watch, .. } = &mut *shared;
+        let Shared { client, watch, flight, .. } = &mut *shared;
         let who = format!("device {} ({} in {})", self.number, self.subject, self.org);
+        flight.doubled(applied).into_iter().for_each(|wrong| watch.complain(wrong));
         watch.finish(client.as_ref(), applied).into_iter().map(|found| format!("{who}: {found}")).collect()
     }
 

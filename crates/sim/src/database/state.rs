@@ -134,6 +134,8 @@ pub(crate) struct State {
     pub(crate) tables: Vec<Arc<Table>>,
     pub(crate) rows: BTreeMap<(usize, String), Vec<Version>>,
     pub(crate) records: BTreeMap<(String, String), Record>,
+    /// The ids that each row was stamped with, in the order of its writes; for checkers only.
+    pub(crate) stamps: BTreeMap<(usize, String), Vec<String>>,
     pub(crate) log: Vec<Committed>,
     pub(crate) open: BTreeMap<u64, Open>,
     /// Rises with every crash: sessions of a former life are over.
@@ -156,6 +158,7 @@ impl State {
             tables,
             rows: BTreeMap::new(),
             records: BTreeMap::new(),
+            stamps: BTreeMap::new(),
             log: Vec::new(),
             open: BTreeMap::new(),
             life: 1,
@@ -236,6 +239,8 @@ impl State {
     /// Puts a new version of a row on top.
     pub(crate) fn write(&mut self, table: usize, id: &str, xid: u64, row: Option<Row>) {
         let key = (table, id.to_owned());
+        let stamp = row.as_ref().and_then(|row| self.tables[table].tx_of(row)).map(|tx| tx.transaction_id);
+        self.stamps.entry(key.clone()).or_default().push(stamp.unwrap_or_default());
         let versions = self.rows.entry(key.clone()).or_default();
         if versions.last().is_some_and(|last| last.xid == xid) {
             versions.pop();

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use antiphon_sync::client::{Record, Write};
+use antiphon_sync::client::{Entry, Record, Write};
 
 use crate::Simulation;
 
@@ -35,6 +35,12 @@ impl Storage {
     /// Tells whether an entry of an outbox is in it.
     pub(super) fn has_entry(&self, key: &str) -> bool {
         self.state().records.contains_key(&Record::Entry(key.to_owned()))
+    }
+
+    /// Returns an entry of an outbox as it was saved.
+    pub(super) fn entry(&self, key: &str) -> Option<Entry> {
+        let text = self.state().records.get(&Record::Entry(key.to_owned())).cloned()?;
+        serde_json::from_str(&text).ok()
     }
 
     /// Takes nothing more, or takes again what it is given.
