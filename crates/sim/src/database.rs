@@ -141,7 +141,7 @@ impl Database {
     /// Returns the place of a version of a row among all its versions.
     pub(crate) fn written_at(&self, entity_type: &str, id: &str, version: &str) -> Option<usize> {
         let (index, _) = self.table(entity_type)?;
-        self.state().stamps.get(&(index, id.to_owned()))?.iter().rposition(|stamp| stamp == version)
+        self.state().stamps.get(&(index, id.to_owned()))?.get(version).map(|(place, _)| *place)
     }
 
     /// Returns organisation, type, id, image and columns that rules read of every row that readers see.

@@ -5,6 +5,7 @@
 //! one queue. Laws: what the store has taken is there after a crash, and nothing else; after each step the watch compares
 //! what the person sees with what the person did.
 
+mod fate;
 mod flight;
 mod person;
 mod storage;
@@ -105,7 +106,10 @@ impl Device {
                     self.stage.law.into_iter().for_each(|law| client.break_law(law));
                     shared.client = Some(client);
                 }
-                Err(corrupt) => shared.watch.complain(format!("the store cannot be read: {corrupt:?}")),
+                Err(corrupt) => {
+                    drop(shared);
+                    return self.not_read(&corrupt);
+                }
             }
         }
         let mut streams = Streams::default();

@@ -106,8 +106,8 @@ impl Mutant {
     /// # Errors
     /// Fails where no runtime can be made.
     pub fn hunt(self, kept: u64, seeds_max: Option<u64>) -> io::Result<Option<Outcome>> {
-        let others: RangeInclusive<u64> = 1..=seeds_max.unwrap_or(HUNT_MAX);
-        for seed in std::iter::once(kept).chain(others.filter(|seed| *seed != kept)) {
+        let seeds: RangeInclusive<u64> = kept..=kept.saturating_add(seeds_max.unwrap_or(HUNT_MAX));
+        for seed in seeds {
             let outcome = simulate(seed, |profile| profile.broken_by(self))?;
             if !outcome.violations.is_empty() {
                 return Ok(Some(outcome));

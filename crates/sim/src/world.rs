@@ -147,13 +147,21 @@ fn populate(stage: &Stage, profile: &Profile) -> Vec<Reading> {
 
 fn plug_in(stage: &Stage, profile: &Profile) -> Vec<Device> {
     let numbers = DEVICES..DEVICES + profile.devices;
-    let devices = numbers.filter_map(|number| {
-        let who = stage.somebody()?;
-        let device = Device::new(stage.clone(), number, ProcessId(number), who);
-        stage.simulation.start(ProcessId(number), device.clone().run());
-        Some(device)
-    });
-    devices.collect()
+    let mut devices: Vec<Device> = Vec::new();
+    for number in numbers {
+        let copied = devices.first().filter(|_| stage.simulation.dice().permille(150)).cloned();
+        let Some(who) = stage.somebody() else { continue };
+        let device = match &copied {
+            Some(of) => of.twin(number),
+            None => Device::new(stage.clone(), number, ProcessId(number), who),
+        };
+        match copied {
+            Some(of) => stage.simulation.start(ProcessId(number), device.clone().run_as_twin(of)),
+            None => stage.simulation.start(ProcessId(number), device.clone().run()),
+        }
+        devices.push(device);
+    }
+    devices
 }
 
 /// Waits until every reader that has a place has heard everything.

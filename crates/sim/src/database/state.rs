@@ -134,8 +134,8 @@ pub(crate) struct State {
     pub(crate) tables: Vec<Arc<Table>>,
     pub(crate) rows: BTreeMap<(usize, String), Vec<Version>>,
     pub(crate) records: BTreeMap<(String, String), Record>,
-    /// The ids that each row was stamped with, in the order of its writes; for checkers only.
-    pub(crate) stamps: BTreeMap<(usize, String), Vec<String>>,
+    /// The place of each id among all that a row was stamped with, and by which transaction; for checkers only.
+    pub(crate) stamps: BTreeMap<(usize, String), BTreeMap<String, (usize, u64)>>,
     pub(crate) log: Vec<Committed>,
     pub(crate) open: BTreeMap<u64, Open>,
     /// Rises with every crash: sessions of a former life are over.
@@ -239,8 +239,13 @@ impl State {
     /// Puts a new version of a row on top.
     pub(crate) fn write(&mut self, table: usize, id: &str, xid: u64, row: Option<Row>) {
         let key = (table, id.to_owned());
-        let stamp = row.as_ref().and_then(|row| self.tables[table].tx_of(row)).map(|tx| tx.transaction_id);
-        self.stamps.entry(key.clone()).or_default().push(stamp.unwrap_or_default());
+        if let Some(tx) = row.as_ref().and_then(|row| self.tables[table].tx_of(row)) {
+            let stamps = self.stamps.entry(key.clone()).or_default();
+            let place = stamps.values().map(|(place, _)| place + 1).max().unwrap_or(0);
+            for id in tx.ids() {
+                stamps.entry(id.to_owned()).or_insert((place, xid));
+            }
+        }
         let versions = self.rows.entry(key.clone()).or_default();
         if versions.last().is_some_and(|last| last.xid == xid) {
             versions.pop();
@@ -285,6 +290,9 @@ impl State {
             for key in open.written {
                 if let Some(versions) = self.rows.get_mut(&key) {
                     versions.retain(|version| version.xid != xid);
+                }
+                if let Some(stamps) = self.stamps.get_mut(&key) {
+                    stamps.retain(|_, (_, by)| *by != xid);
                 }
             }
             for key in open.records.into_iter().filter(|_| !self.keeps_records) {

@@ -35,9 +35,19 @@ impl Device {
             }
             915..925 => {
                 self.stage.network.count("device clock jumped");
-                self.clock.jump(dice.below(20_000_000) as i64 - 10_000_000);
+                // Seconds mostly; years at times.
+                let by = if dice.permille(200) { 300_000_000_000_000 } else { 20_000_000 };
+                self.clock.jump(dice.below(by) as i64 - by as i64 / 2);
             }
-            925..945 => return true,
+            925..943 => return true,
+            943..945 => {
+                self.wipe();
+                return true;
+            }
+            945..948 => {
+                self.storage.set_format(Some(99));
+                return true;
+            }
             _ => {}
         }
         false

@@ -43,6 +43,31 @@ impl Storage {
         serde_json::from_str(&text).ok()
     }
 
+    /// Returns how many entries of an outbox are in it.
+    pub(super) fn entries(&self) -> usize {
+        self.state().records.keys().filter(|record| matches!(record, Record::Entry(_))).count()
+    }
+
+    /// Loses everything.
+    pub(super) fn wipe(&self) {
+        self.state().records.clear();
+    }
+
+    /// Becomes what another one is.
+    pub(super) fn copy(&self, of: &Storage) {
+        let records = of.state().records.clone();
+        self.state().records = records;
+    }
+
+    /// Writes another number of the format, or this version's.
+    pub(super) fn set_format(&self, format: Option<u32>) {
+        let mut state = self.state();
+        let Some(text) = state.records.get_mut(&Record::Meta) else { return };
+        let mut meta: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+        meta["format"] = format.unwrap_or(antiphon_sync::client::FORMAT).into();
+        *text = meta.to_string();
+    }
+
     /// Takes nothing more, or takes again what it is given.
     pub(super) fn fill(&self, full: bool) {
         self.state().full = full;

@@ -122,6 +122,11 @@ impl Watch {
         self.ended.insert(line.entry.clone());
     }
 
+    /// Its store is gone: nothing of it can be asked for any more.
+    pub(super) fn wiped(&mut self) {
+        self.saved.clear();
+    }
+
     /// Takes what the person's own step did as it is.
     pub(super) fn accept(&mut self, client: &Client) {
         self.before(client);
