@@ -168,6 +168,15 @@ impl Database {
         self.notify();
     }
 
+    /// Is restored into another cluster, where numbers of transactions are other ones; it is down until it is started.
+    pub fn restore_elsewhere(&self) {
+        let mut state = self.state();
+        state.crash();
+        state.restore_elsewhere();
+        drop(state);
+        self.notify();
+    }
+
     /// Comes up again.
     pub fn start(&self) {
         self.state().up = true;

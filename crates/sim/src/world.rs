@@ -221,7 +221,7 @@ fn collect(seed: u64, stage: &Stage, log: &Log, (readers, devices): (&[Reading],
     let edits = history.committed.iter().flat_map(|committed| &committed.edits);
     let applied: BTreeSet<String> = edits.filter_map(|edit| edit.transaction_id.clone()).collect();
     for (state, event) in devices.iter().flat_map(Device::reached).map(|(cell, _)| cell) {
-        *history.reached.entry(format!("entry {} {event:?}", state.as_str())).or_default() += 1;
+        *history.reached.entry(crate::coverage::of_entry(state, event)).or_default() += 1;
     }
     history.complaints.extend(devices.iter().flat_map(|device| device.complaints(&applied)));
     let sizes = [history.committed.len(), history.log.len(), history.shown.len(), history.told.len()];

@@ -148,6 +148,7 @@ pub(crate) struct State {
     pub(crate) keeps_records: bool,
     holders: BTreeMap<LockKey, u64>,
     next_xid: u64,
+    restored: u64,
     completed: u64,
     end: u64,
 }
@@ -169,6 +170,7 @@ impl State {
             keeps_records: false,
             holders: BTreeMap::new(),
             next_xid: FIRST_XID,
+            restored: 0,
             completed: FIRST_XID - 1,
             end: FIRST_LSN,
         }
@@ -316,6 +318,25 @@ impl State {
         }
         self.life += 1;
         self.up = false;
+    }
+}
+
+/// What every reader of a restored database sees.
+const FROZEN_XID: u64 = 2;
+/// Where the numbers of a database begin that was restored elsewhere; each time lower, so that none comes twice.
+const RESTORED_XID: u64 = 2_000_000_000;
+
+impl State {
+    /// Is restored into another cluster, after a crash: rows and records as they were, numbers from elsewhere, no slot.
+    pub(crate) fn restore_elsewhere(&mut self) {
+        for versions in self.rows.values_mut() {
+            versions.drain(..versions.len().saturating_sub(1));
+            versions.iter_mut().for_each(|version| version.xid = FROZEN_XID);
+        }
+        self.restored += 1;
+        self.next_xid = RESTORED_XID - self.restored * 1_000_000;
+        self.completed = self.next_xid - 1;
+        self.slot = None;
     }
 }
 

@@ -1,19 +1,29 @@
 //! Runs seeds and says what came of them; `cargo xtask sim` calls it.
 //!
-//! `--seeds N [--from S]` runs N seeds, `--seed S` one with a line for each event, `--shrink S` makes a failing one
-//! smaller, `--mutants` shows that each broken law is caught. A failing seed is printed with the command that replays it;
-//! the exit code is 1 where a promise was broken.
+//! `--seeds N [--from S]` runs N seeds, `--fresh SECONDS` new ones for so long, `--long` for a night, `--seed S` one with
+//! a line for each event, `--shrink S` makes a failing one smaller, `--mutants [--only NAME] [--seeds N]` shows that each
+//! broken law is caught. A failing seed is printed with the command that replays it; the exit code is 1 where a promise
+//! was broken.
+
+mod batch;
 
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::SystemTime,
 };
 
-use antiphon_sim::{
-    Counts, Mutant, Outcome, Profile,
-    coverage::{Reached, missing},
-    shrink, simulate,
-};
+use antiphon_sim::{Mutant, Profile, shrink, simulate};
+use batch::{Batch, report};
+
+/// A night, in seconds.
+const NIGHT_S: u64 = 8 * 60 * 60;
+
+/// When a batch ends.
+enum Until {
+    Count(u64),
+    Seconds(u64),
+}
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -21,14 +31,17 @@ fn main() -> ExitCode {
         let at = words.iter().position(|word| word == name)?;
         words.get(at + 1)?.parse::<u64>().ok()
     };
+    let has = |name: &str| words.iter().any(|word| word == name);
     let done = match number("--seed") {
-        Some(seed) => several(seed, 1),
+        Some(seed) => several(seed, Until::Count(1)),
         None if number("--shrink").is_some() => smaller(number("--shrink").unwrap_or_default()),
-        None if words.iter().any(|word| word == "--mutants") => {
+        None if has("--long") => fresh(NIGHT_S),
+        None if number("--fresh").is_some() => fresh(number("--fresh").unwrap_or_default()),
+        None if has("--mutants") => {
             let only = words.iter().position(|word| word == "--only").and_then(|at| words.get(at + 1));
             mutants(number("--seeds"), only.map(String::as_str))
         }
-        None => several(number("--from").unwrap_or(1), number("--seeds").unwrap_or(20)),
+        None => several(number("--from").unwrap_or(1), Until::Count(number("--seeds").unwrap_or(20))),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -41,51 +54,38 @@ fn main() -> ExitCode {
     }
 }
 
-fn several(from: u64, count: u64) -> io::Result<bool> {
+/// Runs seeds one after the other, so many or for so long; one alone is told line by line.
+fn several(from: u64, until: Until) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    let (mut counts, mut failed, mut simulated_ms) = (Counts::new(), 0, 0);
-    let (mut sizes, mut reached) = ([0; 4], Reached::new());
-    for seed in from..from + count {
-        let outcome = simulate(seed, |profile| Profile { trace: count == 1, ..profile.with_devices(seed) })?;
+    let mut batch = Batch::new();
+    let alone = matches!(until, Until::Count(1));
+    for seed in from.. {
+        let over = match until {
+            Until::Count(count) => seed >= from + count,
+            Until::Seconds(seconds) => batch.seconds() >= seconds,
+        };
+        if over {
+            break;
+        }
+        let outcome = simulate(seed, |profile| Profile { trace: alone, ..profile.with_devices(seed) })?;
         for line in &outcome.trace {
             writeln!(out, "{line}")?;
         }
-        for (kind, count) in &outcome.counts {
-            *counts.entry(kind).or_default() += count;
-        }
-        simulated_ms += outcome.simulated_ms;
-        if count == 1 {
+        if alone {
             writeln!(out, "fingerprint {:016x}", outcome.fingerprint)?;
         }
-        for (sum, size) in sizes.iter_mut().zip(outcome.sizes) {
-            *sum += size;
-        }
-        for (cell, count) in &outcome.history.reached {
-            *reached.entry(cell.clone()).or_default() += count;
-        }
-        if !outcome.violations.is_empty() {
-            failed += 1;
-            report(&mut out, &outcome)?;
-        }
+        batch.add(&mut out, &outcome)?;
     }
-    let hours = simulated_ms as f64 / 3_600_000.0;
-    writeln!(out, "seeds {count}, failed {failed}, simulated hours {hours:.2}")?;
-    writeln!(
-        out,
-        "transactions {}, activities {}, changes shown {}, edits answered {}",
-        sizes[0], sizes[1], sizes[2], sizes[3]
-    )?;
-    for (kind, count) in &counts {
-        writeln!(out, "  {kind}: {count}")?;
-    }
-    writeln!(out, "reached:")?;
-    for (cell, count) in &reached {
-        writeln!(out, "  {cell}: {count}")?;
-    }
-    for cell in missing(&reached) {
-        writeln!(out, "  not reached: {cell}")?;
-    }
-    Ok(failed == 0)
+    batch.print(&mut out, alone)?;
+    Ok(batch.kept_every_promise())
+}
+
+/// Seeds that nobody has chosen: they begin at the present moment, which is printed so that they can be run again.
+fn fresh(seconds: u64) -> io::Result<bool> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let from = since.as_secs();
+    writeln!(io::stdout().lock(), "fresh seeds from {from} for {seconds} s; again: cargo xtask sim --from {from}")?;
+    several(from, Until::Seconds(seconds))
 }
 
 /// Runs each mutant until a checker catches it.
@@ -112,7 +112,7 @@ fn mutants(seeds_max: Option<u64>, only: Option<&str>) -> io::Result<bool> {
 /// Makes a failing seed smaller and shows what is left, line by line.
 fn smaller(seed: u64) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    let Some(shrunk) = shrink(seed, |profile| profile)? else {
+    let Some(shrunk) = shrink(seed, |profile| profile.with_devices(seed))? else {
         writeln!(out, "seed {seed} breaks no promise")?;
         return Ok(true);
     };
@@ -123,13 +123,4 @@ fn smaller(seed: u64) -> io::Result<bool> {
     writeln!(out, "tried {}, left: {:?}", shrunk.tried, shrunk.profile)?;
     report(&mut out, &shrunk.outcome)?;
     Ok(false)
-}
-
-fn report(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
-    writeln!(out, "seed {} failed; replay: cargo xtask sim --seed {}", outcome.seed, outcome.seed)?;
-    for violation in &outcome.violations {
-        let text: String = violation.to_string().chars().take(1_500).collect();
-        writeln!(out, "  {text}")?;
-    }
-    Ok(())
 }
