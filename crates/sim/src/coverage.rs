@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use antiphon_model::{Code, SourceStatus};
-use antiphon_sync::client::{Event, State, Step, step};
+use antiphon_sync::client::{Client, Event, Network, State, Step, step};
 
 use crate::{Counts, chaos};
 
@@ -23,6 +23,7 @@ const FAULTS: &[&str] = &[
     "device of a newer format",
     "device offline",
     "device wiped",
+    "edit of poison",
     "request doubled",
     "request lost",
     "slow link",
@@ -102,6 +103,23 @@ pub fn missing(reached: &Reached, counts: &Counts) -> Unreached {
 /// Names a cell of the client's table.
 pub(crate) fn of_entry(state: State, event: Event) -> String {
     format!("entry {} {event:?}", state.as_str())
+}
+
+/// Names what came to a client, and how its stream and its lists stood.
+pub(crate) fn of_client(client: &Client, came: &str) -> [String; 2] {
+    let status = client.status();
+    let stream = match status.network {
+        Network::Connecting => "connecting",
+        Network::Online => "online",
+        Network::Offline => "offline",
+        Network::Refused(_) => "refused",
+    };
+    let lists = match (status.listed, client.position().0) {
+        (true, _) => "whole",
+        (false, 0) => "first",
+        (false, _) => "again",
+    };
+    [format!("stream {stream} {came}"), format!("lists {lists} {came}")]
 }
 
 /// Names the state of a capture.

@@ -39,6 +39,21 @@ enum Came {
     NotSaved { token: u64, reason: &'static str },
 }
 
+impl Came {
+    /// Returns a name of its kind.
+    fn name(&self) -> String {
+        match self {
+            Came::Answer { status, .. } => format!("answered {status}"),
+            Came::NoAnswer { .. } => "unanswered".into(),
+            Came::Frame { event, .. } => (*event).into(),
+            Came::Ended { status: Some(status), .. } => format!("ended {status}"),
+            Came::Ended { status: None, .. } => "ended".into(),
+            Came::Saved { .. } => "saved".into(),
+            Came::NotSaved { .. } => "not saved".into(),
+        }
+    }
+}
+
 /// A device at work; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Device {
@@ -177,7 +192,12 @@ impl Device {
     }
 
     fn take(&self, came: Came) {
-        self.shared().streaming = matches!(came, Came::Frame { .. });
+        {
+            let mut shared = self.shared();
+            shared.streaming = matches!(came, Came::Frame { .. });
+            let cells = shared.client.iter().flat_map(|client| crate::coverage::of_client(client, &came.name()));
+            cells.for_each(|cell| self.stage.recorder.reached(cell));
+        }
         self.step(|client, now| match &came {
             Came::Answer { id, status, retry_after_ms, server_ms, body } => {
                 let (id, status, retry_after_ms, server_ms) = (*id, *status, *retry_after_ms, *server_ms);
@@ -267,9 +287,10 @@ impl Device {
             let request = Request { id: number, token, org: device.org.to_owned(), kind };
             let server = device.stage.server().clone();
             let offline = device.shared().offline;
-            let answer = match offline {
-                true => None,
-                false => device.stage.network.request(device.number, &server, request).await,
+            let answer = match (offline, device.poisoned(&request)) {
+                (true, _) => None,
+                (false, Some(answer)) => Some(answer),
+                (false, None) => device.stage.network.request(device.number, &server, request).await,
             };
             let came = match answer {
                 None => Came::NoAnswer { id },

@@ -17,6 +17,8 @@ use crate::{Answer, Open, ProcessId, Request, Server, Simulation, StreamFrame};
 const NETWORK: ProcessId = ProcessId(u32::MAX - 1);
 /// Who gets no answer gives up after this time.
 pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
+/// A link that is half open for a while is so for this long.
+const STALLED_MS: u64 = 10_000;
 /// Frames that one end may have on the way to the other.
 const FRAMES_MAX: usize = 8;
 
@@ -194,7 +196,11 @@ impl Network {
             let Some(frame) = frame else { return };
             self.delay().await;
             let parted = self.state().parted.contains(&(client, server.process()));
-            if parted || self.happens("stream half open", |faults| faults.half_open) {
+            let half_open = self.happens("stream half open", |faults| faults.half_open);
+            if half_open && self.simulation.dice().permille(500) {
+                // Everything arrives, but ten seconds late, in one heap.
+                self.simulation.clock().sleep_ms(STALLED_MS).await;
+            } else if parted || half_open {
                 // Both ends believe in the stream; nothing arrives any more.
                 to.closed().await;
                 return;

@@ -6,6 +6,7 @@
 use antiphon_sync::client::Corrupt;
 
 use super::{Device, storage::Storage};
+use crate::{Answer, Kind, Request};
 
 impl Device {
     /// Makes a device whose store is at some moment a copy of another one's.
@@ -24,6 +25,22 @@ impl Device {
         self.storage.copy(&of.storage);
         self.stage.network.count("device copied");
         self.run().await;
+    }
+
+    /// Some edits make whatever takes them fail, alone or with others in one request, until the world is mended.
+    pub(super) fn poisoned(&self, request: &Request) -> Option<Answer> {
+        let Kind::Mutate { body } = &request.kind else { return None };
+        let (status, code) = match (body.contains("poison"), body.contains("malformed")) {
+            (true, _) => (500, "INTERNAL"),
+            (false, true) => (400, "BODY_INVALID"),
+            (false, false) => return None,
+        };
+        if self.stage.over.is_cancelled() {
+            return None;
+        }
+        self.stage.network.count("edit of poison");
+        let body = serde_json::json!({ "code": code, "status": status }).to_string();
+        Some(Answer { id: request.id, status, retry_after_ms: None, body })
     }
 
     /// The store is gone, and with it what was typed and not yet sent.

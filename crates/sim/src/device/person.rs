@@ -55,7 +55,12 @@ impl Device {
 
     fn edit(&self) {
         let dice = self.stage.simulation.dice().clone();
-        let text = format!("{}-{}", self.subject, dice.below(1_000_000));
+        let subject = match dice.below(100) {
+            0 => "poison",
+            1 => "malformed",
+            _ => self.subject,
+        };
+        let text = format!("{subject}-{}", dice.below(1_000_000));
         let kind = ["page", "page", "task", "task", "note"][dice.below(5) as usize];
         let drawn = dice.below(100);
         let pick = dice.below(1_000) as usize;
