@@ -146,9 +146,7 @@ impl Client {
                 return true;
             }
         }
-        let shape = self.schema.as_ref().and_then(|schema| schema.types.get(name));
-        let seen = entry.xid.zip(shape).is_some_and(|(xid, shape)| rows.saw(shape, &entry.entity.entity_id, xid));
-        entry.state == State::Accepted && entry.until.is_none() && seen
+        self.is_listed(&entry.key)
     }
 
     /// Tells whether the server holds a newer value of what an edit is about than the edit was made upon.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use antiphon_model::Visibility;
 
 use super::{
-    Answer, Asked, Client, EntityKey, Entry, Event, Law, Now, Request, Told,
+    Answer, Asked, Client, EntityKey, Entry, Event, Law, Now, Request, State, Told,
     rows::TypeRows,
     store::Record,
     words::{Listed, Schema},
@@ -108,6 +108,9 @@ impl Client {
             return self.pace.failed(now.tick_ms, None, &mut self.random);
         };
         self.pace.succeeded();
+        if self.epoch != 0 && self.epoch != listed.epoch && self.stream.voided_by != listed.epoch {
+            self.epoch_changed(listed.epoch);
+        }
         if self.has_unsettled_operation(name) {
             // It may be in this page or not: the page is asked for again once that is known.
             return;
@@ -119,7 +122,7 @@ impl Client {
             return;
         }
         if self.breaks(Law::OwnListConfirms) {
-            self.confirm_seen(&snapshot);
+            self.confirm_seen(&snapshot, |_| true);
         }
         self.take_page(now, name, listed, snapshot);
         if self.unlisted().is_empty() {
@@ -127,9 +130,12 @@ impl Client {
         }
     }
 
-    /// What a broken law does: any list confirms any type's edits.
-    fn confirm_seen(&mut self, snapshot: &Visibility) {
-        let seen = |entry: &&Entry| entry.until.is_none() && entry.xid.is_some_and(|xid| snapshot.sees(xid));
+    /// Confirms accepted edits whose transaction was in sight of what was just read.
+    pub(super) fn confirm_seen(&mut self, snapshot: &Visibility, of: impl Fn(&Entry) -> bool) {
+        let seen = |entry: &&Entry| {
+            let waits = entry.state == State::Accepted && entry.until.is_none();
+            waits && of(entry) && entry.xid.is_some_and(|xid| snapshot.sees(xid))
+        };
         let keys: Vec<String> = self.outbox.iter().filter(seen).map(|entry| entry.key.clone()).collect();
         keys.iter().for_each(|key| self.confirm(key));
     }
@@ -149,6 +155,10 @@ impl Client {
         for (name, rows) in std::mem::take(&mut self.building) {
             self.dirty.clear(&name, rows.marks.generation);
             self.shown.extend(rows.rows.into_keys().map(|id| EntityKey::new(&name, id)));
+            // The next list may have the same number.
+            let read = |entry: &&Entry| entry.entity.entity_type == name && entry.listed == Some(rows.marks.generation);
+            let keys: Vec<String> = self.outbox.iter().filter(read).map(|entry| entry.key.clone()).collect();
+            keys.iter().for_each(|key| self.outbox.update(key, &mut self.dirty, |entry| entry.listed = None));
         }
         self.dirty.put(Record::Meta);
     }
@@ -162,6 +172,11 @@ impl Client {
         let rows = self.building.entry(name.to_owned()).or_insert_with(|| TypeRows::begin(generation));
         let ids: Vec<String> = listed.items.iter().filter_map(|item| shape.id_of(&item.data)).collect();
         rows.page(name, shape, listed, snapshot, &mut self.dirty);
+        let on_its_way = |entry: &&Entry| matches!(entry.state, State::Sent | State::Accepted);
+        let of_type = self.outbox.iter().filter(on_its_way).filter(|entry| entry.entity.entity_type == name);
+        for key in of_type.map(|entry| entry.key.clone()).collect::<Vec<_>>() {
+            self.outbox.update(&key, &mut self.dirty, |entry| entry.listed = Some(generation));
+        }
         self.dirty.put(Record::Meta);
         if self.types.contains_key(name) {
             return;
@@ -181,9 +196,6 @@ impl Client {
         let built = std::mem::take(&mut self.building);
         if built.is_empty() {
             return;
-        }
-        if self.epoch != 0 && self.epoch != self.stream.list_epoch {
-            self.epoch_changed();
         }
         (self.epoch, self.access) = (self.stream.list_epoch, self.stream.list_access.clone());
         let mut names = BTreeSet::new();
@@ -212,7 +224,10 @@ impl Client {
     }
 
     /// A new generation of the log: what was said of transactions is void (CORE-11).
-    fn epoch_changed(&mut self) {
+    ///
+    /// It is void before a page is taken: an operation that was accepted may be in it.
+    fn epoch_changed(&mut self, epoch: u64) {
+        self.stream.voided_by = epoch;
         if self.breaks(Law::EpochVoidsNumbers) {
             return;
         }

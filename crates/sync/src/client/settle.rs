@@ -47,13 +47,25 @@ impl Client {
             (entry.xid, entry.kept, entry.doubt, entry.until) = (xid, kept, false, None);
         });
         // A list that came first may have seen it already.
-        let shape = self.schema.as_ref().and_then(|schema| schema.types.get(&entry.entity.entity_type));
-        let rows = self.rows_of(&entry.entity.entity_type);
-        let seen =
-            xid.zip(shape).zip(rows).is_some_and(|((xid, shape), rows)| rows.saw(shape, &entry.entity.entity_id, xid));
-        if (seen && !self.breaks(Law::RowsConfirm)) || self.breaks(Law::LayerStays) {
+        let seen = self.is_listed(&entry.key) && !self.breaks(Law::RowsConfirm);
+        if seen || self.breaks(Law::LayerStays) {
             self.confirm(&entry.key);
+        } else if outcome.status == Status::Duplicate {
+            // A copy of this store may have sent it, and its echo be long gone: the row itself tells.
+            self.fetches.want(&entry.entity);
         }
+    }
+
+    /// Tells whether rows that were read since it was handed over saw the transaction that applied an edit.
+    ///
+    /// Rows that were read before say nothing: they may be of another cluster, whose numbers mean something else.
+    pub(super) fn is_listed(&self, key: &str) -> bool {
+        let Some(entry) = self.outbox.find(key).filter(|entry| entry.state == State::Accepted) else { return false };
+        let name = &entry.entity.entity_type;
+        let shape = self.schema.as_ref().and_then(|schema| schema.types.get(name));
+        let (Some(shape), Some(rows), Some(xid)) = (shape, self.rows_of(name), entry.xid) else { return false };
+        let read_since = entry.listed == Some(rows.marks.generation);
+        entry.until.is_none() && read_since && rows.saw(shape, &entry.entity.entity_id, xid)
     }
 
     /// Returns the number of a transaction as it is compared: whole, unless that law is broken.

@@ -38,6 +38,8 @@ pub(super) struct Stream {
     /// Types that are to be listed again, while their rows are still shown.
     pub(super) stale: BTreeSet<String>,
     pub(super) list_epoch: u64,
+    /// The epoch whose coming has made what was said of transactions void.
+    pub(super) voided_by: u64,
     pub(super) list_access: String,
     /// How a request was refused last.
     pub(super) refused: Option<u16>,

@@ -397,6 +397,60 @@ fn a_new_epoch_voids_what_was_said_of_transactions_core_11() {
 }
 
 #[test]
+fn a_number_of_another_cluster_confirms_nothing_by_an_old_list_core_11() {
+    let (mut server, mut device) = listed();
+    // The database was restored where numbers are lower, and the log does not know yet.
+    server.xid = 5;
+    server.mute = true;
+    device.set("1", "title", "mine");
+    device.settle(&mut server);
+    assert_eq!((device.shows("1", "title"), device.states()), (json!("mine"), vec![State::Accepted]));
+    server.mute = false;
+    server.restore_without_log();
+    let (stream, _) = device.stream.take().unwrap();
+    device.client.handle(device.now, Input::Ended { stream, status: None, retry_after_ms: None });
+    device.run(&mut server);
+    assert_eq!((device.shows("1", "title"), device.states()), (json!("mine"), vec![]));
+}
+
+#[test]
+fn an_accepted_operation_is_not_counted_again_by_the_list_of_a_new_epoch_core_11() {
+    let (mut server, mut device) = listed();
+    server.mute = true;
+    device.edit(Edit::Add { entity: note("1"), field: "votes".into(), by: 1.into() });
+    device.settle(&mut server);
+    assert_eq!((device.shows("1", "votes"), device.states()), (json!(1), vec![State::Accepted]));
+    server.restore_without_log();
+    let (stream, _) = device.stream.take().unwrap();
+    device.client.handle(device.now, Input::Ended { stream, status: None, retry_after_ms: None });
+    for _ in 0..80 {
+        while let Some(output) = device.client.poll() {
+            device.perform(&mut server, output);
+            assert_eq!(device.shows("1", "votes"), json!(1));
+        }
+        device.pass(500);
+    }
+    assert_eq!((device.states(), server.applied), (vec![], 1));
+}
+
+#[test]
+fn what_a_copy_of_the_store_has_sent_is_confirmed_where_others_have_written_since_sy_55() {
+    let (mut server, mut device) = listed();
+    device.offline();
+    device.set("1", "rank", 1);
+    device.settle(&mut server);
+    let mut twin = Device::with("twin", device.store.clone());
+    twin.run(&mut server);
+    server.sql("1", json!({ "rank": 7 }));
+    twin.run(&mut server);
+    // The device lists again, and then sends what its copy has sent before.
+    server.restore_without_log();
+    device.online = true;
+    device.run(&mut server);
+    assert_eq!((device.shows("1", "rank"), device.states(), server.applied), (json!(7), vec![], 1));
+}
+
+#[test]
 fn while_nothing_can_be_saved_edits_live_in_memory_and_that_is_said_sy_52() {
     let (mut server, mut device) = listed();
     device.full = true;

@@ -298,6 +298,7 @@ impl Outbox {
             created_ms: making.now_ms,
             schema: making.schema.types.get(&entity.entity_type).map(|shape| shape.schema),
             xid: None,
+            listed: None,
             until: None,
             kept: false,
             theirs: None,

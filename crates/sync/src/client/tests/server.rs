@@ -11,7 +11,7 @@ pub struct Server {
     pub rows: BTreeMap<String, (Map<String, Value>, Value)>,
     log: Vec<Value>,
     records: BTreeMap<String, u64>,
-    xid: u64,
+    pub xid: u64,
     base: u64,
     pub epoch: u64,
     pub clock_ms: u64,
