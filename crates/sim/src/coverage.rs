@@ -68,7 +68,12 @@ pub const EXPECTED: &[&str] = &[
 ];
 
 /// Cells that no run reaches, and why.
-pub const EXPLAINED: &[(&str, &str)] = &[];
+pub const EXPLAINED: &[(&str, &str)] = &[
+    ("entry pending Retried", "no verb retries what is pending: it goes by itself"),
+    ("entry failed Rebased", "what failed is not on its way, so no answer speaks of it"),
+    ("entry failed Disputed", "what failed is not on its way, so no answer speaks of it"),
+    ("entry failed Refused", "what failed is not on its way, so no answer speaks of it"),
+];
 
 /// What a batch did not reach.
 #[derive(Debug, PartialEq, Eq)]

@@ -149,7 +149,7 @@ fn plug_in(stage: &Stage, profile: &Profile) -> Vec<Device> {
     let numbers = DEVICES..DEVICES + profile.devices;
     let mut devices: Vec<Device> = Vec::new();
     for number in numbers {
-        let copied = devices.first().filter(|_| stage.simulation.dice().permille(150)).cloned();
+        let copied = devices.first().filter(|_| stage.simulation.dice().permille(300)).cloned();
         let Some(who) = stage.somebody() else { continue };
         let device = match &copied {
             Some(of) => of.twin(number),

@@ -108,7 +108,9 @@ impl Client {
             return self.pace.failed(now.tick_ms, None, &mut self.random);
         };
         self.pace.succeeded();
-        if self.epoch != 0 && self.epoch != listed.epoch && self.stream.voided_by != listed.epoch {
+        // Before the first list is whole, its own epoch is the one that transactions belong to (seed 162).
+        let known = if self.epoch == 0 { self.stream.list_epoch } else { self.epoch };
+        if known != 0 && known != listed.epoch && self.stream.voided_by != listed.epoch {
             self.epoch_changed(listed.epoch);
         }
         if self.has_unsettled_operation(name) {

@@ -414,6 +414,41 @@ fn a_number_of_another_cluster_confirms_nothing_by_an_old_list_core_11() {
 }
 
 #[test]
+fn a_copy_of_a_table_takes_no_row_back_that_a_list_has_brought_protocol_4() {
+    let (_, mut device) = listed();
+    let (stream, offset) = device.stream.unwrap();
+    let before = device.shows("1", "title");
+    let own = json!({ "transactionId": "1769860000000.0000.sql-1", "sourceId": "sql", "actor": null, "changedField": null });
+    // Its number is that of a watermark that the list did not see.
+    let copied = json!({ "activityId": offset + 1, "entityType": "note", "entityId": "1", "action": "create",
+        "data": { "id": "1", "title": "older" }, "changedKeys": ["id", "title"], "tx": own,
+        "commit": { "xid": "900000", "last": true } });
+    device.client.handle(device.now, Input::Frame { stream, event: "change", data: &copied.to_string() });
+    assert_ne!(before, json!("older"));
+    assert_eq!((device.shows("1", "title"), device.client.position().1), (before, offset + 1));
+}
+
+#[test]
+fn a_first_list_that_was_not_whole_belongs_to_its_epoch_too_core_11() {
+    let (mut server, mut device) = listed();
+    server.mute = true;
+    device.set("1", "title", "mine");
+    device.settle(&mut server);
+    assert_eq!(device.states(), [State::Accepted]);
+    // As if its rows were lost, and its outbox kept.
+    device.store.retain(|record, _| !matches!(record, Record::Row { .. }));
+    let meta = device.store.get_mut(&Record::Meta).unwrap();
+    let mut read: Value = serde_json::from_str(meta).unwrap();
+    (read["epoch"], read["types"]) = (0.into(), json!({}));
+    *meta = read.to_string();
+    let mut device = device.restart("again");
+    server.xid = 5;
+    server.restore_without_log();
+    device.run(&mut server);
+    assert_eq!((device.states(), server.applied), (vec![], 1));
+}
+
+#[test]
 fn an_accepted_operation_is_not_counted_again_by_the_list_of_a_new_epoch_core_11() {
     let (mut server, mut device) = listed();
     server.mute = true;
