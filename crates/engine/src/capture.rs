@@ -227,12 +227,14 @@ impl CaptureService {
         let bus = &self.config.bus;
         loop {
             tokio::time::sleep(Duration::from_millis(VISIBLE_MS)).await;
-            let before = bus.before_list();
             let head = bus.head();
-            if head.visible >= head.durable {
+            if !head.begun || head.visible >= head.durable {
                 continue;
             }
-            let raised = async { before.vouch(&self.config.source.visibility().await?).await };
+            let raised = async {
+                let before = bus.before_list().await?;
+                before.vouch(&self.config.source.visibility().await?).await
+            };
             if let Err(fault) = raised.await {
                 tracing::debug!(error = %fault.chain(), "what readers see could not be determined");
             }

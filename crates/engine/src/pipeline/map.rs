@@ -76,12 +76,18 @@ impl Map {
     }
 
     pub(super) async fn run(mut self, mut capture: Box<dyn Capture>, to: mpsc::Sender<Work>) -> Option<Fault> {
-        if self.checkpoint.identity.is_none() {
+        let begins = self.checkpoint.identity.is_none();
+        if begins {
             self.checkpoint.acknowledged = self.checkpoint.acknowledged.max(capture.started_at());
         }
         // After a failover the timeline is a newer one; the adapter has proved that it continues ours.
         self.checkpoint.identity = Some(capture.identity().clone());
         self.observe(false);
+        // The first position of an epoch is not kept waiting for a change: lists wait for it.
+        let progress = Work::Progress { checkpoint: self.checkpoint.clone(), at: Micros(0) };
+        if begins && to.send(progress).await.is_err() {
+            return None;
+        }
         loop {
             let step = match self.step(&mut *capture, &to).await {
                 Ok(step) => step,
@@ -253,7 +259,7 @@ impl Map {
     /// Lets copies begin once readers see every activity that was in the log when this tenure began.
     async fn check_barrier(&mut self) -> Result<(), Fault> {
         let Some(barrier) = self.barrier else { return Ok(()) };
-        let before = self.bus.before_list();
+        let before = self.bus.before_list().await?;
         let visibility = self.source.visibility().await?;
         let (offset, _) = before.vouch(&visibility).await?;
         self.copier.prune(&visibility);
