@@ -161,15 +161,18 @@ impl CaptureService {
     /// Acquires, connects and works until something ends it.
     async fn tenure(&self, stop: CancellationToken, streamed: &mut bool) -> Option<Fault> {
         let config = &self.config;
-        let tenure = match config.leadership.acquire(&config.source_name, &config.holder).await {
+        let mut tenure = match config.leadership.acquire(&config.source_name, &config.holder).await {
             Ok(Some(tenure)) => tenure,
             Ok(None) => return Some(Fault::new(Code::LeaseHeld, "")),
             Err(fault) => return Some(fault),
         };
         config.bus.refresh(tenure.head);
+        let waits = |fault: Fault| self.show(SourceState::Initialising, Some(&fault), None);
         let capture = tokio::select! {
             biased;
-            capture = config.source.connect(&tenure.checkpoint) => capture,
+            capture = config.source.connect(&tenure.checkpoint, &waits) => capture,
+            // The wait for others' transactions may outlast a lease.
+            fault = pipeline::renew(&mut *tenure.lease) => Err(fault),
             () = stop.cancelled() => return None,
         };
         let capture = match capture {

@@ -95,15 +95,21 @@ pub(crate) async fn run(
 }
 
 async fn keep_lease(mut lease: Box<dyn Lease>, stop: CancellationToken) -> Option<Fault> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        fault = renew(&mut *lease) => return Some(fault),
+    }
+    lease.release().await.err()
+}
+
+/// Keeps a lease until it is lost, and says how.
+pub(crate) async fn renew(lease: &mut dyn Lease) -> Fault {
     let interval = Duration::from_millis(lease.renew_interval_ms());
     loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return lease.release().await.err(),
-            () = tokio::time::sleep(interval) => {}
-        }
+        tokio::time::sleep(interval).await;
         if let Err(fault) = lease.renew().await {
-            return Some(fault);
+            return fault;
         }
     }
 }

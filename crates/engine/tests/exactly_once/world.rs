@@ -11,7 +11,7 @@ use antiphon_engine::{
     Fault,
     ports::{
         ActivityLog, Batch, Capture, Captured, DeletedPage, EntityRef, Head, Leadership, Lease, LogFlusher, LogWriter,
-        Schemas, Scope, SnapshotProgress, SnapshotTable, Source, Span, Tenure,
+        Schemas, Scope, SnapshotProgress, SnapshotTable, Source, Span, Tenure, Waits,
     },
 };
 use antiphon_model::{
@@ -334,7 +334,7 @@ struct Connection {
 
 #[async_trait]
 impl Source for World {
-    async fn connect(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Capture>, Fault> {
+    async fn connect(&self, checkpoint: &Checkpoint, _: &Waits<'_>) -> Result<Box<dyn Capture>, Fault> {
         self.fault(10)?;
         let mut state = self.lock();
         // The slot may have gone back to any earlier position: everything after it comes again.

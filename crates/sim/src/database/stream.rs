@@ -5,7 +5,7 @@
 
 use antiphon_engine::{
     Fault,
-    ports::{Capture, Captured, SnapshotTable, Source},
+    ports::{Capture, Captured, SnapshotTable, Source, Waits},
 };
 use antiphon_model::{Checkpoint, Code, Lsn, Micros, SourceIdentity, Transaction, Visibility, Xid};
 use async_trait::async_trait;
@@ -77,7 +77,7 @@ impl Database {
 
 #[async_trait]
 impl Source for SlotSource {
-    async fn connect(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Capture>, Fault> {
+    async fn connect(&self, checkpoint: &Checkpoint, _: &Waits<'_>) -> Result<Box<dyn Capture>, Fault> {
         let life = self.database.session().await?;
         if checkpoint.identity.is_none() {
             self.prepare_slot(life).await?;
