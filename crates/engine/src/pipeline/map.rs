@@ -18,7 +18,9 @@ use crate::{
 
 /// A batch smaller than this waits for what has come already, never for what has not.
 const BATCH_ACTIVITIES_MIN: usize = 500;
-/// A source whose newest transaction is older than this, in microseconds, is catching up.
+/// What is mapped so long after its commit, in microseconds of the source's own clock, belongs to a backlog.
+///
+/// Our clock does not come into it: the two may differ by any amount, for ever.
 const CATCHING_UP_AFTER: i64 = 2_000_000;
 /// While copies wait for readers to see what was captured before, look this often.
 const BARRIER_INTERVAL_MS: u64 = 100;
@@ -40,7 +42,6 @@ pub(super) struct Map {
     schemas: Arc<dyn Schemas>,
     source: Arc<dyn Source>,
     bus: Bus,
-    clock: Arc<dyn Fn() -> Micros + Send + Sync>,
     observer: Arc<dyn Fn(Observed) + Send + Sync>,
     /// Copies may begin once readers see everything up to here; `None` once they do.
     barrier: Option<ActivityId>,
@@ -63,7 +64,6 @@ impl Map {
             schemas: Arc::clone(&works.schemas),
             source: Arc::clone(&works.source),
             bus: works.bus.clone(),
-            clock: Arc::clone(&works.clock),
             observer: Arc::clone(&works.observer),
             barrier,
             look: tokio::time::interval(Duration::from_millis(BARRIER_INTERVAL_MS)),
@@ -161,7 +161,7 @@ impl Map {
             }
         }
         std::mem::take(&mut self.counts).emit();
-        self.observe((self.clock)().0 - at.0 > CATCHING_UP_AFTER);
+        self.observe(capture.source_clock().0.saturating_sub(at.0) > CATCHING_UP_AFTER);
         let appends = !self.mapped.activities.is_empty() || self.copied.is_some();
         if !self.send(to).await? {
             return Ok(false);

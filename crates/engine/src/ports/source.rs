@@ -68,6 +68,9 @@ pub trait Capture: Send {
     /// Returns which server this is.
     fn identity(&self) -> &SourceIdentity;
 
+    /// Returns the source's clock at its newest sign of life; zero before the first.
+    fn source_clock(&self) -> Micros;
+
     /// Returns the position from which the server streams: the slot's confirmed position or the one asked for.
     fn started_at(&self) -> Lsn;
 }

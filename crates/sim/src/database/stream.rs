@@ -272,6 +272,10 @@ impl Capture for Reading {
         self.acknowledge.clone()
     }
 
+    fn source_clock(&self) -> Micros {
+        Micros(self.source.database.shared.clock.now().0)
+    }
+
     fn identity(&self) -> &SourceIdentity {
         &self.identity
     }
