@@ -222,10 +222,10 @@ pub(crate) async fn server_version(client: &Client) -> Result<i32, Fault> {
     Ok(client.query_one(statement, &[]).await.map_err(errors::sql)?.get(0))
 }
 
-/// Returns the open transactions that have written, oldest first, a few: all, or those open in a noted snapshot.
+/// Returns the open transactions that have written, oldest first, a few: any, or those with a lower number.
 ///
 /// A slot's creation waits for each of them, and so does the beginning of an epoch.
-pub async fn blockers(client: &Client, noted: Option<&str>) -> Result<Vec<Blocker>, Fault> {
+pub async fn blockers(client: &Client, below: Option<&str>) -> Result<Vec<Blocker>, Fault> {
     let statement = "
         select pid, database, name, open_seconds from (
             select pid, coalesce(datname::text, '') as database, application_name as name, backend_xid as xid,
@@ -237,9 +237,9 @@ pub async fn blockers(client: &Client, noted: Option<&str>) -> Result<Vec<Blocke
             from pg_catalog.pg_prepared_xacts
         ) as open
         where $1::text is null
-            or xid in (select noted::xid from pg_catalog.pg_snapshot_xip($1::text::pg_snapshot) as noted)
+            or pg_catalog.age(xid) > pg_catalog.age(($1::text::pg_catalog.xid8)::pg_catalog.xid)
         order by open_seconds desc limit 5";
-    let rows = client.query(statement, &[&noted]).await.map_err(errors::sql)?;
+    let rows = client.query(statement, &[&below]).await.map_err(errors::sql)?;
     let blocker = |row: &Row| Blocker {
         pid: row.get(0),
         database: row.get(1),

@@ -4,7 +4,7 @@
 //! the log before the slot's beginning is never decoded, and where its transaction began late enough the slot's
 //! creation does not wait for it; a copy or a list that does not see it either would lack it for ever. So whoever was
 //! open once the slot stood must have ended before the first row is read.
-//! Law: it is noted once who was open; transactions that begin later are decoded and are never waited for.
+//! Law: the mark is set once; transactions that begin after it are decoded and are never waited for.
 
 use std::time::Duration;
 
@@ -26,18 +26,19 @@ const LOOK_MS_MAX: u64 = 200;
 /// Who is waited for is told this often.
 const TELL_INTERVAL: Duration = Duration::from_secs(2);
 
-const OPEN: &str = "select exists (select from pg_catalog.pg_snapshot_xip($1::text::pg_snapshot) as xid
-    where not pg_catalog.pg_visible_in_snapshot(xid, pg_catalog.pg_current_snapshot()))";
+/// Takes a number, because a snapshot does not tell of those that have one above the last that ended.
+const NUMBER: &str = "select pg_catalog.pg_current_xact_id()::text";
+const OPEN: &str =
+    "select pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) < $1::text::pg_catalog.xid8";
 
-/// Waits until all that are open now have ended.
+/// Waits until all that have a number now have ended.
 pub(super) async fn wait(client: &Client, slot: &str, waits: &Waits<'_>) -> Result<(), Fault> {
-    let now = "select pg_catalog.pg_current_snapshot()::text";
-    let noted: String = client.query_one(now, &[]).await.map_err(errors::sql)?.get(0);
+    let number: String = client.query_one(NUMBER, &[]).await.map_err(errors::sql)?.get(0);
     let mut look = Duration::from_millis(LOOK_MS_MIN);
     let mut tell_at = Instant::now() + TELL_INTERVAL;
-    while client.query_one(OPEN, &[&noted]).await.map_err(errors::sql)?.get(0) {
+    while client.query_one(OPEN, &[&number]).await.map_err(errors::sql)?.get(0) {
         if Instant::now() >= tell_at {
-            tell(slot, &slots::blockers(client, Some(&noted)).await?, waits);
+            tell(slot, &slots::blockers(client, Some(&number)).await?, waits);
             tell_at = Instant::now() + TELL_INTERVAL;
         }
         tokio::time::sleep(look).await;
