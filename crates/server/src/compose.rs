@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     app::{App, Shapes},
-    auth::{Auth, AuthConfig, Origins},
+    auth::{Auth, AuthConfig, Gate, Origins},
     live::Streams,
     mutations::MutationLimits,
     operations::SlotView,
@@ -83,6 +83,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Origins of web pages that may call.
     pub allowed_origins: Vec<String>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
 }
 
 /// A running server.
@@ -113,6 +115,7 @@ impl Service {
     pub async fn start(config: Config) -> Result<Service, Fault> {
         // Pages of this machine are let in only by `dev`.
         let origins = Origins::read(&config.allowed_origins, config.page.is_some())?;
+        let gate = Gate::new(&config.trusted_proxies)?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| internal("the address cannot be read", error))?;
         let store = open_store(&config).await?;
@@ -150,6 +153,7 @@ impl Service {
             schemas: Arc::new(store.clone()),
             directory: Arc::new(store.clone()),
             auth,
+            gate,
             streams_max: config.streams_max,
             streams: Streams::default(),
             drain: drain.clone(),

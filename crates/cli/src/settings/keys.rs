@@ -136,6 +136,13 @@ pub(crate) const SERVER_ALLOWED_ORIGINS: Key = key(
     None,
     "Origins of web pages that may call, such as https://app.example.com; our own pages always may.",
 );
+pub(crate) const SERVER_TRUSTED_PROXIES: Key = key(
+    "server",
+    "trusted_proxies",
+    Kind::List,
+    None,
+    "Addresses and networks of your own proxies, such as 10.0.0.0/8: only from these does `X-Forwarded-For` say whose request it is.",
+);
 pub(crate) const AUTH_JWKS: Key = key(
     "auth",
     "jwks",
@@ -204,7 +211,7 @@ pub(crate) const LIMITS_MUTATIONS_BURST: Key = key(
 );
 
 /// Every key but `entities`, in the order of the reference.
-pub(crate) const KEYS: [Key; 21] = [
+pub(crate) const KEYS: [Key; 22] = [
     DATABASE_URL,
     DATABASE_LOG_URL,
     DATABASE_SLOT,
@@ -216,6 +223,7 @@ pub(crate) const KEYS: [Key; 21] = [
     DATABASE_RLS_ROLE,
     SERVER_LISTEN,
     SERVER_ALLOWED_ORIGINS,
+    SERVER_TRUSTED_PROXIES,
     AUTH_JWKS,
     AUTH_SECRET,
     AUTH_ALGORITHMS,

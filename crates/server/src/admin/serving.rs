@@ -35,6 +35,8 @@ pub struct ServeOptions {
     pub auth: AuthConfig,
     /// Origins of web pages that may call.
     pub allowed_origins: Vec<String>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
     /// Edits of one organisation a second; 0: no limit.
     pub mutations_per_second: u64,
     /// Edits of one organisation at once.
@@ -56,6 +58,7 @@ impl ServeOptions {
             retention_min_activities: kept.activities_min,
             auth: AuthConfig::default(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             mutations_per_second: MUTATIONS_PER_SECOND,
             mutations_burst: MUTATIONS_BURST,
             session_variables: Vec::new(),
@@ -103,6 +106,7 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         listen: options.listen,
         auth: options.auth,
         allowed_origins: options.allowed_origins,
+        trusted_proxies: options.trusted_proxies,
     });
     started.await
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 /// Failures a second from one neighbourhood, and at once: more than a fleet of badly configured clients needs to be
 /// told, and nothing beside 244 random bits.
-const FAILURES: (u64, u64) = (1, 100);
+pub(super) const FAILURES: (u64, u64) = (1, 100);
 const SETS: usize = 2_048;
 const PLACES_OF_SET: usize = 8;
 
@@ -136,11 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn a_million_networks_take_no_more_room_than_one_se_30() {
+    fn many_networks_take_no_more_room_than_one_se_30() {
         let guesses = Guesses::new();
-        for network in 0..1_000_000_u64 {
+        for network in 0..200_000_u64 {
             let address = Ipv6Addr::from(u128::from(network) << 64 | 1);
-            assert!(guesses.failed_at(address.into(), network / 1_000).is_ok(), "the first failure of {address}");
+            assert!(guesses.failed_at(address.into(), 0).is_ok(), "the first failure of {address}");
         }
         let places = guesses.places.lock().expect("the table");
         assert_eq!(places.len(), SETS * PLACES_OF_SET);

@@ -40,6 +40,8 @@ use super::{
 };
 use crate::{
     app::{App, Caller},
+    auth::{Peer, Refusal},
+    line::BYTES,
     mutations,
     problem::Problem,
     takeover::Taken,
@@ -53,8 +55,6 @@ const MESSAGES: (u64, u64) = (20, 40);
 const DROPPED_MAX: u64 = 2_000;
 /// What was dropped is told at most this often.
 const DROPPED_TOLD: Duration = Duration::from_secs(5);
-/// Bytes out a second, and at once.
-const BYTES: (u64, u64) = (1 << 20, 4 << 20);
 /// Subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 32;
 /// Mutations under way at once; beyond, nothing more is read.
@@ -96,6 +96,7 @@ pub(super) enum Opening {
 pub(super) struct Session {
     app: Arc<App>,
     socket: WebSocketStream<TcpStream>,
+    peer: Peer,
     connection_id: String,
     identity: Option<Identity>,
     greeted: bool,
@@ -142,7 +143,7 @@ enum Event {
 
 impl Session {
     /// Runs a connection to its end.
-    pub(super) async fn run(app: Arc<App>, opening: Opening, taken: Taken) {
+    pub(super) async fn run(app: Arc<App>, peer: Peer, opening: Opening, taken: Taken) {
         let Taken { mut socket, head, .. } = taken;
         if socket.write_all(&head).await.is_err() {
             return;
@@ -164,6 +165,7 @@ impl Session {
         let mut session = Session {
             app,
             socket,
+            peer,
             connection_id: uuid::Uuid::new_v4().to_string(),
             identity,
             greeted: false,
@@ -332,18 +334,28 @@ impl Session {
 
     async fn authenticate(&mut self, token: String) -> Result<Identity, End> {
         match self.app.authenticate(&token).await {
-            Ok(Some(principal)) => Ok(Identity { principal, token }),
-            Ok(None) => {
-                let detail = "the token is unknown, expired or revoked";
-                self.send(outbound::error(Code::Unauthenticated, detail, None)).await?;
-                Err(End::Close(4401, "authentication"))
-            }
+            Ok(Ok(principal)) => Ok(Identity { principal, token }),
+            Ok(Err(refusal)) => Err(self.turn_away(refusal).await?),
             Err(fault) => {
                 tracing::warn!(error = %fault.chain(), "a token could not be looked at");
                 self.send(outbound::notice("shutdown", Some(1_000))).await?;
                 Err(End::Close(1013, "try again"))
             }
         }
+    }
+
+    /// Answers a token that is not accepted.
+    async fn turn_away(&mut self, refusal: Refusal) -> Result<End, End> {
+        if refusal.guess()
+            && let Err(problem) = self.app.gate.guessed(self.peer)
+        {
+            let retry_ms = problem.retry_after_seconds().map(|seconds| u64::from(seconds) * 1_000);
+            self.send(outbound::notice("rate_limited", retry_ms)).await?;
+            return Ok(End::Close(4429, "rate"));
+        }
+        let detail = "the token is unknown, expired or revoked";
+        self.send(outbound::error(Code::Unauthenticated, detail, None)).await?;
+        Ok(End::Close(4401, "authentication"))
     }
 
     async fn subscribe(&mut self, wish: Subscribe) -> Result<(), End> {
