@@ -12,6 +12,7 @@ mod confirmation;
 mod conformance;
 mod delivery;
 mod encoding;
+mod guesses;
 mod history;
 mod join;
 mod mutations;
