@@ -45,7 +45,7 @@ const MAINTENANCE: Duration = Duration::from_secs(60);
 /// Streams have so long to end by themselves at a stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// What peers may take: a minute between requests of a kept connection, half a minute for a socket that is full.
-const LIMITS: Limits = Limits { head: Duration::from_secs(60), stalled: Duration::from_secs(30) };
+const LIMITS: Limits = Limits { head: Duration::from_secs(60), stalled: Duration::from_secs(30), sent: None };
 /// The source's name in the log.
 pub(crate) const SOURCE: &str = "main";
 
@@ -71,6 +71,8 @@ pub struct Config {
     pub migrate: bool,
     /// Streams of one organisation at once; `None`: no limit.
     pub streams_max: Option<usize>,
+    /// Bytes of streams that one connection is sent a second, and at once; `None`: no limit.
+    pub stream_bytes: Option<(u64, u64)>,
     /// Edits of one organisation a second, and at once; `None`: no limit.
     pub mutations_per_second: Option<(u64, u64)>,
     /// What the application's triggers and policies are told of an edit.
@@ -155,6 +157,7 @@ impl Service {
             auth,
             gate,
             streams_max: config.streams_max,
+            stream_bytes: config.stream_bytes,
             streams: Streams::default(),
             drain: drain.clone(),
             shapes: Shapes::default(),
@@ -163,6 +166,7 @@ impl Service {
             metrics,
         });
         let router = router::router(Arc::clone(&app), config.page, origins);
+        let limits = Limits { sent: config.stream_bytes, ..LIMITS };
         let (report, ended) = watch::channel(None);
         let report = |task| Ends { task, report: report.clone() };
         let follower = store.clone();
@@ -176,7 +180,7 @@ impl Service {
             ),
             spawn("keys", report("keys").after(async move { app.auth.run(keys_stop).await })),
             spawn("directory", report("directory").after(async move { follower.follow_changes(changes_stop).await })),
-            spawn("http", report("http").after(connections::serve(listener, router, LIMITS, drain.clone()))),
+            spawn("http", report("http").after(connections::serve(listener, router, limits, drain.clone()))),
         ];
         Ok(Service { address, capture, drain, stop, ended, tasks })
     }

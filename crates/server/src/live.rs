@@ -32,7 +32,7 @@ pub(crate) use ws::open as ws;
 use serde_json::{Value, json};
 use ws::limits as websocket_limits;
 
-use crate::{app::App, compose::now, line::{BYTES, Line}, problem::Problem, query::Segments};
+use crate::{app::App, compose::now, line::{Line, StreamBytes}, problem::Problem, query::Segments};
 
 /// Answers a reader.
 pub(crate) async fn live(
@@ -75,9 +75,10 @@ pub(crate) async fn live(
 }
 
 /// What each transport may do, for operators.
-pub(crate) fn limits() -> [(&'static str, Value); 3] {
-    let bytes = json!({ "bytesPerSecond": BYTES.0, "bytesBurst": BYTES.1 });
-    [("websocket", websocket_limits()), ("sse", bytes.clone()), ("poll", bytes)]
+pub(crate) fn limits(bytes: StreamBytes) -> [(&'static str, Value); 3] {
+    let websocket = websocket_limits(bytes);
+    let bytes = json!({ "bytesPerSecond": websocket["bytesPerSecond"], "bytesBurst": websocket["bytesBurst"] });
+    [("websocket", websocket), ("sse", bytes.clone()), ("poll", bytes)]
 }
 
 /// The numbers of every type's shape, as the header `Antiphon-Schema` shows them.

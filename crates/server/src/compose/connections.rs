@@ -32,20 +32,22 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use crate::{
-    line::Line,
+    line::{Line, StreamBytes},
     takeover::{self, Run, Taken, Takeover},
 };
 
 /// After a failure to accept (no file descriptors left), the next attempt waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a peer may take.
+/// How long a peer may take, and how much.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// From the connection, or the last answer, to the whole head of the next request.
     pub(super) head: Duration,
     /// Without any progress of a write.
     pub(super) stalled: Duration,
+    /// Bytes of streams.
+    pub(super) sent: StreamBytes,
 }
 
 /// Serves until `drain`; returns when every connection has ended.
@@ -60,7 +62,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
             Some(ended) = connections.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
-                    let service = Served { line: Arc::new(Line::new(peer.ip())), router: router.clone() };
+                    let service = Served { line: Arc::new(Line::new(peer.ip(), limits.sent)), router: router.clone() };
                     connections.spawn(connection(socket, service, limits, drain.clone(), taken.clone()));
                 }
                 Err(error) if of_one_connection(&error) => {}

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use super::Ended;
 use crate::{
     app::{App, Caller},
-    line::BYTES,
     problem::Problem,
     query::{Query, invalid},
 };
@@ -104,7 +103,7 @@ impl Request {
             snapshot: snapshot.transpose()?,
             page: limit.min(PAGE_MAX),
             // What an answer costs is its connection's to pay, see `Line`.
-            rate: (form == Form::Sse).then_some(BYTES),
+            rate: app.stream_bytes.filter(|_| form == Form::Sse),
         };
         Ok(Request { form, limit, wanted })
     }

@@ -8,6 +8,7 @@ mod auth_tickets_ws;
 mod auth_websocket;
 mod authors;
 mod bad_input;
+mod byte_rate;
 mod confirmation;
 mod conformance;
 mod delivery;

@@ -41,7 +41,7 @@ use super::{
 use crate::{
     app::{App, Caller},
     auth::{Peer, Refusal},
-    line::BYTES,
+    line::StreamBytes,
     mutations,
     problem::Problem,
     takeover::Taken,
@@ -103,7 +103,7 @@ pub(super) struct Session {
     subscriptions: Vec<Subscription>,
     mutations: FuturesUnordered<BoxFuture<'static, String>>,
     inbound: Bucket,
-    outbound: Bucket,
+    outbound: Option<Bucket>,
     started: Instant,
     heard_at: Instant,
     dropped: u64,
@@ -162,6 +162,7 @@ impl Session {
             Opening::Shown(identity) => (Some(identity), false),
             Opening::Silent => (None, false),
         };
+        let outbound = app.stream_bytes.map(|(rate, burst)| Bucket::new(rate, burst, 0));
         let mut session = Session {
             app,
             socket,
@@ -172,7 +173,7 @@ impl Session {
             subscriptions: Vec::new(),
             mutations: FuturesUnordered::new(),
             inbound: Bucket::new(MESSAGES.0, MESSAGES.1, 0),
-            outbound: Bucket::new(BYTES.0, BYTES.1, 0),
+            outbound,
             started: Instant::now(),
             heard_at: Instant::now(),
             dropped: 0,
@@ -215,7 +216,7 @@ impl Session {
 
     /// Waits for the next thing that happens.
     async fn event(&mut self) -> Event {
-        let wait = self.outbound.wait_ms(1, self.started.elapsed().as_millis() as u64);
+        let wait = self.outbound_wait_ms();
         let quiet = if self.greeted { self.heard_at + IDLE } else { self.started + HELLO_WITHIN };
         let reads = self.mutations.len() < MUTATIONS_MAX;
         let (app, mutations) = (&self.app, &mut self.mutations);
@@ -230,6 +231,12 @@ impl Session {
             packet = self.socket.next(), if reads => Event::Packet(packet),
             event = next => event,
         }
+    }
+
+    /// Returns for how long what was sent is still to be paid for.
+    fn outbound_wait_ms(&mut self) -> u64 {
+        let now_ms = self.started.elapsed().as_millis() as u64;
+        self.outbound.as_mut().map_or(0, |outbound| outbound.wait_ms(1, now_ms))
     }
 
     async fn packet(&mut self, packet: Packet) -> Result<(), End> {
@@ -313,7 +320,7 @@ impl Session {
     }
 
     async fn greet(&mut self) -> Result<(), End> {
-        let text = outbound::welcome(&self.connection_id, limits(), crate::compose::now());
+        let text = outbound::welcome(&self.connection_id, limits(self.app.stream_bytes), crate::compose::now());
         self.send(text).await
     }
 
@@ -418,7 +425,7 @@ impl Session {
             types: wish.entity_types.clone().filter(|types| !types.is_empty()),
             snapshot: None,
             page: PAGE,
-            rate: Some(BYTES),
+            rate: self.app.stream_bytes,
         };
         let place =
             self.app.streams.enter(&caller, Transport::WebSocket, self.app.streams_max).map_err(Ended::Problem)?;
@@ -495,8 +502,7 @@ impl Session {
                 self.subscriptions.remove(index);
                 break;
             }
-            let blocked = self.outbound.wait_ms(1, self.started.elapsed().as_millis() as u64) > 0;
-            next = if blocked { None } else { self.subscriptions[index].feed.ready() };
+            next = if self.outbound_wait_ms() > 0 { None } else { self.subscriptions[index].feed.ready() };
         }
         self.flush().await?;
         metrics::histogram!("antiphon_send_path_seconds").record(began.elapsed().as_secs_f64());
@@ -546,7 +552,9 @@ impl Session {
     }
 
     async fn feed(&mut self, text: String) -> Result<(), End> {
-        self.outbound.charge(text.len() as u64, self.started.elapsed().as_millis() as u64);
+        if let Some(outbound) = &mut self.outbound {
+            outbound.charge(text.len() as u64, self.started.elapsed().as_millis() as u64);
+        }
         metrics::counter!("antiphon_ws_messages_out_total").increment(1);
         metrics::counter!("antiphon_ws_bytes_out_total").increment(text.len() as u64);
         self.write(Packet::text(text)).await
@@ -600,10 +608,10 @@ impl Session {
 }
 
 /// What a connection may do, for its `welcome` and for operators.
-pub(crate) fn limits() -> serde_json::Value {
+pub(crate) fn limits(bytes: StreamBytes) -> serde_json::Value {
     json!({
         "messageBytes": MESSAGE_BYTES_MAX, "messagesPerSecond": MESSAGES.0, "messagesBurst": MESSAGES.1,
-        "bytesPerSecond": BYTES.0, "bytesBurst": BYTES.1, "subscriptions": SUBSCRIPTIONS_MAX,
+        "bytesPerSecond": bytes.map(|(rate, _)| rate), "bytesBurst": bytes.map(|(_, burst)| burst), "subscriptions": SUBSCRIPTIONS_MAX,
         "unacknowledged": antiphon_sync::UNACKNOWLEDGED_MAX, "idleTimeoutSeconds": IDLE.as_secs(),
     })
 }
