@@ -17,7 +17,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use crate::auth::{Caller, Standing};
-use crate::{auth::{Auth, Gate}, line::StreamBytes, live::Streams, mutations::MutationLimits, operations::SlotView, problem::Problem};
+use crate::{
+    auth::{Auth, Gate},
+    line::StreamBytes,
+    live::Streams,
+    mutations::MutationLimits,
+    operations::SlotView,
+    problem::Problem,
+};
 
 /// A shape is looked up again after this time: a change of a table shows in lists at once and in the schema soon.
 const SHAPE_FRESH: Duration = Duration::from_secs(2);

@@ -28,11 +28,17 @@ pub(crate) use registry::{Entry, Streams, Transport};
 #[cfg(test)]
 pub(crate) use request::PARAMETERS;
 use request::{Form, Request};
-pub(crate) use ws::open as ws;
 use serde_json::{Value, json};
 use ws::limits as websocket_limits;
+pub(crate) use ws::open as ws;
 
-use crate::{app::App, compose::now, line::{Line, StreamBytes}, problem::Problem, query::Segments};
+use crate::{
+    app::App,
+    compose::now,
+    line::{Line, StreamBytes},
+    problem::Problem,
+    query::Segments,
+};
 
 /// Answers a reader.
 pub(crate) async fn live(
@@ -64,9 +70,7 @@ pub(crate) async fn live(
         (_, Err(Ended::Reset { code, epoch, types })) => return Err(gone(code, epoch, &types)),
         (Form::Sse, Ok(feed)) => sse::open(feed, guard, place),
         (Form::Page, Ok(feed)) => page::page(&app, asked, feed).await?,
-        (Form::Poll { timeout_seconds }, Ok(feed)) => {
-            page::poll(&app, asked, feed, timeout_seconds).await?
-        }
+        (Form::Poll { timeout_seconds }, Ok(feed)) => page::poll(&app, asked, feed, timeout_seconds).await?,
     };
     if let Ok(value) = HeaderValue::from_str(&schema) {
         response.headers_mut().insert("antiphon-schema", value);

@@ -30,7 +30,14 @@ pub struct Problem {
 impl Problem {
     /// Makes a problem with its particulars.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), more: Map::new(), retry_after_seconds: None, status: None, guessed: false }
+        Problem {
+            code,
+            detail: detail.into(),
+            more: Map::new(),
+            retry_after_seconds: None,
+            status: None,
+            guessed: false,
+        }
     }
 
     /// Adds a member to the body.

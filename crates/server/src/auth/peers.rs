@@ -166,7 +166,9 @@ mod tests {
             assert_eq!(peer(&[network], inside, &["203.0.113.9"]), "203.0.113.9", "{network}");
             assert_eq!(peer(&[network], outside, &["203.0.113.9"]), outside, "{network}");
         }
-        for wrong in ["", "proxy", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0/8", "::/129", "0.0.0.0/0", "::/0"] {
+        for wrong in
+            ["", "proxy", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/+8", "10.0.0/8", "::/129", "0.0.0.0/0", "::/0"]
+        {
             let fault = Proxies::read(&[wrong.to_owned()]).expect_err(wrong);
             assert_eq!(fault.code(), Code::ConfigInvalid, "{wrong}");
         }
