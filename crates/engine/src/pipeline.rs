@@ -76,7 +76,14 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     let map = map::Map::new(&works, mapper, copier, checkpoint.clone(), head.last);
     tasks.spawn(map.run(capture, to_append));
-    tasks.spawn(append::run(writer, (head.epoch, checkpoint), works.bus.clone(), Arc::clone(&works.clock), from_map, to_flush));
+    tasks.spawn(append::run(
+        writer,
+        (head.epoch, checkpoint),
+        works.bus.clone(),
+        Arc::clone(&works.clock),
+        from_map,
+        to_flush,
+    ));
     let flush = flush::Flush::new(flusher, &works);
     tasks.spawn(flush.run(from_append, acknowledge));
     tasks.spawn(keep_lease(lease, stop));

@@ -196,7 +196,14 @@ impl ActivityLog for World {
         let state = self.lock();
         let last = state.appended.activities.last().map_or(ActivityId::new(0), |activity| activity.id);
         let durable = state.appended.shown;
-        Ok(Head { epoch: Epoch::FIRST, last, durable, visible: ActivityId::new(0), floor: ActivityId::new(0), begun: true })
+        Ok(Head {
+            epoch: Epoch::FIRST,
+            last,
+            durable,
+            visible: ActivityId::new(0),
+            floor: ActivityId::new(0),
+            begun: true,
+        })
     }
 
     async fn read(

@@ -57,8 +57,7 @@ pub(super) fn channel(identity: SourceIdentity, started_at: Lsn) -> (Outbox, Log
     let (acknowledged, durable) = watch::channel(Lsn::ZERO);
     let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
     let clock = Arc::new(AtomicI64::new(0));
-    let outbox =
-        Outbox { sender, room, transactions: Vec::new(), bytes: 0, progress: None, clock: Arc::clone(&clock) };
+    let outbox = Outbox { sender, room, transactions: Vec::new(), bytes: 0, progress: None, clock: Arc::clone(&clock) };
     (outbox, LogCapture { receiver, acknowledged, clock, identity, started_at }, durable)
 }
 

@@ -28,8 +28,7 @@ const TELL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Takes a number, because a snapshot does not tell of those that have one above the last that ended.
 const NUMBER: &str = "select pg_catalog.pg_current_xact_id()::text";
-const OPEN: &str =
-    "select pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) < $1::text::pg_catalog.xid8";
+const OPEN: &str = "select pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) < $1::text::pg_catalog.xid8";
 
 /// Waits until all that have a number now have ended.
 pub(super) async fn wait(client: &Client, slot: &str, waits: &Waits<'_>) -> Result<(), Fault> {

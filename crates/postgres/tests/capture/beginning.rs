@@ -55,7 +55,9 @@ async fn a_commit_that_the_slot_leaves_out_is_visible_before_capture_begins_cap_
             let insert = "set local synchronous_commit = on; insert into notes (id) values (1)";
             between.batch_execute(insert).await.unwrap();
             let release = async {
-                let waits = format!("select exists (select from pg_stat_activity where pid = {pid} and wait_event = 'SyncRep')");
+                let waits = format!(
+                    "select exists (select from pg_stat_activity where pid = {pid} and wait_event = 'SyncRep')"
+                );
                 until(&stage.client, &waits).await;
                 second.batch_execute("rollback").await.unwrap();
                 let named = format!("process {pid} ");

@@ -75,7 +75,10 @@ async fn before_the_slot_of_an_epoch_is_there_no_server_answers_what_a_reader_co
             }
             let waits = |source: &&Value| source["reason"] == "SLOT_WAITS";
             if let Some(source) = sources.iter().find(waits) {
-                assert_eq!((source["state"].as_str(), source["status"].as_str()), (Some("initialising"), Some("waiting")));
+                assert_eq!(
+                    (source["state"].as_str(), source["status"].as_str()),
+                    (Some("initialising"), Some("waiting"))
+                );
                 assert!(source["detail"].as_str().is_some_and(|detail| detail.contains("process ")), "{source}");
                 break;
             }
