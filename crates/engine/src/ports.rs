@@ -15,7 +15,7 @@ mod writes;
 pub use activity_log::{ActivityLog, Deleted, DeletedPage, EntityRef, Head, Scope, Span};
 pub(crate) use catalogue::fingerprint;
 pub use catalogue::{Catalogue, Field, FieldDefault, Schemas, Shape};
-pub use directory::{Directory, Member, Membership, OrgNames, Principal, TokenScope, TokenScopes};
+pub use directory::{Directory, Member, Membership, OrgNames, Principal, Shown, TokenScope, TokenScopes};
 pub use log_writer::{Batch, Leadership, Lease, LogFlusher, LogWriter, SnapshotProgress, Tenure};
 pub use notices::{Heard, Hint, LocalNotices, Notice, Notices};
 pub use rows::{Comparison, FieldQuery, FieldValue, Filter, ListQuery, Order, RowImage, RowPage, Rows};
