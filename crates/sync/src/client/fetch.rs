@@ -59,6 +59,16 @@ impl Fetches {
         }
     }
 
+    /// Tells whether a row is wanted or on its way.
+    pub(super) fn is_held(&self, entity: &EntityKey) -> bool {
+        self.held.contains_key(entity)
+    }
+
+    /// Tells whether rows of a type are wanted or on their way.
+    pub(super) fn is_fetching(&self, name: &str) -> bool {
+        self.held.keys().any(|entity| entity.entity_type == name)
+    }
+
     /// Tells whether nothing is wanted or on its way.
     pub(super) fn is_idle(&self) -> bool {
         self.wanted.is_empty() && self.held.is_empty()
@@ -106,12 +116,22 @@ impl Client {
                 self.fetches.want(&entity);
                 continue;
             }
+            let (in_parts, pinned) = (self.is_in_parts(name), self.is_pinned(&entity));
             if let Some(rows) = self.types.get_mut(name) {
-                rows.fetched(name, id, found.remove(id), &snapshot, &mut self.dirty);
+                let item = found.remove(id);
+                let missing = item.is_none();
+                rows.fetched(name, id, item, &snapshot, &mut self.dirty);
+                if in_parts && missing {
+                    rows.missing(id, &snapshot);
+                }
                 for activity in held.activities {
-                    rows.apply(&shape, &activity, &mut self.dirty);
+                    match in_parts {
+                        true => rows.apply_part(&shape, &activity, pinned, &mut self.dirty),
+                        false => rows.apply(&shape, &activity, &mut self.dirty),
+                    };
                 }
             }
+            self.subsets.loosen(&entity);
             self.shown.insert(entity.clone());
             for key in self.fetches.proofs.remove(&entity).unwrap_or_default() {
                 self.proved(now, &key);

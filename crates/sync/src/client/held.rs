@@ -16,6 +16,8 @@ use super::{
 
 /// Rows of a page at most.
 pub const PAGE_ROWS: usize = 1_000;
+/// A window is not cut before it has grown by so many rows.
+const SPARE_ROWS: usize = 10;
 
 /// A page of a subset: the place of its last row and what it saw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,11 +131,11 @@ impl Held {
         self.moved && self.subset.window_rows.is_some()
     }
 
-    /// Counts its window: one with too few rows reads on, one with far too many is cut.
-    pub fn count<'a>(&mut self, shape: &TypeShape, rows: impl Iterator<Item = (&'a String, &'a Row)>) {
-        let Some(window_rows) = self.subset.window_rows else { return };
+    /// Counts its window: one with too few rows reads on, one with far too many is cut, and tells so.
+    pub fn count<'a>(&mut self, shape: &TypeShape, rows: impl Iterator<Item = (&'a String, &'a Row)>) -> bool {
+        let Some(window_rows) = self.subset.window_rows else { return false };
         if !std::mem::take(&mut self.moved) || self.pages.is_empty() {
-            return;
+            return false;
         }
         let more = self.next.is_some() || self.cut;
         let inside = rows.filter(|(_, row)| self.subset.matches(shape, &row.data));
@@ -144,13 +146,16 @@ impl Held {
                 self.restart();
             }
             self.whole = false;
-            return;
+            return false;
         }
         self.whole = true;
-        if places.len() > window_rows.saturating_mul(2).max(window_rows + 10) {
-            places.sort_by(|one, other| self.subset.order(shape, one, other));
-            self.cut_behind(shape, places.swap_remove(window_rows));
+        if places.len() <= window_rows.saturating_mul(2).max(window_rows + SPARE_ROWS) {
+            return false;
         }
+        places.sort_by(|one, other| self.subset.order(shape, one, other));
+        // Some remain, so that the next row that leaves does not make it read anew.
+        self.cut_behind(shape, places.swap_remove(window_rows + SPARE_ROWS / 2));
+        true
     }
 
     fn cut_behind(&mut self, shape: &TypeShape, last: Place) {

@@ -51,7 +51,7 @@ impl Recent {
 
     /// Returns what is held about a row.
     pub fn of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Activity> {
-        let own = |activity: &&Activity| activity.entity_id.as_deref().is_none_or(|named| named == id);
+        let own = move |activity: &&Activity| activity.entity_id.as_deref().is_none_or(|named| named == id);
         self.activities.iter().map(|(activity, _)| activity).filter(own)
     }
 }

@@ -146,6 +146,11 @@ pub struct TypeMarks {
 }
 
 impl TypeRows {
+    /// Takes over what was kept.
+    pub fn kept(rows: BTreeMap<String, Row>, marks: TypeMarks) -> TypeRows {
+        TypeRows { rows, marks, ..TypeRows::default() }
+    }
+
     /// Begins an empty list.
     pub fn begin(generation: u32) -> TypeRows {
         let marks = TypeMarks { generation, offset: u64::MAX, ..TypeMarks::default() };
@@ -232,8 +237,7 @@ impl TypeRows {
             let page = || row.page.and_then(|page| pages.get(page)).map(|page| &page.snapshot);
             row.snapshot.as_ref().or_else(page).is_some_and(|snapshot| snapshot.sees(xid))
         };
-        let ids: Vec<String> =
-            self.rows.iter().filter(|(_, row)| !newer(row)).map(|(id, _)| id.clone()).collect();
+        let ids: Vec<String> = self.rows.iter().filter(|(_, row)| !newer(row)).map(|(id, _)| id.clone()).collect();
         for id in &ids {
             self.rows.remove(id);
             dirty.put(Record::row(self.marks.generation, &activity.entity_type, id));

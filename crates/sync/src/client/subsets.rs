@@ -13,7 +13,7 @@ use super::{
     Client, EntityKey, Now, Told,
     subset::{Place, Subset},
 };
-pub(super) use reading::{Asking, Piece};
+pub(super) use reading::Asking;
 
 /// So many subsets may be wanted at once.
 pub const WANTED_MAX: usize = 1_000;
@@ -64,6 +64,8 @@ pub(super) struct Subsets {
     refused: BTreeMap<Subset, String>,
     /// Rows that may have lost what kept them.
     loose: BTreeSet<EntityKey>,
+    /// Types with rows that nothing may keep any more.
+    overgrown: BTreeSet<String>,
     /// Bytes that came by the stream since spare rows were counted.
     grown_bytes: usize,
     /// Whether it is to be looked at again which open and edited rows are not here.
@@ -90,6 +92,11 @@ impl Subsets {
         self.grown_bytes += bytes;
     }
 
+    /// Takes note that rows of a type are to be let go of.
+    pub(super) fn overgrown(&mut self, name: &str) {
+        self.overgrown.insert(name.to_owned());
+    }
+
     pub(super) fn look(&mut self) {
         self.look = true;
     }
@@ -97,10 +104,6 @@ impl Subsets {
     fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a String, &'a Subset)> {
         let of_type = self.wanted.values().filter(move |(_, subset)| subset.entity_type == name);
         of_type.filter(|(_, subset)| !self.refused.contains_key(subset)).map(|(key, subset)| (key, subset))
-    }
-
-    fn is_wanted(&self, name: &str, key: &str) -> bool {
-        self.of(name).any(|(wanted, _)| wanted == key)
     }
 }
 

@@ -94,12 +94,12 @@ impl TypeRows {
     ) -> Vec<String> {
         let mut taken = Vec::new();
         for (id, item) in items {
+            self.absent.remove(&id);
             let newer = |row: &Row| row.snapshot.as_ref().is_none_or(|known| sees_all(snapshot, known));
             if !self.rows.get(&id).is_none_or(newer) {
                 continue;
             }
             dirty.put(Record::row(self.marks.generation, name, &id));
-            self.absent.remove(&id);
             self.rows.insert(id.clone(), Row::listed(item, Some(snapshot.clone())));
             taken.push(id);
         }
@@ -142,20 +142,33 @@ impl TypeRows {
     }
 
     /// Returns about how many bytes the rows take that none of some subsets, and nobody else, keeps.
-    pub fn spare_bytes(&self, shape: &TypeShape, wanted: &dyn Fn(&str) -> bool, pinned: &dyn Fn(&str) -> bool) -> usize {
+    pub fn spare_bytes(
+        &self,
+        shape: &TypeShape,
+        wanted: &dyn Fn(&str) -> bool,
+        pinned: &dyn Fn(&str) -> bool,
+    ) -> usize {
         let subsets = self.marks.subsets.iter().filter(|(key, _)| wanted(key));
         let active: Vec<_> = subsets.map(|(_, held)| held).collect();
-        let spare = self.rows.iter().filter(|(id, row)| {
-            !pinned(id) && !active.iter().any(|held| held.keeps(shape, id, &row.data))
-        });
+        let spare = self
+            .rows
+            .iter()
+            .filter(|(id, row)| !pinned(id) && !active.iter().any(|held| held.keeps(shape, id, &row.data)));
         spare.map(|(id, row)| id.len() + row.bytes()).sum()
     }
 
-    /// Counts windows in which rows have moved.
-    pub fn count(&mut self, shape: &TypeShape) {
+    /// Forgets subsets that were not read to their end.
+    pub fn forget_unread(&mut self) {
+        self.marks.subsets.retain(|_, held| held.is_whole());
+    }
+
+    /// Counts windows in which rows have moved; tells whether one was cut, so that rows are to be let go of.
+    pub fn count(&mut self, shape: &TypeShape) -> bool {
+        let mut cut = false;
         for held in self.marks.subsets.values_mut().filter(|held| held.is_uncounted()) {
-            held.count(shape, self.rows.iter());
+            cut |= held.count(shape, self.rows.iter());
         }
+        cut
     }
 }
 

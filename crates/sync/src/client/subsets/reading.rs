@@ -4,7 +4,7 @@
 //! Laws: pieces of one epoch and one access only; a page that joins what is shown brings along what the stream has told
 //! since the page was read; what the server refuses for good is told and not asked again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_model::Visibility;
 
@@ -226,7 +226,9 @@ impl Client {
         let first = !self.types.contains_key(&name);
         let mut taken = Vec::new();
         match &piece {
-            Piece::Page { .. } => taken = read_page(rows, &name, shape, (&piece, came, self.subsets.uses), &mut self.dirty),
+            Piece::Page { .. } => {
+                taken = read_page(rows, &name, shape, (&piece, came, self.subsets.uses), &mut self.dirty)
+            }
             Piece::Ids(ids) => {
                 ids.iter().for_each(|id| rows.missing(id, &came.snapshot));
                 taken = rows.put(&name, came.items, &came.snapshot, &mut self.dirty);
@@ -249,13 +251,14 @@ impl Client {
     /// Puts a page into what is shown, and upon it what the stream has told since.
     fn join(&mut self, now: Now, asking: &Asking, shape: &TypeShape, came: Came) {
         let name = asking.name.as_str();
-        let pins: Vec<&EntityKey> = self.subsets.open.keys().chain(self.outbox.entities()).collect();
-        let pinned = |id: &str| pins.iter().any(|pin| pin.entity_type == name && pin.entity_id == id);
+        let (open, outbox) = (&self.subsets.open, &self.outbox);
+        let pinned = |entity: &EntityKey| open.contains_key(entity) || outbox.of(entity).next().is_some();
         let Some(rows) = self.types.get_mut(name) else { return };
         let since = rows.recent.since(came.offset, rows.marks.offset);
         // Read too early for what is still at hand: it is asked for once more.
         let Some(since) = since.map(|since| since.cloned().collect::<Vec<Activity>>()) else { return };
-        let known: std::collections::BTreeSet<String> = rows.rows.keys().cloned().collect();
+        let named = since.iter().filter_map(|activity| activity.entity_id.as_ref());
+        let known: BTreeSet<String> = named.filter(|id| rows.rows.contains_key(*id)).cloned().collect();
         let taken = read_page(rows, name, shape, (&asking.piece, came, self.subsets.uses), &mut self.dirty);
         let mut unsure = Vec::new();
         for activity in since {
@@ -264,13 +267,15 @@ impl Client {
             if known.contains(id) && !taken.contains(id) {
                 continue;
             }
-            if rows.apply_part(shape, &activity, pinned(id), &mut self.dirty) == Arrived::Incomplete {
-                unsure.push(EntityKey::new(name, id));
+            let entity = EntityKey::new(name, id);
+            if rows.apply_part(shape, &activity, pinned(&entity), &mut self.dirty) == Arrived::Incomplete {
+                unsure.push(entity);
             }
         }
-        rows.count(shape);
+        if rows.count(shape) {
+            self.subsets.overgrown(name);
+        }
         unsure.iter().for_each(|entity| self.want_row(entity));
-        self.subsets.grew(0);
         self.dirty.put(Record::Meta);
         for id in taken {
             let entity = EntityKey::new(name, id);

@@ -35,10 +35,25 @@ impl Client {
         self.sweep(name);
     }
 
+    /// Nobody wants anything yet: what was not read to its end goes.
+    pub(in super::super) fn released_all(&mut self) {
+        let names: Vec<String> = self.types.keys().filter(|name| self.is_in_parts(name)).cloned().collect();
+        for name in names {
+            if let Some(rows) = self.types.get_mut(&name) {
+                rows.forget_unread();
+            }
+            self.sweep(&name);
+        }
+        self.subsets.again();
+    }
+
     /// Lets go of what lost what kept it, and of released subsets where rows came.
     pub(in super::super) fn let_go(&mut self) {
         for entity in std::mem::take(&mut self.subsets.loose) {
             self.let_go_of(&entity.entity_type, Some(&entity.entity_id));
+        }
+        for name in std::mem::take(&mut self.subsets.overgrown) {
+            self.sweep(&name);
         }
         if self.subsets.grown_bytes > self.config.subsets_bytes_max / 16 {
             self.spare();
