@@ -2,6 +2,8 @@
 //!
 //! What is random, and many clients at once, is the simulator's. Here each claim of the requirements has its example.
 
+mod keeping;
+mod parts_model;
 mod server;
 mod subsets;
 

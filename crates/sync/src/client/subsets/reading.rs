@@ -179,6 +179,12 @@ impl Client {
         if self.has_unsettled_operation(name) || asking.generation != self.generation_of(name) {
             return;
         }
+        if let Piece::Page { key, .. } = &asking.piece
+            && !self.subsets.of(name).any(|(wanted, _)| wanted == key)
+        {
+            // Released while it was on its way.
+            return;
+        }
         if listed.schema != shape.schema {
             self.wants_schema = true;
         }
@@ -226,15 +232,14 @@ impl Client {
         let first = !self.types.contains_key(&name);
         let mut taken = Vec::new();
         match &piece {
-            Piece::Page { .. } => {
-                taken = read_page(rows, &name, shape, (&piece, came, self.subsets.uses), &mut self.dirty)
-            }
+            Piece::Page { .. } => taken = read_page(rows, &name, (&piece, came, self.subsets.uses), &mut self.dirty),
             Piece::Ids(ids) => {
                 ids.iter().for_each(|id| rows.missing(id, &came.snapshot));
                 taken = rows.put(&name, came.items, &came.snapshot, &mut self.dirty);
             }
             Piece::First => {}
         }
+        rows.count(shape);
         self.dirty.put(Record::Meta);
         if self.next_piece(&name).is_none() {
             self.built(&name);
@@ -259,7 +264,7 @@ impl Client {
         let Some(since) = since.map(|since| since.cloned().collect::<Vec<Activity>>()) else { return };
         let named = since.iter().filter_map(|activity| activity.entity_id.as_ref());
         let known: BTreeSet<String> = named.filter(|id| rows.rows.contains_key(*id)).cloned().collect();
-        let taken = read_page(rows, name, shape, (&asking.piece, came, self.subsets.uses), &mut self.dirty);
+        let taken = read_page(rows, name, (&asking.piece, came, self.subsets.uses), &mut self.dirty);
         let mut unsure = Vec::new();
         for activity in since {
             let Some(id) = &activity.entity_id else { continue };
@@ -301,7 +306,6 @@ fn came(shape: &TypeShape, listed: Listed, snapshot: Visibility) -> Came {
 fn read_page(
     rows: &mut TypeRows,
     name: &str,
-    shape: &TypeShape,
     (piece, came, used): (&Piece, Came, u64),
     dirty: &mut super::super::store::Dirty,
 ) -> Vec<String> {
@@ -313,6 +317,5 @@ fn read_page(
         held.restart();
     }
     held.page(came.next, last, came.snapshot);
-    rows.count(shape);
     taken
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Client, EntityKey, rows::TypeRows, store::Record, words::TypeShape};
+use super::super::{Client, EntityKey, held::bytes_of, rows::TypeRows, store::Record, words::TypeShape};
 
 /// Released subsets of a type that are kept at most, however small they are.
 const RELEASED_MAX: usize = 256;
@@ -51,6 +51,9 @@ impl Client {
     pub(in super::super) fn let_go(&mut self) {
         for entity in std::mem::take(&mut self.subsets.loose) {
             self.let_go_of(&entity.entity_type, Some(&entity.entity_id));
+            // What only a released subset keeps from now on counts against the budget.
+            let bytes = self.row(&entity).map_or(0, |row| bytes_of(row.data.iter()));
+            self.subsets.grown_bytes += bytes;
         }
         for name in std::mem::take(&mut self.subsets.overgrown) {
             self.sweep(&name);

@@ -7,8 +7,11 @@ use serde_json::{Map, Value, json};
 use super::super::Request;
 use crate::{Verdict, judge};
 
+/// Rows with their metadata.
+type Rows = BTreeMap<String, (Map<String, Value>, Value)>;
+
 pub struct Server {
-    pub rows: BTreeMap<String, (Map<String, Value>, Value)>,
+    pub rows: Rows,
     log: Vec<Value>,
     records: BTreeMap<String, u64>,
     xid: u64,
@@ -26,7 +29,9 @@ pub struct Server {
     /// So many of the newest transactions are on the stream already, and lists do not see them yet.
     pub lag: usize,
     /// Rows after each transaction.
-    past: Vec<BTreeMap<String, (Map<String, Value>, Value)>>,
+    past: Vec<Rows>,
+    /// A field that this reader may not compare.
+    pub refuses: Option<&'static str>,
     /// Requests for rows that were answered.
     pub asked: Vec<Request>,
 }
@@ -47,6 +52,7 @@ impl Server {
             sync: "all",
             lag: 0,
             past: vec![BTreeMap::new()],
+            refuses: None,
             asked: Vec::new(),
         }
     }
@@ -133,6 +139,11 @@ impl Server {
         }
         match request {
             Request::Schema => (200, schema(self.sync)),
+            Request::Subset { parameters, .. }
+                if self.refuses.is_some_and(|field| parameters.iter().any(|(name, _)| name.contains(field))) =>
+            {
+                (422, json!({ "code": "FIELD_FORBIDDEN" }))
+            }
             Request::Subset { parameters, after, limit, .. } => {
                 let order = parameters.iter().any(|(name, _)| name == "order");
                 // Only this one order is known here.
@@ -251,7 +262,7 @@ fn meets(row: &Map<String, Value>, (name, value): &(String, String)) -> bool {
     match (test, held) {
         ("[is]", held) => held.is_null(),
         ("", Value::String(text)) => text == value,
-        ("", held) => held.to_string() == *value,
+        ("", held) => serde_json::from_str(value).is_ok_and(|value: Value| *held == value),
         ("[gte]", held) => held.as_i64().is_some_and(|number| number >= value.parse().unwrap()),
         ("[lt]", held) => held.as_i64().is_some_and(|number| number < value.parse().unwrap()),
         other => panic!("{other:?}"),

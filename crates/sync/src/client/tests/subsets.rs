@@ -3,7 +3,7 @@
 use super::*;
 
 /// A device in front of a server whose notes are kept in parts; nothing is wanted yet.
-fn parts(rows: usize) -> (Server, Device) {
+pub(super) fn parts(rows: usize) -> (Server, Device) {
     let mut server = Server::new();
     server.sync = "on_demand";
     for number in 0..rows {
@@ -16,33 +16,33 @@ fn parts(rows: usize) -> (Server, Device) {
     (server, device)
 }
 
-fn titled(title: &str) -> Subset {
+pub(super) fn titled(title: &str) -> Subset {
     let filter = Filter { field: "title".into(), test: Test::Eq, value: Some(title.into()) };
     Subset { entity_type: "note".into(), filters: vec![filter], ..Subset::default() }
 }
 
-fn best(rows: usize) -> Subset {
+pub(super) fn best(rows: usize) -> Subset {
     let order = vec![Level { field: "rank".into(), descending: true }];
     Subset { entity_type: "note".into(), order, window_rows: Some(rows), ..Subset::default() }
 }
 
 impl Device {
-    fn want(&mut self, subset: Subset) -> u64 {
+    pub(super) fn want(&mut self, subset: Subset) -> u64 {
         self.client.subscribe(self.now, subset).unwrap()
     }
 
-    fn release(&mut self, subscription: u64) {
+    pub(super) fn release(&mut self, subscription: u64) {
         self.client.release(self.now, subscription);
     }
 
-    fn shown(&self, subscription: u64) -> (bool, Vec<String>) {
+    pub(super) fn shown(&self, subscription: u64) -> (bool, Vec<String>) {
         let query = self.client.query(subscription).unwrap();
         assert_eq!(query.refused, None);
         (query.complete, query.ids)
     }
 
     /// The ids of the rows that are on the device.
-    fn kept(&self) -> Vec<String> {
+    pub(super) fn kept(&self) -> Vec<String> {
         let kept: Vec<String> = self.client.confirmed_rows("note").map(|(id, _)| id.clone()).collect();
         let stored = self.store.keys().filter(|record| matches!(record, Record::Row { .. })).count();
         assert_eq!(stored, kept.len(), "the store holds what the machine holds");
@@ -50,7 +50,7 @@ impl Device {
     }
 }
 
-fn ids(ids: &[&str]) -> Vec<String> {
+pub(super) fn ids(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
