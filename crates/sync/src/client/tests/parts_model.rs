@@ -236,6 +236,7 @@ impl World {
         }
         // With nothing wanted, and no room for what was, nothing is left.
         device.client.config.subsets_bytes_max = 0;
+        self.wanted.push((device.want(best(1)), Wish::Best(1)));
         for (number, _) in std::mem::take(&mut self.wanted) {
             device.release(number);
         }
