@@ -38,7 +38,6 @@ impl Client {
                 self.review(now, &entity);
             }
             Arrived::Gone(row) => self.row_left(now, &entity, Some(*row), activity),
-            Arrived::Incomplete if self.is_in_parts(&entity.entity_type) => self.want_row(&entity),
             Arrived::Incomplete => self.fetches.want(&entity),
             Arrived::Ignored | Arrived::Cleared(_) => self.end_yielded(&entity),
         }
@@ -69,6 +68,10 @@ impl Client {
         rows.recent.push(activity);
         let rows_before = rows.rows.len();
         let arrived = rows.apply_part(shape, activity, pinned, &mut self.dirty);
+        if activity.entity_id.is_none() {
+            // Whether open rows are still there is asked.
+            self.subsets.look();
+        }
         if rows.count(shape) {
             self.subsets.overgrown(name);
         }

@@ -48,10 +48,4 @@ impl Recent {
         let whole = offset >= self.from.unwrap_or(own);
         whole.then(|| self.activities.iter().map(|(activity, _)| activity).filter(above))
     }
-
-    /// Returns what is held about a row.
-    pub fn of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Activity> {
-        let own = move |activity: &&Activity| activity.entity_id.as_deref().is_none_or(|named| named == id);
-        self.activities.iter().map(|(activity, _)| activity).filter(own)
-    }
 }

@@ -4,7 +4,7 @@
 //! shared by the subsets that overlap; what one page has seen and another has not is asked for by its id, so that a row
 //! never goes back in any of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_model::Visibility;
 use serde_json::{Map, Value};
@@ -87,7 +87,7 @@ impl TypeRows {
     /// Puts rows of an answer in place where they are newer than what is here; returns the ids of those.
     pub fn put(
         &mut self,
-        name: &str,
+        (name, shape): (&str, &TypeShape),
         items: BTreeMap<String, Item>,
         snapshot: &Visibility,
         dirty: &mut Dirty,
@@ -95,15 +95,57 @@ impl TypeRows {
         let mut taken = Vec::new();
         for (id, item) in items {
             self.absent.remove(&id);
-            let newer = |row: &Row| row.snapshot.as_ref().is_none_or(|known| sees_all(snapshot, known));
+            let newer = |row: &Row| row.snapshot.as_ref().is_none_or(|known| snapshot.contains(known));
             if !self.rows.get(&id).is_none_or(newer) {
                 continue;
             }
             dirty.put(Record::row(self.marks.generation, name, &id));
-            self.rows.insert(id.clone(), Row::listed(item, Some(snapshot.clone())));
+            let before = self.rows.insert(id.clone(), Row::listed(item, Some(snapshot.clone())));
+            // One page may show that a row has left another's window; the stream will not say so again.
+            self.note_move(shape, &id, before.as_ref().map(|row| &row.data));
             taken.push(id);
         }
         taken
+    }
+
+    /// Takes it that a row was asked for by its id and is not there, unless what is here is newer; tells which.
+    pub fn gone(
+        &mut self,
+        (name, shape): (&str, &TypeShape),
+        id: &str,
+        snapshot: &Visibility,
+        dirty: &mut Dirty,
+    ) -> bool {
+        let newer = |row: &Row| row.snapshot.as_ref().is_some_and(|known| !snapshot.contains(known));
+        if self.rows.get(id).is_some_and(newer) {
+            return false;
+        }
+        let before = self.rows.remove(id).map(|row| row.data);
+        if before.is_some() {
+            dirty.put(Record::row(self.marks.generation, name, id));
+        }
+        self.missing(id, snapshot);
+        self.note_move(shape, id, before.as_ref());
+        true
+    }
+
+    /// Clears rows that a page brought which had not seen them go; all others have met that already.
+    pub fn truncated(
+        &mut self,
+        (name, shape): (&str, &TypeShape),
+        ids: &BTreeSet<String>,
+        activity: &Activity,
+        dirty: &mut Dirty,
+    ) {
+        for id in ids {
+            if self.saw(shape, id, activity.commit.xid) {
+                continue;
+            }
+            if let Some(row) = self.rows.remove(id) {
+                dirty.put(Record::row(self.marks.generation, name, id));
+                self.note_move(shape, id, Some(&row.data));
+            }
+        }
     }
 
     /// Notes that a row was looked for and is not there.
@@ -177,9 +219,4 @@ impl Row {
         let versions: usize = self.versions.fields.iter().map(|(name, id)| name.len() + id.len()).sum();
         bytes_of(self.data.iter()) + bytes_of(self.omitted.iter()) + versions
     }
-}
-
-/// Tells whether one snapshot sees all that another sees; of two of the same database, one always does.
-fn sees_all(one: &Visibility, other: &Visibility) -> bool {
-    one.contains(other)
 }

@@ -75,7 +75,7 @@ impl Client {
             let names: Vec<String> = shown.cloned().collect();
             for name in names {
                 let ids = self.types.get(&name).map(|rows| self.missing_pins(&name, rows)).unwrap_or_default();
-                ids.iter().for_each(|id| self.want_row(&EntityKey::new(&name, id)));
+                ids.iter().for_each(|id| self.fetches.want(&EntityKey::new(&name, id)));
             }
         }
     }
@@ -92,15 +92,37 @@ impl Client {
         ids
     }
 
-    /// Wants a row of a type that is kept in parts; what the stream said of it lately is joined to the answer.
-    pub(in super::super) fn want_row(&mut self, entity: &EntityKey) {
-        if !self.fetches.is_held(entity) {
-            let rows = self.types.get(&entity.entity_type);
-            let held: Vec<Activity> =
-                rows.into_iter().flat_map(|rows| rows.recent.of(&entity.entity_id)).cloned().collect();
-            self.fetches.want(entity);
-            held.iter().for_each(|activity| self.fetches.hold(entity, activity));
+    /// Takes a row that was asked for by its id, and upon it what the stream has told since.
+    pub(in super::super) fn fetched_part(
+        &mut self,
+        entity: &EntityKey,
+        shape: &TypeShape,
+        (item, snapshot): (Option<Item>, &Visibility),
+        since: &[Activity],
+    ) {
+        let (name, id) = (entity.entity_type.as_str(), entity.entity_id.as_str());
+        let pinned = self.is_pinned(entity);
+        let Some(rows) = self.types.get_mut(name) else { return };
+        let taken = match item {
+            Some(item) => {
+                let items = BTreeMap::from([(id.to_owned(), item)]);
+                !rows.put((name, shape), items, snapshot, &mut self.dirty).is_empty()
+            }
+            None => rows.gone((name, shape), id, snapshot, &mut self.dirty),
+        };
+        let of_row = |activity: &&Activity| activity.entity_id.as_deref().is_none_or(|named| named == id);
+        for activity in since.iter().filter(|_| taken).filter(of_row) {
+            if activity.entity_id.is_none() {
+                rows.truncated((name, shape), &BTreeSet::from([id.to_owned()]), activity, &mut self.dirty);
+                self.subsets.look();
+            } else if rows.apply_part(shape, activity, pinned, &mut self.dirty) == Arrived::Incomplete {
+                self.fetches.want(entity);
+            }
         }
+        if rows.count(shape) {
+            self.subsets.overgrown(name);
+        }
+        self.subsets.loosen(entity);
     }
 
     /// Asks for the next piece of a type; tells whether there was one.
@@ -232,10 +254,12 @@ impl Client {
         let first = !self.types.contains_key(&name);
         let mut taken = Vec::new();
         match &piece {
-            Piece::Page { .. } => taken = read_page(rows, &name, (&piece, came, self.subsets.uses), &mut self.dirty),
+            Piece::Page { .. } => {
+                taken = read_page(rows, (&name, shape), (&piece, came, self.subsets.uses), &mut self.dirty)
+            }
             Piece::Ids(ids) => {
                 ids.iter().for_each(|id| rows.missing(id, &came.snapshot));
-                taken = rows.put(&name, came.items, &came.snapshot, &mut self.dirty);
+                taken = rows.put((&name, shape), came.items, &came.snapshot, &mut self.dirty);
             }
             Piece::First => {}
         }
@@ -264,25 +288,30 @@ impl Client {
         let Some(since) = since.map(|since| since.cloned().collect::<Vec<Activity>>()) else { return };
         let named = since.iter().filter_map(|activity| activity.entity_id.as_ref());
         let known: BTreeSet<String> = named.filter(|id| rows.rows.contains_key(*id)).cloned().collect();
-        let taken = read_page(rows, name, (&asking.piece, came, self.subsets.uses), &mut self.dirty);
-        let mut unsure = Vec::new();
+        let taken = read_page(rows, (name, shape), (&asking.piece, came, self.subsets.uses), &mut self.dirty);
+        let mut put: BTreeSet<String> = taken.into_iter().collect();
         for activity in since {
-            let Some(id) = &activity.entity_id else { continue };
+            let Some(id) = &activity.entity_id else {
+                rows.truncated((name, shape), &put, &activity, &mut self.dirty);
+                continue;
+            };
             // What was here before, and is newer than the page, has met all of this already.
-            if known.contains(id) && !taken.contains(id) {
+            if known.contains(id) && !put.contains(id) {
                 continue;
             }
             let entity = EntityKey::new(name, id);
-            if rows.apply_part(shape, &activity, pinned(&entity), &mut self.dirty) == Arrived::Incomplete {
-                unsure.push(entity);
+            match rows.apply_part(shape, &activity, pinned(&entity), &mut self.dirty) {
+                Arrived::Incomplete => self.fetches.want(&entity),
+                Arrived::Put => drop(put.insert(id.clone())),
+                _ => {}
             }
         }
         if rows.count(shape) {
             self.subsets.overgrown(name);
         }
-        unsure.iter().for_each(|entity| self.want_row(entity));
+        self.subsets.look();
         self.dirty.put(Record::Meta);
-        for id in taken {
+        for id in put {
             let entity = EntityKey::new(name, id);
             self.shown.insert(entity.clone());
             self.review(now, &entity);
@@ -305,13 +334,13 @@ fn came(shape: &TypeShape, listed: Listed, snapshot: Visibility) -> Came {
 /// Takes a page of a subset; returns the ids of the rows that it brought.
 fn read_page(
     rows: &mut TypeRows,
-    name: &str,
+    (name, shape): (&str, &TypeShape),
     (piece, came, used): (&Piece, Came, u64),
     dirty: &mut super::super::store::Dirty,
 ) -> Vec<String> {
     let Piece::Page { key, subset, after, .. } = piece else { return Vec::new() };
     let last = came.ids.last().and_then(|id| came.items.get(id).map(|item| subset.place(id, &item.data)));
-    let taken = rows.put(name, came.items, &came.snapshot, dirty);
+    let taken = rows.put((name, shape), came.items, &came.snapshot, dirty);
     let held = rows.marks.subsets.entry(key.clone()).or_insert_with(|| Held::begin(subset.clone(), used));
     if after.is_none() {
         held.restart();

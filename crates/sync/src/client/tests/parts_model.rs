@@ -21,6 +21,7 @@ enum Step {
     /// A row is written: id, title, rank.
     Write(u8, u8, i8),
     Delete(u8),
+    Truncate,
     Subscribe(Wish),
     Release(usize),
     Open(u8),
@@ -55,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (id.clone(), 0..3u8, -5..5i8).prop_map(|(id, title, rank)| Step::Write(id, title, rank)),
         2 => id.clone().prop_map(Step::Delete),
+        1 => Just(Step::Truncate),
         3 => wish.prop_map(Step::Subscribe),
         2 => (0..6usize).prop_map(Step::Release),
         1 => id.clone().prop_map(Step::Open),
@@ -132,6 +134,7 @@ impl World {
                     server.sql_delete(&id);
                 }
             }
+            Step::Truncate => server.truncate(),
             Step::Subscribe(wish) => self.wanted.push((device.want(subset(&wish)), wish)),
             Step::Release(at) if at < self.wanted.len() => {
                 let (number, _) = self.wanted.remove(at);

@@ -30,6 +30,7 @@ pub struct Server {
     pub lag: usize,
     /// Rows after each transaction.
     past: Vec<Rows>,
+    horizon: usize,
     /// A field that this reader may not compare.
     pub refuses: Option<&'static str>,
     /// Requests for rows that were answered.
@@ -52,6 +53,7 @@ impl Server {
             sync: "all",
             lag: 0,
             past: vec![BTreeMap::new()],
+            horizon: 0,
             refuses: None,
             asked: Vec::new(),
         }
@@ -100,6 +102,13 @@ impl Server {
         self.append(json!({ "entityType": "note", "entityId": id, "action": "delete", "data": null, "tx": tx }));
     }
 
+    /// Removes all rows in one statement.
+    pub fn truncate(&mut self) {
+        self.xid += 1;
+        self.rows.clear();
+        self.append(json!({ "entityType": "note", "entityId": null, "action": "truncate", "data": null }));
+    }
+
     fn append(&mut self, mut activity: Value) {
         activity["activityId"] = (self.base + self.log.len() as u64 + 1).into();
         self.past.push(self.rows.clone());
@@ -125,8 +134,11 @@ impl Server {
     }
 
     pub fn answer(&mut self, request: &Request) -> (u16, Value) {
-        let lag = self.lag.min(self.log.len());
-        let seen = self.past[self.past.len() - 1 - lag].clone();
+        // What a list has seen, every later one sees.
+        let newest = self.past.len() - 1;
+        self.horizon = self.horizon.max(newest - self.lag.min(self.log.len()));
+        let lag = newest - self.horizon;
+        let seen = self.past[self.horizon].clone();
         let (offset, xmax) = (self.base + (self.log.len() - lag) as u64, self.xid + 1 - lag as u64);
         let epoch = self.epoch;
         let page = |items: Vec<Value>, next: Option<String>| {
