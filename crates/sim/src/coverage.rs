@@ -67,6 +67,17 @@ pub const EXPECTED: &[&str] = &[
     "stream refused 410 OFFSET_EXPIRED",
 ];
 
+/// What comes to a client, by how its stream and its lists stand.
+const CLIENT: &[(&str, &[&str])] = &[
+    ("stream connecting", &["change", "ended", "ended 503", "offset", "reset"]),
+    ("stream online", &["beat", "change", "confirm", "ended", "notice", "offset", "reset"]),
+    ("stream offline", &["change", "ended", "ended 403", "ended 503", "offset", "reset"]),
+    ("stream refused", &["change", "ended", "ended 403", "ended 503", "offset", "reset"]),
+    ("lists first", &["answered 200", "answered 403", "answered 503", "not saved", "saved", "unanswered"]),
+    ("lists again", &["answered 200", "answered 403", "answered 503", "not saved", "saved", "unanswered"]),
+    ("lists whole", &["answered 200", "answered 400", "answered 403", "answered 500", "answered 503", "unanswered"]),
+];
+
 /// Cells that no run reaches, and why.
 pub const EXPLAINED: &[(&str, &str)] = &[
     ("entry pending Retried", "no verb retries what is pending: it goes by itself"),
@@ -92,6 +103,7 @@ pub fn missing(reached: &Reached, counts: &Counts) -> Unreached {
     let entries = entries.filter(|(state, event)| step(*state, *event) != Step::Never);
     let kinds = chaos::KINDS.iter().map(|(kind, _)| *kind).chain(FAULTS.iter().copied());
     let mut cells: Vec<String> = EXPECTED.iter().map(|cell| (*cell).to_owned()).collect();
+    cells.extend(CLIENT.iter().flat_map(|(state, events)| events.iter().map(move |event| format!("{state} {event}"))));
     cells.extend(entries.map(|(state, event)| of_entry(state, event)));
     cells.extend(kinds.clone().map(|kind| format!("fault {kind}")));
     let explained: Vec<(&str, &str)> =

@@ -9,6 +9,7 @@ mod fate;
 mod flight;
 mod person;
 mod storage;
+mod wanting;
 mod watch;
 
 use std::{
@@ -20,11 +21,14 @@ use antiphon_sync::client::{Client, Config, Input, Loaded, Now, Output, Request 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::{flight::Flight, storage::Storage, watch::Watch};
+use self::{flight::Flight, storage::Storage, wanting::Wanted, watch::Watch};
 use crate::{Clock, FinalView, Kind, Open, People, ProcessId, Request, workload::Stage};
 
 /// Things that may wait for the machine; more than it ever asks for at once.
 const QUEUE_MAX: usize = 4_096;
+
+/// Released subsets keep so little that some are let go of.
+const BYTES_MAX: usize = 4_096;
 
 /// The types of every run.
 const TYPES: &[&str] = &["note", "page", "task"];
@@ -74,6 +78,9 @@ struct Shared {
     client: Option<Client>,
     lives: u64,
     offline: bool,
+    /// What the person looks at: with the subscription of the present life.
+    wanted: Vec<(u64, Wanted)>,
+    opened: Vec<antiphon_sync::client::EntityKey>,
     watch: Watch,
     flight: Flight,
     /// Whether the last step was a frame of the stream.
@@ -115,7 +122,12 @@ impl Device {
             let mut shared = self.shared();
             shared.lives += 1;
             let source = format!("d{}-{}", self.number, shared.lives);
-            let config = Config { source, seed: dice.below(u64::MAX), delete_asks: !self.number.is_multiple_of(3) };
+            let config = Config {
+                source,
+                seed: dice.below(u64::MAX),
+                delete_asks: !self.number.is_multiple_of(3),
+                subsets_bytes_max: BYTES_MAX,
+            };
             match Client::new(config, Loaded { records: self.storage.records() }) {
                 Ok(mut client) => {
                     self.stage.law.into_iter().for_each(|law| client.break_law(law));
@@ -131,6 +143,7 @@ impl Device {
         let mut act_at_ms = self.now().tick_ms + dice.between(20, 3_000);
         let fence = self.shared().lives;
         self.step(|client, now| client.handle(now, Input::Lead { fence }));
+        self.look_again();
         loop {
             self.perform(&sender, &over, &mut streams);
             let now = self.now();
@@ -218,7 +231,7 @@ impl Device {
         loop {
             let output = self.shared().client.as_mut().and_then(Client::poll);
             let Some(output) = output else { return };
-            self.look(&output);
+            self.inspect(&output);
             match output {
                 Output::Request { id, request } => self.ask(id, request, sender.clone(), over.clone()),
                 // Its answer is not looked for, so what comes is ignored by its number.
@@ -258,7 +271,7 @@ impl Device {
     }
 
     /// Looks at what the machine wants before it is done.
-    fn look(&self, output: &Output) {
+    fn inspect(&self, output: &Output) {
         let mut shared = self.shared();
         let Shared { client, watch, flight, streaming, .. } = &mut *shared;
         let Some(client) = client else { return };
@@ -277,6 +290,9 @@ impl Device {
         let kind = match wish {
             Wish::Schema => Kind::Schema,
             Wish::List { entity_type, after, limit: _ } => Kind::List { entity_type, after, limit: 4 },
+            Wish::Subset { entity_type, parameters, after, limit } => {
+                Kind::Subset { entity_type, parameters, after, limit: limit.min(2) }
+            }
             Wish::Ids { entity_type, ids } => Kind::Ids { entity_type, ids },
             Wish::Mutations { body } => Kind::Mutate { body },
         };
@@ -383,7 +399,11 @@ impl Device {
             State::Sent | State::Accepted => true,
             State::Conflicted | State::Failed => false,
         };
-        client.position() >= (epoch, offset) && client.status().listed && !client.outbox().iter().any(waiting)
+        let whole = |(number, _): &(u64, Wanted)| client.query(*number).is_some_and(|query| query.complete);
+        shared.wanted.iter().all(whole)
+            && client.position() >= (epoch, offset)
+            && client.status().listed
+            && !client.outbox().iter().any(waiting)
     }
 
     /// Returns what it shows of the confirmed rows.
@@ -398,7 +418,15 @@ impl Device {
             }
         }
         let types = TYPES.iter().map(|name| (*name).to_owned()).collect();
-        FinalView { reader: self.number, subject: self.subject.to_owned(), org: self.org.to_owned(), types, rows }
+        let parts = Some(shared.wanted.iter().map(|(_, wanted)| wanted.part()).collect());
+        FinalView {
+            reader: self.number,
+            subject: self.subject.to_owned(),
+            org: self.org.to_owned(),
+            types,
+            parts,
+            rows,
+        }
     }
 
     /// Returns what is wrong with what its person saw, once the run is over.
@@ -427,7 +455,8 @@ impl Device {
         let entries: Vec<String> = client
             .iter()
             .flat_map(|client| client.outbox().iter())
-            .map(|entry| format!("{} {:?} due {}", entry.id, entry.state, entry.due_ms))
+            .filter(|entry| entry.state != State::Conflicted)
+            .map(|entry| format!("{entry:?}"))
             .collect();
         let status = client.map(Client::status);
         let position = client.map(Client::position);

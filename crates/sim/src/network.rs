@@ -122,7 +122,7 @@ impl Network {
     pub async fn request(&self, client: u32, server: &Server, request: Request) -> Option<Answer> {
         let (answered, answer) = mpsc::channel(2);
         self.simulation.say(|| {
-            let kind: String = format!("{:?}", request.kind).chars().take(200).collect();
+            let kind: String = format!("{:?}", request.kind).chars().take(1_000).collect();
             format!("client {client} asks server {} {}: {kind}", server.process().0, request.id)
         });
         let copies = if self.happens("request doubled", |faults| faults.doubled) { 2 } else { 1 };
@@ -228,7 +228,7 @@ impl Network {
                 }
             });
             let Ok(Some(answer)) = answer.await else { return };
-            let said = |answer: &Answer| answer.body.chars().take(160).collect::<String>();
+            let said = |answer: &Answer| answer.body.chars().take(600).collect::<String>();
             network.simulation.say(|| {
                 let (server, Answer { id, status, .. }) = (server.process().0, &answer);
                 format!("server {server} answers {id} of client {client}: {status} {}", said(&answer))

@@ -6,6 +6,7 @@ use antiphon_sync::client::{Client, Decision, Edit, EntityKey, Entry, State};
 use serde_json::{Map, Value, json};
 
 use super::Device;
+use crate::workload::SUBJECTS;
 
 impl Device {
     /// Does something; `true` where the device dies of it.
@@ -48,6 +49,7 @@ impl Device {
                 self.storage.set_format(Some(99));
                 return true;
             }
+            948..985 => self.look(),
             _ => {}
         }
         false
@@ -69,7 +71,7 @@ impl Device {
         let field = match kind {
             "page" => *dice.pick(&["title", "body", "position"]).unwrap_or(&"title"),
             "task" => *dice.pick(&["title", "status"]).unwrap_or(&"title"),
-            _ => *dice.pick(&["text", "state"]).unwrap_or(&"text"),
+            _ => *dice.pick(&["text", "text", "state", "state", "owner"]).unwrap_or(&"text"),
         };
         let made = self.step(|client, now| {
             let ids: Vec<String> = client.ids(kind).into_iter().collect();
@@ -174,6 +176,13 @@ fn create(entity: EntityKey, subject: &str, text: &str) -> Edit {
 
 /// Texts grow by words at either end, so that two edits of one text often merge.
 fn value(client: &Client, entity: &EntityKey, field: &str, text: &str) -> Value {
+    if field == "status" {
+        return if text.ends_with(['1', '3', '5']) { "open".into() } else { "done".into() };
+    }
+    if field == "owner" {
+        let at = text.len() % SUBJECTS.len();
+        return SUBJECTS[at].into();
+    }
     if field == "state" {
         return if text.ends_with('1') { "public".into() } else { "private".into() };
     }

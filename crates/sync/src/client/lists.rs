@@ -21,18 +21,30 @@ impl Client {
     /// Returns the types that are still to be listed.
     pub(super) fn unlisted(&self) -> Vec<String> {
         let Some(schema) = &self.schema else { return Vec::new() };
-        let wanted = schema.types.iter().filter(|(_, shape)| shape.sync != "on_demand").map(|(name, _)| name);
         let missing = |name: &&String| {
             let built = self.building.get(*name).is_some_and(|rows| rows.marks.complete);
             !built && (!self.types.contains_key(*name) || self.stream.stale.contains(*name))
         };
-        wanted.filter(missing).cloned().collect()
+        schema.types.keys().filter(missing).cloned().collect()
     }
 
     /// Asks for the next page, where one is wanted.
     pub(super) fn list(&mut self, now: Now) {
-        let Some(name) = self.unlisted().into_iter().next() else { return self.show(now) };
-        if self.is_asking(|asked| matches!(asked, Asked::List(_))) || self.has_unsettled_operation(&name) {
+        if self.is_asking(|asked| matches!(asked, Asked::List(_) | Asked::Piece(_))) {
+            return;
+        }
+        let Some(name) = self.unlisted().into_iter().next() else {
+            self.show(now);
+            return self.read_on(now);
+        };
+        if self.has_unsettled_operation(&name) {
+            return;
+        }
+        if self.is_in_parts(&name) {
+            if !self.read_piece(now, &name) {
+                self.built(&name);
+                self.list(now);
+            }
             return;
         }
         let after = self.building.get(&name).and_then(|rows| rows.marks.next.clone());
@@ -40,7 +52,17 @@ impl Client {
         self.ask(now, Asked::List(name), request);
     }
 
-    fn has_unsettled_operation(&self, name: &str) -> bool {
+    /// Reads what is wanted of types that are shown already.
+    fn read_on(&mut self, now: Now) {
+        let parts: Vec<String> = self.types.keys().filter(|name| self.is_in_parts(name)).cloned().collect();
+        for name in parts {
+            if !self.has_unsettled_operation(&name) && self.read_piece(now, &name) {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn has_unsettled_operation(&self, name: &str) -> bool {
         let of_type = self.outbox.iter().filter(|entry| entry.entity.entity_type == name);
         let unsettled = of_type.into_iter().any(|entry| entry.is_in_flight() && entry.change.is_operation());
         unsettled && !self.breaks(Law::OperationsAreSettled)
@@ -56,11 +78,16 @@ impl Client {
         };
         self.pace.succeeded();
         self.wants_schema = false;
+        self.subsets.again();
         // What a type's rows are made of has changed: they are listed again. A type that is gone leaves.
         let former = self.schema.replace(schema).unwrap_or_default();
         let Some(schema) = &self.schema else { return };
         for (name, shape) in &schema.types {
-            if former.types.get(name).is_some_and(|known| known.fields != shape.fields || known.key != shape.key) {
+            if former
+                .types
+                .get(name)
+                .is_some_and(|known| known.fields != shape.fields || known.key != shape.key || known.sync != shape.sync)
+            {
                 self.stream.stale.insert(name.clone());
                 self.building.remove(name);
             }
@@ -108,11 +135,7 @@ impl Client {
             return self.pace.failed(now.tick_ms, None, &mut self.random);
         };
         self.pace.succeeded();
-        // Before the first list is whole, its own epoch is the one that transactions belong to (seed 162).
-        let known = if self.epoch == 0 { self.stream.list_epoch } else { self.epoch };
-        if known != 0 && known != listed.epoch && self.stream.voided_by != listed.epoch {
-            self.epoch_changed(listed.epoch);
-        }
+        self.meet_epoch(listed.epoch);
         if self.has_unsettled_operation(name) {
             // It may be in this page or not: the page is asked for again once that is known.
             return;
@@ -142,7 +165,7 @@ impl Client {
         keys.iter().for_each(|key| self.confirm(key));
     }
 
-    fn belongs(&mut self, listed: &Listed) -> bool {
+    pub(super) fn belongs(&mut self, listed: &Listed) -> bool {
         if self.building.is_empty() {
             (self.stream.list_epoch, self.stream.list_access) = (listed.epoch, listed.access.clone());
         }
@@ -156,11 +179,8 @@ impl Client {
     pub(super) fn drop_building(&mut self) {
         for (name, rows) in std::mem::take(&mut self.building) {
             self.dirty.clear(&name, rows.marks.generation);
+            self.unmark_read(&name, rows.marks.generation);
             self.shown.extend(rows.rows.into_keys().map(|id| EntityKey::new(&name, id)));
-            // The next list may have the same number.
-            let read = |entry: &&Entry| entry.entity.entity_type == name && entry.listed == Some(rows.marks.generation);
-            let keys: Vec<String> = self.outbox.iter().filter(read).map(|entry| entry.key.clone()).collect();
-            keys.iter().for_each(|key| self.outbox.update(key, &mut self.dirty, |entry| entry.listed = None));
         }
         self.dirty.put(Record::Meta);
     }
@@ -174,11 +194,7 @@ impl Client {
         let rows = self.building.entry(name.to_owned()).or_insert_with(|| TypeRows::begin(generation));
         let ids: Vec<String> = listed.items.iter().filter_map(|item| shape.id_of(&item.data)).collect();
         rows.page(name, shape, listed, snapshot, &mut self.dirty);
-        let on_its_way = |entry: &&Entry| matches!(entry.state, State::Sent | State::Accepted);
-        let of_type = self.outbox.iter().filter(on_its_way).filter(|entry| entry.entity.entity_type == name);
-        for key in of_type.map(|entry| entry.key.clone()).collect::<Vec<_>>() {
-            self.outbox.update(&key, &mut self.dirty, |entry| entry.listed = Some(generation));
-        }
+        self.mark_read(name, generation);
         self.dirty.put(Record::Meta);
         if self.types.contains_key(name) {
             return;
@@ -188,13 +204,13 @@ impl Client {
         self.review_type(now, name);
     }
 
-    fn review_type(&mut self, now: Now, name: &str) {
+    pub(super) fn review_type(&mut self, now: Now, name: &str) {
         let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == name).cloned().collect();
         edited.iter().for_each(|entity| self.review(now, entity));
     }
 
     /// Puts what was listed in the place of what is shown.
-    fn show(&mut self, now: Now) {
+    pub(super) fn show(&mut self, now: Now) {
         let built = std::mem::take(&mut self.building);
         if built.is_empty() {
             return;
@@ -212,6 +228,8 @@ impl Client {
             names.insert(name);
         }
         self.dirty.put(Record::Meta);
+        self.subsets.look();
+        names.iter().for_each(|name| self.sweep(name));
         names.iter().for_each(|name| self.review_type(now, name));
     }
 
@@ -222,6 +240,31 @@ impl Client {
             if let (Some(row), None) = (former.rows.get(&entity.entity_id), self.row(&entity)) {
                 self.left_unseen(now, &entity, row.clone());
             }
+        }
+    }
+
+    /// Notes that rows of a generation were read: what was handed over before may be in them.
+    pub(super) fn mark_read(&mut self, name: &str, generation: u32) {
+        let on_its_way = |entry: &&Entry| matches!(entry.state, State::Sent | State::Accepted);
+        let of_type = self.outbox.iter().filter(on_its_way).filter(|entry| entry.entity.entity_type == name);
+        for key in of_type.map(|entry| entry.key.clone()).collect::<Vec<_>>() {
+            self.outbox.update(&key, &mut self.dirty, |entry| entry.listed = Some(generation));
+        }
+    }
+
+    /// What was read is dropped, and the next list may have its number.
+    pub(super) fn unmark_read(&mut self, name: &str, generation: u32) {
+        let read = |entry: &&Entry| entry.entity.entity_type == name && entry.listed == Some(generation);
+        let keys: Vec<String> = self.outbox.iter().filter(read).map(|entry| entry.key.clone()).collect();
+        keys.iter().for_each(|key| self.outbox.update(key, &mut self.dirty, |entry| entry.listed = None));
+    }
+
+    /// Compares the epoch of rows that were read with the one that is known.
+    pub(super) fn meet_epoch(&mut self, epoch: u64) {
+        // Before the first list is whole, its own epoch is the one that transactions belong to (seed 162).
+        let known = if self.epoch == 0 { self.stream.list_epoch } else { self.epoch };
+        if known != 0 && known != epoch && self.stream.voided_by != epoch {
+            self.epoch_changed(epoch);
         }
     }
 
