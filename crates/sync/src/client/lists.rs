@@ -263,7 +263,8 @@ impl Client {
     pub(super) fn meet_epoch(&mut self, epoch: u64) {
         // Before the first list is whole, its own epoch is the one that transactions belong to (seed 162).
         let known = if self.epoch == 0 { self.stream.list_epoch } else { self.epoch };
-        if known != 0 && known != epoch && self.stream.voided_by != epoch {
+        // Where none is known, the record that says so is lost, and nothing that was accepted means anything (seed 128).
+        if known != epoch && self.stream.voided_by != epoch {
             self.epoch_changed(epoch);
         }
     }
