@@ -162,6 +162,11 @@ impl Database {
         seen.collect()
     }
 
+    /// Tells whether nothing is open: no commit is in the log and hidden from readers (seed 547).
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state().open.is_empty()
+    }
+
     /// Crashes: what is not in the log is lost, and every session is over.
     pub fn crash(&self) {
         self.state().crash();

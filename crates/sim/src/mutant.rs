@@ -1,16 +1,18 @@
 //! Laws that are broken on purpose: each must be caught by a checker (SIM-04).
 //!
-//! Law: a mutant changes one switch of a profile and nothing else, at run time, so that what catches it is the broken law.
-//! The seed that is kept for a mutant moves whenever a draw changes; `hunt` then finds the next one.
+//! Law: a mutant changes one switch and nothing else, at run time, in a world that keeps every promise without it, so that
+//! what catches it is the broken law. The seed that is kept for a mutant moves whenever a draw changes; `hunt` then finds the next one.
 
 use std::{io, ops::RangeInclusive};
 
 use antiphon_sync::client::Law;
 
-use crate::{Outcome, Profile, simulate};
+use crate::{Faults, Outcome, Profile, simulate};
 
 /// After the kept seed so many others are tried.
 const HUNT_MAX: u64 = 4_000;
+/// On average a world that is shaken for a mutant is so this often, in milliseconds.
+const SHAKEN_MS: u64 = 1_500;
 /// So many devices run a client with a broken law.
 const DEVICES: u32 = 3;
 
@@ -109,7 +111,8 @@ impl Mutant {
         let seeds: RangeInclusive<u64> = kept..=kept.saturating_add(seeds_max.unwrap_or(HUNT_MAX));
         for seed in seeds {
             let outcome = simulate(seed, |profile| profile.broken_by(self))?;
-            if !outcome.violations.is_empty() {
+            // What fails with the law kept, too, has caught nothing.
+            if !outcome.violations.is_empty() && simulate(seed, |profile| profile.around(self))?.violations.is_empty() {
                 return Ok(Some(outcome));
             }
         }
@@ -136,10 +139,48 @@ const fn of_client(law: Law) -> &'static str {
     }
 }
 
+/// What shakes the world of a mutant whose law matters only then; none: whatever there is.
+const fn shaken_by(mutant: Mutant) -> &'static [&'static str] {
+    match mutant {
+        Mutant::ListBeforeTheSlot | Mutant::SlotDoesNotWait | Mutant::OffsetOfTheHead => {
+            &["new epoch", "database restored elsewhere", "server crashed"]
+        }
+        Mutant::MissingFence => &["lease session lost", "server parted from the log", "log crashed"],
+        Mutant::FloorIgnored => &["retention", "server crashed", "server drained", "client parted from a server"],
+        Mutant::AccessMissedOnResume | Mutant::PermissionAtConnectOnly => {
+            &["place changed", "place lost and won again", "server crashed"]
+        }
+        Client(Law::EpochVoidsNumbers | Law::OperationsAreSettled | Law::GenerationsApart | Law::OwnListConfirms) => {
+            &["new epoch", "database restored elsewhere", "server crashed", "place changed"]
+        }
+        _ => &[],
+    }
+}
+
 impl Profile {
-    /// Returns the profile with one law of the system under test broken.
+    /// Returns the profile of a world in which a mutant's law matters, and is kept.
     #[must_use]
-    pub fn broken_by(mut self, mutant: Mutant) -> Profile {
+    pub fn around(mut self, mutant: Mutant) -> Profile {
+        if let Client(_) = mutant {
+            self.devices = DEVICES;
+        }
+        let kinds = shaken_by(mutant);
+        if !kinds.is_empty() {
+            self.disturbances = kinds.to_vec();
+            (self.disturb_ms, self.faults) = (SHAKEN_MS, Faults::HARSH);
+        }
+        self
+    }
+
+    /// Returns the profile of a world in which a mutant's law matters, and is broken.
+    #[must_use]
+    pub fn broken_by(self, mutant: Mutant) -> Profile {
+        let mut broken = self.around(mutant);
+        broken.break_law(mutant);
+        broken
+    }
+
+    fn break_law(&mut self, mutant: Mutant) {
         match mutant {
             Mutant::AcknowledgeBeforeFlush => self.log.mutant_no_flush = true,
             Mutant::MissingFence => self.log.mutant_no_fence = true,
@@ -154,8 +195,7 @@ impl Profile {
             Mutant::FloorIgnored => self.log.mutant_no_floor = true,
             Mutant::PositionNotSaved => self.log.mutant_no_position = true,
             Mutant::ConflictRecorded => self.database.mutant_conflicts_recorded = true,
-            Client(law) => (self.law, self.devices) = (Some(law), DEVICES),
+            Client(law) => self.law = Some(law),
         }
-        self
     }
 }

@@ -185,7 +185,8 @@ async fn settle(stage: &Stage, log: &Log, readers: &[Reading], devices: &[Device
         let placed = devices.iter().filter(|device| stage.people.role(device.org, device.subject).is_some());
         let (epoch, durable) = (u64::from(head.epoch.as_u32()), head.durable.as_u64());
         let busy: Vec<&Device> = placed.filter(|device| !device.settled(epoch, durable)).collect();
-        let quiet = behind.is_empty() && busy.is_empty() && captured && log.copied(tables) && head.last == head.durable;
+        let idle = stage.database.is_idle();
+        let quiet = idle && behind.is_empty() && busy.is_empty() && captured && log.copied(tables) && head.last == head.durable;
         if quiet {
             return;
         }

@@ -29,11 +29,12 @@ fn a_seed_gives_the_same_run_to_the_byte_sim_02() {
 #[test]
 fn every_mutant_is_caught_by_the_seed_kept_for_it_or_a_later_one_sim_04() {
     for (mutant, kept) in Mutant::ALL {
+        let name = mutant.name();
         let caught = mutant.hunt(*kept, Some(HUNT_MAX)).unwrap();
-        let caught = caught.unwrap_or_else(|| panic!("mutant {} escaped {HUNT_MAX} seeds", mutant.name()));
+        let caught = caught.unwrap_or_else(|| panic!("mutant {name} escaped {HUNT_MAX} seeds from {kept} on"));
         if caught.seed != *kept {
             // A draw has moved: the kept seed in `Mutant::ALL` wants to follow, and nothing is broken.
-            eprintln!("mutant {} escaped seed {kept}, and is caught by seed {}", mutant.name(), caught.seed);
+            eprintln!("mutant {name} escaped seed {kept}, and is caught by seed {}", caught.seed);
         }
     }
 }

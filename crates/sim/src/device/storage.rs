@@ -20,6 +20,8 @@ pub(super) struct Storage {
 struct State {
     records: BTreeMap<Record, String>,
     full: bool,
+    /// Rises when it is wiped: what was being written then is not.
+    wiped: u64,
 }
 
 impl Storage {
@@ -50,7 +52,9 @@ impl Storage {
 
     /// Loses everything.
     pub(super) fn wipe(&self) {
-        self.state().records.clear();
+        let mut state = self.state();
+        state.records.clear();
+        state.wiped += 1;
     }
 
     /// Becomes what another one is.
@@ -80,9 +84,13 @@ impl Storage {
 
     /// Writes in one transaction, which takes a moment.
     pub(super) async fn write(&self, writes: Vec<Write>) -> Result<(), &'static str> {
+        let wiped = self.state().wiped;
         let ms = self.simulation.dice().below(12);
         self.simulation.clock().sleep_ms(ms).await;
         let mut state = self.state();
+        if state.wiped != wiped {
+            return Err("gone");
+        }
         if state.full {
             return Err("full");
         }
