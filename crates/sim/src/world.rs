@@ -186,7 +186,8 @@ async fn settle(stage: &Stage, log: &Log, readers: &[Reading], devices: &[Device
         let (epoch, durable) = (u64::from(head.epoch.as_u32()), head.durable.as_u64());
         let busy: Vec<&Device> = placed.filter(|device| !device.settled(epoch, durable)).collect();
         let idle = stage.database.is_idle();
-        let quiet = idle && behind.is_empty() && busy.is_empty() && captured && log.copied(tables) && head.last == head.durable;
+        let quiet =
+            idle && behind.is_empty() && busy.is_empty() && captured && log.copied(tables) && head.last == head.durable;
         if quiet {
             return;
         }

@@ -421,7 +421,8 @@ fn a_copy_of_a_table_takes_no_row_back_that_a_list_has_brought_protocol_4() {
     let (_, mut device) = listed();
     let (stream, offset) = device.stream.unwrap();
     let before = device.shows("1", "title");
-    let own = json!({ "transactionId": "1769860000000.0000.sql-1", "sourceId": "sql", "actor": null, "changedField": null });
+    let own =
+        json!({ "transactionId": "1769860000000.0000.sql-1", "sourceId": "sql", "actor": null, "changedField": null });
     // Its number is that of a watermark that the list did not see.
     let copied = json!({ "activityId": offset + 1, "entityType": "note", "entityId": "1", "action": "create",
         "data": { "id": "1", "title": "older" }, "changedKeys": ["id", "title"], "tx": own,
