@@ -76,7 +76,8 @@ pub struct Loaded {
 }
 
 /// A store that this version cannot go on with; nothing in it was changed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Corrupt {
     /// It was written by a newer version; these entries of its outbox could be read.
     Newer {

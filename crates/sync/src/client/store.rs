@@ -15,7 +15,7 @@ pub const FORMAT: u32 = 1;
 
 /// Names a record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Record {
     /// Position, epoch, access, clock, schema: one record.
     Meta,
@@ -42,7 +42,8 @@ impl Record {
 }
 
 /// A step of a save.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Write {
     /// The record holds this JSON now.
     Put(Record, String),
