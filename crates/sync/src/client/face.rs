@@ -8,11 +8,12 @@
 mod call;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use self::call::Text;
+#[cfg(test)]
+pub(super) use self::call::Text;
 pub use self::call::{Call, Verb};
-use super::{Client, Config, Input, Loaded, Now, Output, Owner, Record, store_outbox};
+use super::{Client, Config, Loaded, Now, Output, Record, store_outbox};
 
 /// One client behind JSON.
 #[derive(Debug, Default)]
@@ -59,9 +60,19 @@ impl Face {
         written(&Given { result, outputs, wake_at_ms })
     }
 
+    /// Puts a client behind JSON that is there already.
+    pub fn of(client: Client, now: Now) -> Face {
+        Face { client: Some(client), now }
+    }
+
     /// Returns the client, where one is started.
     pub fn client(&self) -> Option<&Client> {
         self.client.as_ref()
+    }
+
+    /// Gives the client back, where one is started.
+    pub fn into_client(self) -> Option<Client> {
+        self.client
     }
 
     fn start(&mut self, config: Config, records: Vec<(Record, String)>) -> Value {

@@ -147,7 +147,9 @@ impl Client {
         if listed.schema != shape.schema {
             self.wants_schema = true;
         }
-        let generation = self.types.get(name).map_or(0, |rows| rows.marks.generation) + 1;
+        // A number that the store knew is not used again: what is left of it may not have been cleared yet.
+        let known = self.types.get(name).map_or(0, |rows| rows.marks.generation).max(self.saving.generation_max);
+        let generation = known.saturating_add(1);
         let rows = self.building.entry(name.to_owned()).or_insert_with(|| TypeRows::begin(generation));
         let ids: Vec<String> = listed.items.iter().filter_map(|item| shape.id_of(&item.data)).collect();
         rows.page(name, shape, listed, snapshot, &mut self.dirty);

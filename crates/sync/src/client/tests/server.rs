@@ -1,6 +1,6 @@
 //! A server for one person in one organisation, in memory: what protocol 4 and 5 promise, and nothing of how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -21,6 +21,13 @@ pub struct Server {
     pub atomic: usize,
     /// Whether the stream is silent.
     pub mute: bool,
+    /// Requests with mutations that came.
+    pub asked: usize,
+    /// What every mutation is answered with, whatever it is.
+    pub always: Option<Value>,
+    /// Ids that stand for other edits.
+    pub mismatched: BTreeSet<String>,
+    gone: bool,
 }
 
 impl Server {
@@ -36,6 +43,10 @@ impl Server {
             applied: 0,
             atomic: 0,
             mute: false,
+            asked: 0,
+            always: None,
+            mismatched: BTreeSet::new(),
+            gone: false,
         }
     }
 
@@ -55,6 +66,13 @@ impl Server {
     pub fn sql_delete(&mut self, id: &str) {
         let tx = json!({ "transactionId": format!("{:013}.0000.sql-{}", self.clock_ms, self.xid + 1), "sourceId": "sql", "actor": "bob" });
         self.delete(id, tx);
+    }
+
+    /// Deletes a row where there is one, if that is wanted.
+    pub fn sql_delete_if(&mut self, wanted: bool, id: &str) {
+        if wanted && self.rows.contains_key(id) {
+            self.sql_delete(id);
+        }
     }
 
     fn write(&mut self, id: &str, fields: Map<String, Value>, tx: Value) {
@@ -95,6 +113,12 @@ impl Server {
         self.base = (self.epoch - 1) << 40;
     }
 
+    /// The type is not synchronised any more.
+    pub fn forget_type(&mut self) {
+        self.gone = true;
+        self.restore_without_log();
+    }
+
     pub fn frames(&self, after: u64, _subject: &str) -> (Vec<(String, Value)>, u64) {
         if self.mute {
             return (Vec::new(), after);
@@ -111,7 +135,9 @@ impl Server {
                 "snapshot": format!("{0}:{0}:", self.xid + 1), "access": "a", "schema": 1 })
         };
         match request {
+            Request::Schema if self.gone => (200, json!({ "types": {} })),
             Request::Schema => (200, schema()),
+            Request::List { .. } | Request::Ids { .. } if self.gone => (404, json!({ "code": "ENTITY_TYPE_UNKNOWN" })),
             Request::List { .. } => {
                 (200, frame(self.rows.values().map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
             }
@@ -123,6 +149,7 @@ impl Server {
                 let body: Value = serde_json::from_str(body).unwrap();
                 let atomic = body["atomic"] == true;
                 self.atomic += usize::from(atomic);
+                self.asked += 1;
                 let before = (self.rows.clone(), self.log.clone(), self.records.clone(), self.applied);
                 let results: Vec<Value> =
                     body["mutations"].as_array().unwrap().iter().map(|mutation| self.mutate(mutation)).collect();
@@ -147,6 +174,14 @@ impl Server {
         let done = |status: &str, data: Value, xid: u64| json!({ "transactionId": name, "status": status, "data": data, "commit": { "xid": xid.to_string() } });
         let refused =
             |status: &str, problem: Value| json!({ "transactionId": name, "status": status, "problem": problem });
+        if let Some(mut always) = self.always.clone() {
+            always["transactionId"] = always.get("transactionId").cloned().unwrap_or_else(|| name.clone().into());
+            return always;
+        }
+        if self.gone || self.mismatched.contains(&name) {
+            let code = if self.gone { "ENTITY_TYPE_UNKNOWN" } else { "IDEMPOTENCY_MISMATCH" };
+            return refused("rejected", json!({ "code": code }));
+        }
         if let Some(xid) = self.records.get(&name) {
             return done("duplicate", json!({}), *xid);
         }
