@@ -42,7 +42,7 @@ use serde_json::{Map, Value};
 pub use self::{
     decide::{Decision, Undecided},
     entry::{Change, EntityKey, Entry, EntryKey, Refused, Theirs},
-    export::{Export, Imported, ImportRefused, Owner, store_outbox},
+    export::{Export, ImportRefused, Imported, Owner, store_outbox},
     face::{Call, Face, Verb},
     journal::{Line, Rule},
     outbox::{ENTRIES_MAX, Edit, Outbox, Waits},

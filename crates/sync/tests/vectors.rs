@@ -42,7 +42,9 @@ fn the_vectors_ask_for_everything_that_a_binding_may_say_core_01_to_18() {
     for (_, text) in files() {
         let vector = Vector::read(&text).unwrap();
         let scenarios = vector.scenarios.iter().flat_map(|scenario| &scenario.steps);
-        said.extend(vector.begin.iter().chain(scenarios).filter_map(|step| step.call["do"].as_str().map(str::to_owned)));
+        said.extend(
+            vector.begin.iter().chain(scenarios).filter_map(|step| step.call["do"].as_str().map(str::to_owned)),
+        );
     }
     // The face itself names them where it is asked for what it does not know.
     let complaint = Face::default().call(r#"{ "do": "nothing that is known" }"#);

@@ -72,6 +72,12 @@ impl Client {
         if self.sending.is_idle() && answers && self.sending.hold.is_due(now.tick_ms) {
             self.prepare(now);
         }
+        let confirmed = self.sending.keys.iter().any(|key| self.outbox.find(key).is_none());
+        if self.sending.body.is_some() && confirmed {
+            // The stream spoke of some of it while it was being saved: only the rest goes.
+            self.sending.body = None;
+            self.prepare(now);
+        }
         if self.sending.body.is_some() && self.is_saved() {
             let body = self.sending.body.take().unwrap_or_default();
             self.sending.under_way = true;
@@ -80,6 +86,7 @@ impl Client {
     }
 
     fn prepare(&mut self, now: Now) {
+        self.sending.keys.clear();
         let keys = self.next_batch(now);
         if keys.is_empty() {
             return;

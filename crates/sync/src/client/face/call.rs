@@ -36,7 +36,10 @@ impl<'de> Deserialize<'de> for Text {
 /// What is done or asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase")]
-#[expect(missing_docs, reason = "members are named as those of `Input`, `Edit` and the client's verbs, and mean the same")]
+#[expect(
+    missing_docs,
+    reason = "members are named as those of `Input`, `Edit` and the client's verbs, and mean the same"
+)]
 pub enum Verb {
     /// Makes a client of what its store held; a former one is forgotten.
     Start { config: Config, records: Vec<(Record, String)> },

@@ -300,8 +300,17 @@ const NONSENSE: [&str; 8] = [
 
 /// Bends an answer: other documents, other codes, numbers that are too great, ids of nobody.
 fn twisted(status: u16, mut body: Value, pick: usize, number: u64) -> (u16, String) {
-    let codes = ["CLOCK_AHEAD", "CLOCK_BEHIND", "IDEMPOTENCY_MISMATCH", "TOO_OLD_TO_PROVE", "FIELD_CONFLICT", "ENTITY_GONE",
-        "TRY_AGAIN", "CONSTRAINT", "NO_SUCH_CODE"];
+    let codes = [
+        "CLOCK_AHEAD",
+        "CLOCK_BEHIND",
+        "IDEMPOTENCY_MISMATCH",
+        "TOO_OLD_TO_PROVE",
+        "FIELD_CONFLICT",
+        "ENTITY_GONE",
+        "TRY_AGAIN",
+        "CONSTRAINT",
+        "NO_SUCH_CODE",
+    ];
     match number % 5 {
         0 => (status, NONSENSE[pick % NONSENSE.len()].to_owned()),
         1 => ([200, 204, 400, 401, 403, 404, 409, 422, 429, 500, 503][pick % 11], body.to_string()),
@@ -341,7 +350,10 @@ fn decision(pick: u16) -> Decision {
 fn edit(entity: EntityKey, pick: u16, number: u64) -> Edit {
     let set = |fields: Value| Edit::Set { entity: entity.clone(), fields: fields.as_object().unwrap().clone() };
     match pick % 8 {
-        0 => Edit::Create { entity, data: json!({ "id": "2", "title": number.to_string() }).as_object().unwrap().clone() },
+        0 => Edit::Create {
+            entity,
+            data: json!({ "id": "2", "title": number.to_string() }).as_object().unwrap().clone(),
+        },
         1 => Edit::Delete { entity },
         2 => Edit::Add { entity, field: "votes".into(), by: number.into() },
         3 => Edit::Elements { entity, field: "labels".into(), add: vec![number.into()], remove: vec!["a".into()] },
@@ -358,8 +370,6 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
     #[test]
     fn prop_whatever_happens_nothing_typed_is_lost_core_02_core_11_sy_29_sy_52(deeds in deeds()) {
         let mut world = World::new();

@@ -109,14 +109,13 @@ fn an_import_keeps_ids_and_twice_is_once_sdk_06() {
 fn an_edit_upon_an_imported_one_does_not_make_it_count_twice_sdk_06_core_03() {
     let (mut server, mut device) = edited();
     let export = serde_json::to_string(&device.client.export(&alice())).unwrap();
+    let mut other = Device::new("b");
+    other.settle(&mut server);
+    other.offline();
     device.online = true;
     device.run(&mut server);
-    let mut other = Device::new("b");
-    other.online = false;
-    other.run(&mut server);
     other.client.import(other.now, &alice(), &export).unwrap();
     other.online = true;
-    other.settle(&mut server);
     other.edit(Edit::Add { entity: note("1"), field: "votes".into(), by: 5.into() });
     other.run(&mut server);
     assert_eq!((server.value("1", "votes"), other.client.outbox().len()), (7.into(), 0));

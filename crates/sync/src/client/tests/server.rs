@@ -68,13 +68,6 @@ impl Server {
         self.delete(id, tx);
     }
 
-    /// Deletes a row where there is one, if that is wanted.
-    pub fn sql_delete_if(&mut self, wanted: bool, id: &str) {
-        if wanted && self.rows.contains_key(id) {
-            self.sql_delete(id);
-        }
-    }
-
     fn write(&mut self, id: &str, fields: Map<String, Value>, tx: Value) {
         self.xid += 1;
         let known = self.rows.get(id).cloned();
@@ -206,11 +199,12 @@ impl Server {
             }
             (_, Some((row, versions))) => {
                 let field = tx["changedField"].as_str().unwrap();
+                let held = row.get(field).cloned().unwrap_or_default();
                 let newest = versions["fields"].get(field).or(versions["fields"].get("*")).and_then(Value::as_str);
                 let value = match tx.get("op") {
-                    Some(op) if op["add"].is_number() => super::value::add(&row[field], &op["add"]),
+                    Some(op) if op["add"].is_number() => super::value::add(&held, &op["add"]),
                     Some(op) => super::value::with_elements(
-                        &row[field],
+                        &held,
                         op["add"].as_array().unwrap(),
                         op["remove"].as_array().unwrap(),
                     ),
@@ -221,7 +215,7 @@ impl Server {
                 {
                     return refused(
                         "conflict",
-                        json!({ "code": "FIELD_CONFLICT", "serverTransactionId": newest, "serverValue": row[field] }),
+                        json!({ "code": "FIELD_CONFLICT", "serverTransactionId": newest, "serverValue": held }),
                     );
                 }
                 if value.as_i64().is_some_and(|number| number < 0) {
