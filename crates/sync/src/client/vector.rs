@@ -76,11 +76,46 @@ impl Vector {
         self
     }
 
-    /// Returns the file's text.
+    /// Returns the file's text: a line for each call and for each output, so that a difference can be reviewed.
     pub fn write(&self) -> String {
-        // A tree of texts and numbers can always be written.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        let mut text = format!("{{\n\"format\": {},\n\"theme\": {},\n", self.format, Value::from(&*self.theme));
+        steps(&mut text, "begin", &self.begin);
+        text.push_str(",\n\"scenarios\": [");
+        for (number, scenario) in self.scenarios.iter().enumerate() {
+            text.push_str(if number == 0 { "\n" } else { ",\n" });
+            text.push_str(&format!("{{\"claim\": {},\n", Value::from(&*scenario.claim)));
+            steps(&mut text, "steps", &scenario.steps);
+            text.push('}');
+        }
+        text + "\n]\n}\n"
     }
+}
+
+fn steps(text: &mut String, name: &str, steps: &[Step]) {
+    text.push_str(&format!("\"{name}\": ["));
+    for (number, step) in steps.iter().enumerate() {
+        text.push_str(if number == 0 { "\n  {" } else { ",\n  {" });
+        if let Some(why) = &step.why {
+            text.push_str(&format!("\"why\": {},\n   ", Value::from(&**why)));
+        }
+        text.push_str(&format!("\"call\": {},\n   \"expect\": ", step.call));
+        expectation(text, &step.expect);
+        text.push('}');
+    }
+    text.push(']');
+}
+
+fn expectation(text: &mut String, expect: &Value) {
+    let outputs = expect.get("outputs").and_then(Value::as_array).filter(|outputs| !outputs.is_empty());
+    let (Some(outputs), Some(result), Some(wake)) = (outputs, expect.get("result"), expect.get("wakeAtMs")) else {
+        return text.push_str(&expect.to_string());
+    };
+    text.push_str(&format!("{{\"result\": {result}, \"wakeAtMs\": {wake}, \"outputs\": ["));
+    for (number, output) in outputs.iter().enumerate() {
+        text.push_str(if number == 0 { "\n     " } else { ",\n     " });
+        text.push_str(&output.to_string());
+    }
+    text.push_str("]}");
 }
 
 fn answered(face: &mut Face, step: &Step) -> Step {
