@@ -50,7 +50,8 @@ pub fn run(project: &Project, check: bool) -> Result<Vec<Finding>> {
     for (path, maker) in OUTPUTS {
         let made = match maker {
             Maker::Function(function) => Ok(function()),
-            Maker::Binary(arguments) => match binary.get_or_insert_with(|| build(project.root(), ANTIPHON, "antiphon")) {
+            Maker::Binary(arguments) => match binary.get_or_insert_with(|| build(project.root(), ANTIPHON, "antiphon"))
+            {
                 Ok(binary) => ask(binary, arguments),
                 Err(error) => Err(anyhow!("{error:#}")),
             },

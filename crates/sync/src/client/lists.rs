@@ -58,18 +58,18 @@ impl Client {
         // What a type's rows are made of has changed: they are listed again. A type that is gone leaves.
         let former = self.schema.replace(schema).unwrap_or_default();
         let Some(schema) = &self.schema else { return };
-        for (name, shape) in &schema.types {
-            if former.types.get(name).is_some_and(|known| known.fields != shape.fields || known.key != shape.key) {
-                self.stream.stale.insert(name.clone());
-                self.building.remove(name);
-            }
-        }
+        let has_changed = |name: &String| {
+            let shapes = former.types.get(name).zip(schema.types.get(name));
+            shapes.is_some_and(|(known, shape)| known.fields != shape.fields || known.key != shape.key)
+        };
+        self.stream.stale.extend(schema.types.keys().filter(|name| has_changed(name)).cloned());
         self.building.retain(|name, rows| {
-            let known = schema.types.contains_key(name);
-            if !known {
+            let goes_on = schema.types.contains_key(name) && !has_changed(name);
+            if !goes_on {
+                // Nothing that is half listed stays on the device.
                 self.dirty.clear(name, rows.marks.generation);
             }
-            known
+            goes_on
         });
         let gone: Vec<String> = self.types.keys().filter(|name| !schema.types.contains_key(*name)).cloned().collect();
         for name in gone {
@@ -91,7 +91,10 @@ impl Client {
             200 => {}
             // The cursor is not good any more: the list begins anew.
             400 => {
-                self.building.remove(name);
+                if let Some(rows) = self.building.remove(name) {
+                    self.dirty.clear(name, rows.marks.generation);
+                    self.dirty.put(Record::Meta);
+                }
                 return self.not_served(now, answer);
             }
             404 => {

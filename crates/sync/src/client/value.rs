@@ -61,7 +61,9 @@ pub fn negated(by: &Value) -> Value {
             Value::String(format!("-{number}"))
         }
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => integer.checked_neg().map_or_else(|| Value::from(integer.unsigned_abs()), Value::from),
+            (Some(integer), _) => {
+                integer.checked_neg().map_or_else(|| Value::from(integer.unsigned_abs()), Value::from)
+            }
             (None, Some(float)) => Number::from_f64(-float).map_or_else(|| by.clone(), Value::Number),
             (None, None) => by.clone(),
         },

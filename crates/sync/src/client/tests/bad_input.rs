@@ -2,7 +2,7 @@
 //!
 //! Each kind of damage has its example; what is random is in `anything.rs`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     super::{store::Dirty, *},
@@ -240,5 +240,63 @@ fn a_number_is_kept_and_sent_as_the_very_number_that_came_core_10() {
         device = device.restart("b");
         assert_eq!(device.shows("1", "rank").as_f64(), Some(number));
         device.run(&mut server);
+    }
+}
+
+/// Hands over answers by hand until a first page of notes is in, with more to come; returns what is on the device.
+fn half_listed() -> (Device, u64) {
+    let mut device = Device::new("a");
+    let mut server = Server::new();
+    while let Some(output) = device.client.poll() {
+        match output {
+            Output::Request { id, request: Request::List { after: Some(_), .. } } => return (device, id),
+            Output::Request { id, request: Request::List { .. } } => {
+                let item = json!({ "data": { "id": "1", "title": "t" }, "tx": null });
+                let page = json!({ "items": [item], "next": "more", "offset": 1, "epoch": 1, "snapshot": "7:7:",
+                    "access": "a", "schema": 1 });
+                answer(&mut device, id, 200, &page);
+            }
+            output => device.perform(&mut server, output),
+        }
+    }
+    panic!("no page was asked for");
+}
+
+fn answer(device: &mut Device, id: u64, status: u16, body: &Value) {
+    let body = body.to_string();
+    device.client.handle(device.now, Input::Answer { id, status, retry_after_ms: None, server_ms: None, body: &body });
+}
+
+#[test]
+fn a_list_that_begins_anew_leaves_no_row_of_the_former_on_the_device_core_11() {
+    let page =
+        json!({ "items": [], "next": null, "offset": 2, "epoch": 1, "snapshot": "9:9:", "access": "a", "schema": 1 });
+    for why in ["cursor", "schema"] {
+        let (mut device, id) = half_listed();
+        match why {
+            "cursor" => answer(&mut device, id, 400, &json!({ "code": "PARAMETER_INVALID" })),
+            _ => {
+                answer(&mut device, id, 404, &json!({ "code": "ENTITY_TYPE_UNKNOWN" }));
+                device.pass(5_000);
+            }
+        }
+        let mut server = Server::new();
+        for _ in 0..20 {
+            device.pass(1_000);
+            while let Some(output) = device.client.poll() {
+                match output {
+                    Output::Request { id, request: Request::Schema } => {
+                        let (_, mut schema) = server.answer(&Request::Schema);
+                        schema["types"]["note"]["fields"]["more"] = json!({ "type": "text" });
+                        answer(&mut device, id, 200, &schema);
+                    }
+                    Output::Request { id, request: Request::List { .. } } => answer(&mut device, id, 200, &page),
+                    output => device.perform(&mut server, output),
+                }
+            }
+        }
+        assert!(device.client.is_complete("note"), "{why}");
+        let device = device.restart("b");
+        assert_eq!(device.client.ids("note").len(), 0, "{why}: the row was deleted before the list began anew");
     }
 }

@@ -202,7 +202,7 @@ impl Server {
                 let held = row.get(field).cloned().unwrap_or_default();
                 let newest = versions["fields"].get(field).or(versions["fields"].get("*")).and_then(Value::as_str);
                 let value = match tx.get("op") {
-                    Some(op) if op["add"].is_number() => super::value::add(&held, &op["add"]),
+                    Some(op) if !op["add"].is_array() => super::value::add(&held, &op["add"]),
                     Some(op) => super::value::with_elements(
                         &held,
                         op["add"].as_array().unwrap(),
