@@ -94,8 +94,7 @@ impl Dirty {
             None => Write::Remove(record),
         });
         // What was put since a clear is not cleared by it.
-        let writes = clears.chain(records).collect();
-        writes
+        clears.chain(records).collect()
     }
 
     /// Puts back what could not be saved.
