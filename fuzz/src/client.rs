@@ -48,7 +48,7 @@ pub fn client_frames(data: &[u8]) {
 }
 
 fn config(source: &str) -> Config {
-    Config { source: source.into(), seed: 1, delete_asks: true }
+    Config { source: source.into(), seed: 1, delete_asks: true, subsets_bytes_max: 10_000 }
 }
 
 fn prepared() -> Driven {

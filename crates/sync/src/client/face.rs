@@ -121,6 +121,24 @@ fn said(client: &mut Client, now: Now, verb: Verb) -> Value {
         Verb::Status => written(&client.status()),
         Verb::Outbox => written(&client.outbox().iter().collect::<Vec<_>>()),
         Verb::Journal => written(&client.journal().collect::<Vec<_>>()),
+        Verb::Subscribe { subset } => match client.subscribe(now, subset) {
+            Ok(subscription) => json!({ "subscription": subscription }),
+            Err(too_many) => json!({ "tooMany": too_many }),
+        },
+        Verb::Release { subscription } => {
+            client.release(now, subscription);
+            Value::Null
+        }
+        Verb::Open { entity } => match client.open(now, &entity) {
+            Ok(()) => json!({}),
+            Err(too_many) => json!({ "tooMany": too_many }),
+        },
+        Verb::Close { entity } => {
+            client.close(now, &entity);
+            Value::Null
+        }
+        Verb::Query { subscription } => written(&client.query(subscription)),
+        Verb::Presence { entity } => written(&client.presence(&entity)),
         Verb::Waits { key } => written(&client.waits(&key)),
         Verb::DiscardedWith { key } => client.discarded_with(&key).into(),
         input => {

@@ -21,18 +21,30 @@ impl Client {
     /// Returns the types that are still to be listed.
     pub(super) fn unlisted(&self) -> Vec<String> {
         let Some(schema) = &self.schema else { return Vec::new() };
-        let wanted = schema.types.iter().filter(|(_, shape)| shape.sync != "on_demand").map(|(name, _)| name);
         let missing = |name: &&String| {
             let built = self.building.get(*name).is_some_and(|rows| rows.marks.complete);
             !built && (!self.types.contains_key(*name) || self.stream.stale.contains(*name))
         };
-        wanted.filter(missing).cloned().collect()
+        schema.types.keys().filter(missing).cloned().collect()
     }
 
     /// Asks for the next page, where one is wanted.
     pub(super) fn list(&mut self, now: Now) {
-        let Some(name) = self.unlisted().into_iter().next() else { return self.show(now) };
-        if self.is_asking(|asked| matches!(asked, Asked::List(_))) || self.has_unsettled_operation(&name) {
+        if self.is_asking(|asked| matches!(asked, Asked::List(_) | Asked::Piece(_))) {
+            return;
+        }
+        let Some(name) = self.unlisted().into_iter().next() else {
+            self.show(now);
+            return self.read_on(now);
+        };
+        if self.has_unsettled_operation(&name) {
+            return;
+        }
+        if self.is_in_parts(&name) {
+            if !self.read_piece(now, &name) {
+                self.built(&name);
+                self.list(now);
+            }
             return;
         }
         let after = self.building.get(&name).and_then(|rows| rows.marks.next.clone());
@@ -40,7 +52,17 @@ impl Client {
         self.ask(now, Asked::List(name), request);
     }
 
-    fn has_unsettled_operation(&self, name: &str) -> bool {
+    /// Reads what is wanted of types that are shown already.
+    fn read_on(&mut self, now: Now) {
+        let parts: Vec<String> = self.types.keys().filter(|name| self.is_in_parts(name)).cloned().collect();
+        for name in parts {
+            if !self.has_unsettled_operation(&name) && self.read_piece(now, &name) {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn has_unsettled_operation(&self, name: &str) -> bool {
         let of_type = self.outbox.iter().filter(|entry| entry.entity.entity_type == name);
         of_type.into_iter().any(|entry| entry.is_in_flight() && entry.change.is_operation())
     }
@@ -55,12 +77,15 @@ impl Client {
         };
         self.pace.succeeded();
         self.wants_schema = false;
+        self.subsets.again();
         // What a type's rows are made of has changed: they are listed again. A type that is gone leaves.
         let former = self.schema.replace(schema).unwrap_or_default();
         let Some(schema) = &self.schema else { return };
         let has_changed = |name: &String| {
             let shapes = former.types.get(name).zip(schema.types.get(name));
-            shapes.is_some_and(|(known, shape)| known.fields != shape.fields || known.key != shape.key)
+            shapes.is_some_and(|(known, shape)| {
+                known.fields != shape.fields || known.key != shape.key || known.sync != shape.sync
+            })
         };
         self.stream.stale.extend(schema.types.keys().filter(|name| has_changed(name)).cloned());
         self.building.retain(|name, rows| {
@@ -126,7 +151,7 @@ impl Client {
         }
     }
 
-    fn belongs(&mut self, listed: &Listed) -> bool {
+    pub(super) fn belongs(&mut self, listed: &Listed) -> bool {
         if self.building.is_empty() {
             (self.stream.list_epoch, self.stream.list_access) = (listed.epoch, listed.access.clone());
         }
@@ -145,14 +170,19 @@ impl Client {
         self.dirty.put(Record::Meta);
     }
 
+    /// Returns the generation of a list that begins anew: a number that the store knew is not used again, because what is
+    /// left under it may not have been cleared yet.
+    pub(super) fn next_generation(&self, name: &str) -> u32 {
+        let shown = self.types.get(name).map_or(0, |rows| rows.marks.generation);
+        shown.max(self.saving.generation_max).saturating_add(1)
+    }
+
     fn take_page(&mut self, now: Now, name: &str, listed: Listed, snapshot: Visibility) {
         let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(name)) else { return };
         if listed.schema != shape.schema {
             self.wants_schema = true;
         }
-        // A number that the store knew is not used again: what is left of it may not have been cleared yet.
-        let known = self.types.get(name).map_or(0, |rows| rows.marks.generation).max(self.saving.generation_max);
-        let generation = known.saturating_add(1);
+        let generation = self.next_generation(name);
         let rows = self.building.entry(name.to_owned()).or_insert_with(|| TypeRows::begin(generation));
         let ids: Vec<String> = listed.items.iter().filter_map(|item| shape.id_of(&item.data)).collect();
         rows.page(name, shape, listed, snapshot, &mut self.dirty);
@@ -165,13 +195,13 @@ impl Client {
         self.review_type(now, name);
     }
 
-    fn review_type(&mut self, now: Now, name: &str) {
+    pub(super) fn review_type(&mut self, now: Now, name: &str) {
         let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == name).cloned().collect();
         edited.iter().for_each(|entity| self.review(now, entity));
     }
 
     /// Puts what was listed in the place of what is shown.
-    fn show(&mut self, now: Now) {
+    pub(super) fn show(&mut self, now: Now) {
         let built = std::mem::take(&mut self.building);
         if built.is_empty() {
             return;
@@ -192,6 +222,8 @@ impl Client {
             names.insert(name);
         }
         self.dirty.put(Record::Meta);
+        self.subsets.look();
+        names.iter().for_each(|name| self.sweep(name));
         names.iter().for_each(|name| self.review_type(now, name));
     }
 

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::super::{Config, Decision, Edit, EntityKey, EntryKey, Input, Now, Owner, Record, Write};
+use super::super::{Config, Decision, Edit, EntityKey, EntryKey, Input, Now, Owner, Record, Subset, Write};
 
 /// One call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -98,6 +98,27 @@ pub enum Verb {
     Outbox,
     /// Asks for the journal.
     Journal,
+    /// Wants a part of a type.
+    Subscribe { subset: Subset },
+    /// Does not want it any more.
+    Release { subscription: u64 },
+    /// Has a row on screen.
+    Open {
+        #[serde(flatten)]
+        entity: EntityKey,
+    },
+    /// Has it on screen no more.
+    Close {
+        #[serde(flatten)]
+        entity: EntityKey,
+    },
+    /// Asks what is here of a part that is wanted.
+    Query { subscription: u64 },
+    /// Asks whether a row is here.
+    Presence {
+        #[serde(flatten)]
+        entity: EntityKey,
+    },
     /// Asks what an entry waits for.
     Waits { key: EntryKey },
     /// Asks what would go with an entry.

@@ -32,7 +32,12 @@ struct World {
 }
 
 fn config(restarts: u64) -> Config {
-    Config { source: format!("s{restarts}"), seed: restarts, delete_asks: restarts.is_multiple_of(2) }
+    Config {
+        source: format!("s{restarts}"),
+        seed: restarts,
+        delete_asks: restarts.is_multiple_of(2),
+        subsets_bytes_max: 10_000,
+    }
 }
 
 impl World {
