@@ -181,7 +181,7 @@ impl World {
         let entity = EntityKey::new("note", if pick % 3 == 0 { "2" } else { "1" });
         let keys: Vec<EntryKey> = self.client.outbox().iter().map(|entry| entry.key.clone()).collect();
         let key = keys.get(usize::from(pick) % keys.len().max(1)).cloned().unwrap_or_default();
-        match what % 24 {
+        match what % 26 {
             0 => self.pass(number % 40_000),
             1 => self.now.wall_ms = [0, u64::MAX, 1_769_860_800_000, number][usize::from(pick) % 4],
             2..=5 => self.answer(usize::from(pick), None),
@@ -205,9 +205,37 @@ impl World {
             18 => self.say(Verb::Decide { key: key.clone(), seen: self.seen(&key), decision: decision(pick) }),
             19 => self.say([Verb::Retry { key: key.clone() }, Verb::Discard { key }][usize::from(pick) % 2].clone()),
             20 => self.say([Verb::Undo, Verb::Redo][usize::from(pick) % 2].clone()),
+            22 => self.carry(number),
+            23 => self.shared(pick),
             21 => self.server.sql("1", json!({ "title": number.to_string(), "rank": pick })),
             _ => self.say(Verb::Edit { edit: edit(entity, pick, number) }),
         }
+    }
+
+    /// Brings an outbox back: what was in it lately, bent now and then.
+    fn carry(&mut self, number: u64) {
+        let owner = Owner { user: "alice".into(), organization: "acme".into() };
+        let mut export = self.client.export(&owner);
+        if number.is_multiple_of(3) {
+            for entry in export.entries.iter_mut().filter(|entry| entry.is_object()) {
+                entry["key"] = format!("{:012}-other", number % 1_000).into();
+                entry["id"] = format!("{:013}.0000.other", number % 10_000_000_000_000).into();
+            }
+        }
+        let text = serde_json::to_string(&export).unwrap();
+        self.say(Verb::Import { owner: owner.clone(), export: face::Text(text) });
+        self.say(Verb::Export { owner });
+    }
+
+    /// Hears of what another instance saved: something that lies in the store, or what cannot be read.
+    fn shared(&mut self, pick: u16) {
+        let at = usize::from(pick) % self.store.len().max(1);
+        let Some((record, text)) = self.store.iter().nth(at).map(|(record, text)| (record.clone(), text.clone()))
+        else {
+            return;
+        };
+        let text = if pick % 5 == 0 { "{half".to_owned() } else { text };
+        self.say(Verb::Shared { writes: vec![Write::Put(record, text)] });
     }
 
     fn pass(&mut self, ms: u64) {
