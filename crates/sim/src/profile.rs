@@ -152,7 +152,7 @@ impl Mutant {
             Mutant::SlotDoesNotWait => 10,
             Mutant::RecordNotKept => 11,
             Mutant::OffsetOfTheHead => 13,
-            Mutant::MissingFence => 32,
+            Mutant::MissingFence => 7,
             Mutant::AccessMissedOnResume => 38,
             Mutant::FloorIgnored => 79,
             Mutant::ListBeforeTheSlot => 505,
