@@ -1,0 +1,12 @@
+//! A local replica: the client machine of `sync` with a disk, a network and a clock.
+//!
+//! `Replica` is its face; `disk` is its store, `http` and `events` its network. What is shown, sent and decided is the
+//! machine's business; this room performs what the machine asks for. It knows no command line and no environment: where
+//! files lie and who asks is handed in.
+
+mod disk;
+mod home;
+mod place;
+
+pub use disk::{Disk, NotSaved, Salvaged, salvage};
+pub use place::Place;
