@@ -69,6 +69,10 @@ impl ActivityLog for Discard {
         Ok(Vec::new())
     }
 
+    async fn of_transaction(&self, _: &[&str], _: &str, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
+        Ok(Vec::new())
+    }
+
     async fn deletes(&self, _: &str, _: &str, _: Span, _: usize) -> Result<DeletedPage, Fault> {
         Ok(DeletedPage::default())
     }

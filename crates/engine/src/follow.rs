@@ -113,6 +113,10 @@ mod tests {
             Ok(Vec::new())
         }
 
+        async fn of_transaction(&self, _: &[&str], _: &str, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
+            Ok(Vec::new())
+        }
+
         async fn deletes(&self, _: &str, _: &str, _: Span, _: usize) -> Result<DeletedPage, Fault> {
             Ok(DeletedPage::default())
         }

@@ -59,6 +59,11 @@ impl ActivityLog for Store {
         look_up::of_entity(&client, entity, span, limit).await
     }
 
+    async fn of_transaction(&self, orgs: &[&str], id: &str, span: Span, limit: usize) -> Result<Vec<Activity>, Fault> {
+        let client = self.client().await?;
+        look_up::of_transaction(&client, orgs, (id, span), limit).await
+    }
+
     async fn newest_of(
         &self,
         org: &str,

@@ -212,6 +212,10 @@ impl ActivityLog for World {
         Ok(Vec::new())
     }
 
+    async fn of_transaction(&self, _: &[&str], _: &str, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
+        Ok(Vec::new())
+    }
+
     async fn deletes(&self, _: &str, _: &str, _: Span, _: usize) -> Result<DeletedPage, Fault> {
         Ok(DeletedPage::default())
     }

@@ -127,6 +127,15 @@ impl ActivityLog for LogLink {
         Ok(page)
     }
 
+    async fn of_transaction(&self, orgs: &[&str], id: &str, span: Span, limit: usize) -> Result<Vec<Activity>, Fault> {
+        let life = self.call().await?;
+        let state = self.log.alive(life)?;
+        let of_it = |activity: &&Activity| {
+            orgs.contains(&activity.org.as_str()) && activity.read_tx().is_some_and(|tx| tx.transaction_id == id)
+        };
+        Ok(within(&state, span).filter(of_it).take(limit).cloned().collect())
+    }
+
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault> {
         let life = self.call().await?;
         let mut state = self.log.alive(life)?;
