@@ -179,6 +179,15 @@ fn status(code: Code) -> StatusCode {
         | Code::PortInUse
         | Code::PostgresNotFound
         | Code::PostgresStart
+        | Code::ReplicaInUse
+        | Code::ReplicaDamaged
+        | Code::ReplicaNewer
+        | Code::ReplicaForeign
+        | Code::ReplicaCopied
+        | Code::ReplicaEmpty
+        | Code::OutboxFull
+        | Code::OutboxFileInvalid
+        | Code::ServerUnreachable
         | Code::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

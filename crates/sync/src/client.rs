@@ -15,6 +15,7 @@ mod keys;
 mod lists;
 mod outbox;
 mod pace;
+mod plug;
 mod rows;
 mod save;
 mod send;
@@ -122,6 +123,11 @@ pub enum Input<'a> {
     },
     /// It does not speak for its store any more.
     Follow,
+    /// There is a network, or there is none. At first one is taken for granted.
+    Network {
+        /// Whether it is worth asking.
+        usable: bool,
+    },
     /// Time has passed.
     Tick,
     /// A request was answered.
@@ -299,6 +305,7 @@ pub struct Client {
     dirty: Dirty,
     saving: Saving,
     leading: Option<u64>,
+    unplugged: bool,
     wants_schema: bool,
     pace: Pace,
     asked: BTreeMap<u64, (Asked, u64)>,
@@ -328,6 +335,7 @@ impl Client {
         match input {
             Input::Lead { fence } => self.leading = Some(fence),
             Input::Follow => self.follow(),
+            Input::Network { usable } => self.plug(now, usable),
             Input::Tick => {}
             Input::Answer { id, status, retry_after_ms, server_ms, body } => {
                 if let Some(server_ms) = server_ms {

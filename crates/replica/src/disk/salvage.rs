@@ -9,7 +9,7 @@ use antiphon_engine::Fault;
 use antiphon_sync::client::Entry;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{beside, cannot, pages, records};
+use super::{PAGE_BYTES, beside, cannot, pages, records};
 use crate::Place;
 
 /// What could be read.
@@ -53,7 +53,8 @@ fn work_on(path: &Path, copy: &Path) -> Result<Salvaged, Fault> {
     }
     let mut found = Salvaged::default();
     let mut texts = BTreeMap::new();
-    found.partial = read(copy, &mut found.place, &mut texts).is_err();
+    let cut = log.is_empty() && !file.len().is_multiple_of(PAGE_BYTES as usize);
+    found.partial = read(copy, &mut found.place, &mut texts).is_err() || cut;
     if found.partial {
         // What SQLite itself read is the better copy; an entry that cannot be read counts only from there.
         for (number, (key, json)) in pages::rows(&file, &log) {

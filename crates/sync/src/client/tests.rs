@@ -2,6 +2,7 @@
 //!
 //! What is random, and many clients at once, is the simulator's. Here each claim of the requirements has its example.
 
+mod plug;
 mod server;
 
 use serde_json::{Map, Value, json};
