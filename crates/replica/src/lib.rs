@@ -5,8 +5,18 @@
 //! files lie and who asks is handed in.
 
 mod disk;
+mod events;
 mod home;
+mod http;
 mod place;
+mod replica;
+mod run;
+
+pub use antiphon_engine::Fault;
+/// The machine's own words.
+pub use antiphon_sync::client;
 
 pub use disk::{Disk, NotSaved, Salvaged, salvage};
 pub use place::Place;
+pub use replica::{Config, Replica};
+pub use run::Handle;

@@ -143,7 +143,7 @@ fn status(code: Code) -> StatusCode {
         }
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::OutboxFull => StatusCode::TOO_MANY_REQUESTS,
         Code::DecodeFailed | Code::LogCorrupt | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::SourceUnreachable
         | Code::AuthFailed
@@ -185,7 +185,6 @@ fn status(code: Code) -> StatusCode {
         | Code::ReplicaForeign
         | Code::ReplicaCopied
         | Code::ReplicaEmpty
-        | Code::OutboxFull
         | Code::OutboxFileInvalid
         | Code::ServerUnreachable
         | Code::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
