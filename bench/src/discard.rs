@@ -44,6 +44,7 @@ const EMPTY: Head = Head {
     last: ActivityId::new(0),
     durable: ActivityId::new(0),
     visible: ActivityId::new(0),
+    begun: true,
     floor: ActivityId::new(0),
 };
 

@@ -128,7 +128,7 @@ mod tests {
 
     fn head(durable: u64) -> Head {
         let id = ActivityId::new(durable);
-        Head { epoch: Epoch::new(1), last: id, floor: ActivityId::new(0), durable: id, visible: id }
+        Head { epoch: Epoch::new(1), last: id, floor: ActivityId::new(0), durable: id, visible: id, begun: true }
     }
 
     struct Follower {

@@ -11,6 +11,7 @@ mod compose;
 pub mod dev;
 mod entities;
 mod history;
+mod line;
 mod live;
 mod mutations;
 mod openapi;

@@ -66,6 +66,7 @@ fn describe() -> Value {
                 ("400", "a parameter is unknown or invalid"),
                 ("401", "no valid token"),
                 ("403", "not a member, or no such organisation"),
+                ("429", "RATE_LIMITED: too much was asked for, or too many tokens from this address were not accepted"),
             ] {
                 responses.insert(status.into(), problem(meaning));
             }
@@ -397,7 +398,9 @@ fn schemas() -> Value {
         "Ticket": { "type": "object", "properties": {
             "ticket": { "type": "string" }, "expiresAt": { "type": "string", "description": "it must open its stream before" } } },
         "Limits": { "type": "object", "properties": { "streamsPerOrganisation": { "type": ["integer", "null"] },
-            "mutationsPerSecond": { "type": ["integer", "null"] }, "mutationsBurst": { "type": ["integer", "null"] }, "websocket": { "type": "object" } } },
+            "mutationsPerSecond": { "type": ["integer", "null"] }, "mutationsBurst": { "type": ["integer", "null"] },
+            "refusedTokensPerSecond": { "type": "integer", "description": "from one address, before 429" }, "refusedTokensBurst": { "type": "integer" },
+            "websocket": { "type": "object" }, "sse": { "type": "object" }, "poll": { "type": "object" } } },
         "Connections": { "type": "object", "properties": { "total": { "type": "integer" }, "next": { "type": ["integer", "null"] },
             "items": { "type": "array", "items": { "type": "object" } } } },
         "Source": { "type": "object", "properties": {

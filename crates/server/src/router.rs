@@ -63,6 +63,7 @@ pub(crate) fn router(app: Arc<App>, page: Option<Router>, origins: Origins) -> R
     for (method, path) in ROUTES {
         router = router.route(path, handler(method, path));
     }
+    let gate = middleware::from_fn_with_state(Arc::clone(&app), auth::gate);
     let mut router = router.with_state(app);
     if let Some(page) = page {
         router = router.merge(page);
@@ -71,6 +72,7 @@ pub(crate) fn router(app: Arc<App>, page: Option<Router>, origins: Origins) -> R
         .fallback(async || Problem::new(Code::NotFound, "there is no such address"))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, ""))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(gate)
         .layer(cors(origins));
     router.layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn(identify))
 }

@@ -36,8 +36,6 @@ pub struct ServerManners {
     pub mutant_connect_only: bool,
     /// What was brought as access is not compared on resume.
     pub mutant_access_on_resume: bool,
-    /// Lists are answered before the slot of their epoch is there.
-    pub mutant_list_before_slot: bool,
     /// Numbers of transactions are 32 bits wide.
     pub mutant_narrow: bool,
 }

@@ -22,7 +22,9 @@ pub(crate) use flush::Flusher;
 
 use crate::{Store, errors};
 
-const MARKS: &str = "select h.epoch, h.last, h.floor, d.durable, v.visible
+/// Capture has begun once every source has proved itself: its identity is saved with its first position.
+const MARKS: &str = "select h.epoch, h.last, h.floor, d.durable, v.visible,
+    (select coalesce(bool_and(identity is not null), false) from log.checkpoints)
   from log.head h, log.durable d, log.visible v where d.epoch = h.epoch and v.epoch = h.epoch";
 
 #[async_trait]
@@ -102,6 +104,7 @@ fn marks(row: Option<Row>) -> Result<Head, Fault> {
         floor: number_id(row.get(2)),
         durable: number_id(row.get(3)),
         visible: number_id(row.get(4)),
+        begun: row.get(5),
     })
 }
 

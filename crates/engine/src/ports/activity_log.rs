@@ -23,6 +23,8 @@ pub struct Head {
     pub visible: ActivityId,
     /// The oldest offset from which reading on misses nothing.
     pub floor: ActivityId,
+    /// Whether capture has begun in this epoch: what a snapshot of now does not see will be in the log.
+    pub begun: bool,
 }
 
 /// Whose activities are read.

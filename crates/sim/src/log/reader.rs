@@ -25,7 +25,8 @@ pub struct LogLink {
 impl ActivityLog for LogLink {
     async fn head(&self) -> Result<Head, Fault> {
         let life = self.call().await?;
-        let mut head = self.log.alive(life)?.now.head;
+        let mut head = self.log.alive(life)?.now.marks();
+        head.begun |= self.log.shared.manners.mutant_list_before_slot;
         if self.log.shared.manners.mutant_no_floor {
             head.floor = head.epoch.base();
         }

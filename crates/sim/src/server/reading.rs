@@ -31,11 +31,7 @@ impl App {
             after: wanted.after,
             limit: wanted.limit,
         };
-        // What changes between a list and the beginning of the slot reaches nobody: a list of an epoch comes after it.
-        if !self.parts.manners.mutant_list_before_slot && !self.parts.log.begun().await? {
-            return Err(Problem::new(Code::TryAgain, "capture has not begun"));
-        }
-        let before = self.bus.before_list();
+        let before = self.bus.before_list().await?;
         let page = self.parts.database.list(&query).await?;
         let (offset, epoch) = before.vouch(&page.visibility).await?;
         let mut body = String::from("{\"items\":[");
