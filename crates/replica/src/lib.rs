@@ -17,6 +17,6 @@ pub use antiphon_engine::Fault;
 pub use antiphon_sync::client;
 
 pub use disk::{Disk, NotSaved, Salvaged, salvage};
-pub use place::Place;
+pub use place::{Place, user_of};
 pub use replica::{Config, Replica};
-pub use run::Handle;
+pub use run::{Handle, Moment};

@@ -3,6 +3,7 @@
 //! Law: a store is never used for another place than the one that it was made for, so one user's outbox is never sent
 //! under another's token. The name is in the store, and a digest of it in the file's name.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -42,6 +43,19 @@ impl Place {
     }
 }
 
+/// Returns what a token says of its user: the `sub` of a JWT; a digest of any other, which says nothing of the user but
+/// keeps what was typed under one token from being sent under another.
+pub fn user_of(token: &str) -> String {
+    let payload = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let claims = payload.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    match claims.as_ref().and_then(|claims| claims.get("sub")?.as_str()) {
+        Some(user) => user.to_owned(),
+        None => {
+            format!("token-{}", Sha256::digest(token).iter().take(4).map(|b| format!("{b:02x}")).collect::<String>())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +63,15 @@ mod tests {
     fn place(application: &str, server: &str, user: &str, org: &str) -> Place {
         let [application, server, user, org] = [application, server, user, org].map(str::to_owned);
         Place { application, server, user, org }
+    }
+
+    #[test]
+    fn a_token_leads_to_its_user_or_to_itself_core_18() {
+        // {"alg":"none"}.{"sub":"alice"}
+        assert_eq!(user_of("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.x"), "alice");
+        let users = ["ant_a", "ant_b", "a.b.c", ""].map(user_of);
+        assert!(users.iter().all(|user| user.starts_with("token-") && user.len() == 14), "{users:?}");
+        assert_eq!(users.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
     }
 
     #[test]

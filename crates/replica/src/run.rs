@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use antiphon_engine::{Fault, spawn};
 use antiphon_model::Code;
-use antiphon_sync::client::{Client, Input, Now, Output, Told};
+use antiphon_sync::client::{Client, Entry, Input, Network, Now, Output, State, Told};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -69,6 +69,17 @@ impl Handle {
     }
 }
 
+/// What `run` shows after each step.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    /// The machine.
+    pub client: &'a Client,
+    /// What was told in this step.
+    pub told: &'a [Told],
+    /// Whether everything that the server had has come, and everything that could be sent is confirmed.
+    pub in_step: bool,
+}
+
 enum Came {
     Answer(u64, Option<Answer>),
     Frame(u64, String, String),
@@ -81,6 +92,8 @@ enum Came {
 struct Ways {
     requests: BTreeMap<u64, JoinHandle<()>>,
     stream: Option<JoinHandle<()>>,
+    /// Whether the open stream has said that everything was delivered.
+    caught_up: bool,
 }
 
 impl Drop for Ways {
@@ -97,16 +110,17 @@ impl Replica {
 
     /// Keeps in step with the server until `until` says so, or `stop` is cancelled; then the network is let go of.
     ///
-    /// `until` is asked after each step, with what was told in it. The future is not to be dropped before its end: a save
+    /// `until` is asked after each step. The future is not to be dropped before its end: a save
     /// that is on its way would not be heard of.
-    pub async fn run(&mut self, stop: &CancellationToken, mut until: impl FnMut(&Client, &[Told]) -> bool) {
+    pub async fn run(&mut self, stop: &CancellationToken, mut until: impl FnMut(&Moment<'_>) -> bool) {
         let (sender, mut queue) = mpsc::channel(QUEUE_MAX);
         let mut ways = Ways::default();
         self.handle(Input::Network { usable: true });
         loop {
             self.perform(&sender, &mut ways).await;
             let told = std::mem::take(&mut self.told);
-            if stop.is_cancelled() || until(&self.client, &told) {
+            let in_step = ways.caught_up && is_settled(&self.client);
+            if stop.is_cancelled() || until(&Moment { client: &self.client, told: &told, in_step }) {
                 break;
             }
             let now = self.clock.now();
@@ -147,12 +161,14 @@ impl Replica {
                 Output::Open { stream, offset, epoch, access } => {
                     let (http, sender) = (self.http.clone(), sender.clone());
                     let open = Open { offset, epoch, access };
+                    ways.caught_up = false;
                     let task = spawn("replica stream", async move { follow(stream, &http, &open, &sender).await });
                     if let Some(former) = ways.stream.replace(task) {
                         former.abort();
                     }
                 }
                 Output::Close { .. } => {
+                    ways.caught_up = false;
                     if let Some(task) = ways.stream.take() {
                         task.abort();
                     }
@@ -179,11 +195,29 @@ impl Replica {
                     }
                 }
             }
-            Came::Frame(stream, event, data) => self.handle(Input::Frame { stream, event: &event, data: &data }),
+            Came::Frame(stream, event, data) => {
+                // The first of these comes after catch-up (protocol 4).
+                ways.caught_up |= event == "offset";
+                self.handle(Input::Frame { stream, event: &event, data: &data });
+            }
             Came::Heard(stream) => self.handle(Input::Heard { stream }),
-            Came::Ended(stream, status, retry_after_ms) => self.handle(Input::Ended { stream, status, retry_after_ms }),
+            Came::Ended(stream, status, retry_after_ms) => {
+                ways.caught_up = false;
+                self.handle(Input::Ended { stream, status, retry_after_ms });
+            }
         }
     }
+}
+
+/// Tells whether nothing is left to be done but by a person, or by time.
+fn is_settled(client: &Client) -> bool {
+    let status = client.status();
+    let waiting = |entry: &Entry| match entry.state {
+        State::Pending => client.waits(&entry.key).is_none(),
+        State::Sent | State::Accepted => true,
+        State::Conflicted | State::Failed => false,
+    };
+    status.network == Network::Online && status.listed && !client.outbox().iter().any(waiting)
 }
 
 /// Returns how many columns name a row of the type that is asked for.
