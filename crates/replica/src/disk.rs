@@ -83,7 +83,7 @@ impl Disk {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| cannot(path, error))?;
         }
-        let lock = lock(path)?;
+        let lock = hold(path)?;
         private(path)?;
         let size_bytes = size_bytes(path)?;
         let mut connection = Connection::open_with_flags(path, flags()).map_err(|error| fault(path, error))?;
@@ -128,7 +128,7 @@ fn flags() -> OpenFlags {
 }
 
 /// Holds the store for this process; the operating system lets go of it however the process ends.
-fn lock(path: &Path) -> Result<File, Fault> {
+pub(crate) fn hold(path: &Path) -> Result<File, Fault> {
     let name = beside(path, ".lock");
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&name);
     let mut file = opened.map_err(|error| cannot(&name, error))?;
