@@ -119,7 +119,23 @@ impl Disk {
     /// # Errors
     /// Nothing was written, and the reason says why.
     pub fn save(&mut self, fence: Option<u64>, writes: &[Write]) -> Result<(), NotSaved> {
-        records::save(&mut self.connection, fence, writes)
+        records::save(&mut self.connection, fence, writes, None)
+    }
+
+    /// Writes all or nothing, and with it what can be undone.
+    ///
+    /// # Errors
+    /// Nothing was written, and the reason says why.
+    pub fn save_with(&mut self, fence: Option<u64>, writes: &[Write], undo: Option<&str>) -> Result<(), NotSaved> {
+        records::save(&mut self.connection, fence, writes, undo)
+    }
+
+    /// Returns what could be undone when it was last saved.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn undo(&self) -> Result<Option<String>, Fault> {
+        records::undo(&self.connection).map_err(|error| fault(&self.path, error))
     }
 }
 

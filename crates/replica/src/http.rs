@@ -88,6 +88,14 @@ impl Http {
                 query.extend(after.as_deref().map(|after| ("after", after)));
                 self.get(&["entities", &entity_type], &query)
             }
+            Request::Subset { entity_type, parameters, after, limit } => {
+                let limit = limit.to_string();
+                let mut query: Vec<(&str, &str)> =
+                    parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                query.push(("limit", &limit));
+                query.extend(after.as_deref().map(|after| ("after", after)));
+                self.get(&["entities", &entity_type], &query)
+            }
             Request::Ids { entity_type, ids } => {
                 // An id of several columns is a JSON array already; one of one column may hold a comma.
                 let parts = ids.into_iter().map(|id| match key_parts {

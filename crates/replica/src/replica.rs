@@ -21,6 +21,9 @@ use serde_json::{Map, Value};
 
 use crate::{Disk, NotSaved, Place, http::Http};
 
+/// What subsets that nobody wants any more may keep.
+const SUBSETS_BYTES_MAX: usize = 64 << 20;
+
 /// What a replica needs to know.
 #[derive(Clone)]
 pub struct Config {
@@ -52,6 +55,8 @@ pub struct Replica {
     pub(crate) http: Http,
     pub(crate) clock: Clock,
     pub(crate) told: Vec<Told>,
+    /// What can be undone, until it is saved.
+    pub(crate) undo: Option<String>,
     pub(crate) commands: crate::run::Commands,
 }
 
@@ -88,8 +93,9 @@ impl Replica {
             source: source.simple().to_string(),
             seed: random.as_u64_pair().0 ^ random.as_u64_pair().1,
             delete_asks: config.delete_asks,
+            subsets_bytes_max: SUBSETS_BYTES_MAX,
         };
-        let client = Client::new(machine, loaded).map_err(|corrupt| match corrupt {
+        let mut client = Client::new(machine, loaded).map_err(|corrupt| match corrupt {
             Corrupt::Newer { format, entries } => {
                 let detail =
                     format!("{} has format {format}; {} edits wait in it", config.file.display(), entries.len());
@@ -97,11 +103,14 @@ impl Replica {
             }
             Corrupt::BadSource => Fault::new(Code::Internal, "the name of the instance is not fit for ids"),
         })?;
+        if let Some(undo) = disk.undo()? {
+            client.resume_undo(&undo);
+        }
         let fence = disk.fence();
         let clock = Clock { began: Instant::now() };
         let disk = Arc::new(Mutex::new(disk));
         let mut replica =
-            Replica { client, disk, http, clock, told: Vec::new(), commands: crate::run::Commands::new() };
+            Replica { client, disk, http, clock, told: Vec::new(), undo: None, commands: crate::run::Commands::new() };
         replica.handle(Input::Network { usable: false });
         replica.handle(Input::Lead { fence });
         replica.settle();
@@ -200,12 +209,22 @@ impl Replica {
     /// Does what the machine asks for, and tells whether all of it is on the disk.
     fn keep(&mut self) -> Result<(), Fault> {
         self.settle();
+        self.look_at_undo();
+        if let Some(undo) = self.undo.take() {
+            // A step that can no longer be undone is gone without an edit. What is lost by a full disk is such a step.
+            let fence = lock(&self.disk).fence();
+            lock(&self.disk).save_with(Some(fence), &[], Some(&undo)).unwrap_or_default();
+        }
         match self.client.status().not_saving.as_deref() {
             None => Ok(()),
             Some("full") => Err(Fault::new(Code::DiskFull, "the edit is not saved")),
             Some("fenced") => Err(Fault::new(Code::ReplicaInUse, "the edit is not saved")),
             Some(other) => Err(Fault::new(Code::Internal, format!("the edit is not saved: {other}"))),
         }
+    }
+
+    pub(crate) fn look_at_undo(&mut self) {
+        self.undo = self.client.take_undo().or(self.undo.take());
     }
 
     pub(crate) fn handle(&mut self, input: Input<'_>) {
@@ -217,7 +236,8 @@ impl Replica {
         while let Some(output) = self.client.poll() {
             match output {
                 Output::Save { token, fence, writes } => {
-                    let saved = lock(&self.disk).save(fence, &writes);
+                    self.look_at_undo();
+                    let saved = lock(&self.disk).save_with(fence, &writes, self.undo.as_deref());
                     self.saved(token, saved);
                 }
                 Output::Tell(told) => self.told.push(*told),
@@ -233,7 +253,10 @@ impl Replica {
 
     pub(crate) fn saved(&mut self, token: u64, saved: Result<(), NotSaved>) {
         match saved {
-            Ok(()) => self.handle(Input::Saved { token }),
+            Ok(()) => {
+                self.undo = None;
+                self.handle(Input::Saved { token });
+            }
             Err(reason) => self.handle(Input::NotSaved { token, reason: reason.reason() }),
         }
     }

@@ -174,8 +174,10 @@ impl Replica {
                     }
                 }
                 Output::Save { token, fence, writes } => {
-                    let disk = Arc::clone(&self.disk);
-                    let work = tokio::task::spawn_blocking(move || lock(&disk).save(fence, &writes));
+                    self.look_at_undo();
+                    let (disk, undo) = (Arc::clone(&self.disk), self.undo.clone());
+                    let work =
+                        tokio::task::spawn_blocking(move || lock(&disk).save_with(fence, &writes, undo.as_deref()));
                     let saved = work.await.unwrap_or_else(|error| Err(crate::NotSaved::Other(error.to_string())));
                     self.saved(token, saved);
                 }

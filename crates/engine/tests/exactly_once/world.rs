@@ -180,6 +180,11 @@ impl World {
         rows.collect()
     }
 
+    /// Returns the last activity that no crash takes back.
+    pub fn durable(&self) -> ActivityId {
+        self.lock().durable.shown
+    }
+
     pub fn check_acknowledged(&self) -> Result<(), String> {
         let state = self.lock();
         if state.acknowledged_early { Err("a position was acknowledged before it was durable".into()) } else { Ok(()) }

@@ -4,10 +4,13 @@
 //! that this room does not know is kept under its name, as the machine writes it. It refuses a save under an old fence.
 
 use antiphon_sync::client::{Loaded, Record, Write};
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::NotSaved;
 use crate::Place;
+
+/// What can be undone is no record of the machine: it has a name of its own among them.
+const UNDO: &str = "undo";
 
 /// Returns whose store it is, and which file it was.
 pub(super) fn place(connection: &Connection) -> rusqlite::Result<(Place, String)> {
@@ -47,8 +50,18 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Loaded> {
     Ok(Loaded { records })
 }
 
+/// Returns what can be undone.
+pub(super) fn undo(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    connection.query_row("select json from records where name = ?1", [UNDO], |row| row.get(0)).optional()
+}
+
 /// Writes all or nothing.
-pub(super) fn save(connection: &mut Connection, fence: Option<u64>, writes: &[Write]) -> Result<(), NotSaved> {
+pub(super) fn save(
+    connection: &mut Connection,
+    fence: Option<u64>,
+    writes: &[Write],
+    undo: Option<&str>,
+) -> Result<(), NotSaved> {
     // Whoever only reads does not stand in the way; whoever writes waits for nobody.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(not_saved)?;
     let held: i64 = transaction.query_row("select fence from place", (), |row| row.get(0)).map_err(not_saved)?;
@@ -56,6 +69,10 @@ pub(super) fn save(connection: &mut Connection, fence: Option<u64>, writes: &[Wr
         return Err(NotSaved::Fenced);
     }
     writes.iter().try_for_each(|write| apply(&transaction, write)).map_err(not_saved)?;
+    if let Some(undo) = undo {
+        let sql = "insert or replace into records (name, json) values (?1, ?2)";
+        transaction.execute(sql, (UNDO, undo)).map_err(not_saved)?;
+    }
     transaction.commit().map_err(not_saved)
 }
 

@@ -69,8 +69,9 @@ pub(crate) async fn open(
 
 fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     let is = |name: header::HeaderName, wanted: &str| {
-        let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        value.split(',').any(|part| part.trim().eq_ignore_ascii_case(wanted))
+        // Several headers of a name are one list.
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(wanted))
     };
     let refused = |why: &str| Problem::new(Code::ParameterInvalid, why);
     if !is(header::UPGRADE, "websocket") || !is(header::CONNECTION, "upgrade") {

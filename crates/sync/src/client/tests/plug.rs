@@ -46,3 +46,34 @@ fn what_was_on_its_way_when_the_network_went_is_sent_again_under_its_id_sy_29() 
     device.run(&mut server);
     assert_eq!((device.client.outbox().len(), server.applied), (0, applied));
 }
+
+#[test]
+fn what_can_be_undone_may_be_kept_for_the_next_instance_core_13() {
+    let (mut server, mut device) = listed();
+    device.set("1", "title", "mine");
+    device.run(&mut server);
+    let kept = device.client.take_undo().unwrap();
+    assert_eq!(device.client.take_undo(), None, "only what changed is kept anew");
+    let mut device = device.restart("b");
+    device.client.resume_undo(&kept);
+    device.run(&mut server);
+    assert!(device.client.undo(device.now));
+    device.run(&mut server);
+    assert_eq!(server.value("1", "title"), "t");
+    assert!(device.client.redo(device.now));
+    device.run(&mut server);
+    assert_eq!((server.value("1", "title"), device.client.outbox().len()), ("mine".into(), 0));
+}
+
+#[test]
+fn what_others_changed_since_is_not_undone_sy_47() {
+    let (mut server, mut device) = listed();
+    device.set("1", "title", "mine");
+    device.run(&mut server);
+    server.sql("1", json!({ "title": "theirs" }));
+    device.run(&mut server);
+    assert_eq!(device.shows("1", "title"), "theirs");
+    assert!(!device.client.undo(device.now));
+    device.run(&mut server);
+    assert_eq!(server.value("1", "title"), "theirs");
+}
