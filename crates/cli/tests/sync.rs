@@ -78,7 +78,8 @@ async fn edits_made_while_the_server_is_away_are_kept_and_go_out_once_when_it_is
     assert_eq!(alice.refused(&["once", "--timeout", "20"]), (7, "SERVER_UNREACHABLE".into()));
     assert_eq!(alice.title(), "Offline");
     proxy.refuse(false).await.expect("an open door");
-    assert_eq!(alice.good(&["once"])["pending"], 0);
+    let once = alice.good(&["once"]);
+    assert_eq!(once["pending"], 0, "{}", alice.good(&["outbox"]));
     assert_eq!(bob.good(&["once"])["pending"], 0);
     alice.good(&["once"]);
     assert_eq!(bob.title(), "Offline");

@@ -38,6 +38,7 @@ pub(crate) struct Open {
 pub(crate) struct Http {
     client: Client,
     base: Url,
+    health: Url,
     token: String,
 }
 
@@ -48,6 +49,10 @@ impl Http {
         let mut base = Url::parse(server).map_err(|error| invalid(&error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(invalid("http:// or https:// is wanted"));
+        }
+        let mut health = base.clone();
+        if let Ok(mut path) = health.path_segments_mut() {
+            path.pop_if_empty().push("healthz");
         }
         match base.path_segments_mut() {
             Ok(mut path) => {
@@ -60,7 +65,7 @@ impl Http {
         }
         let client = Client::builder().connect_timeout(CONNECT).redirect(Policy::none()).build();
         let client = client.map_err(|error| Fault::new(Code::Internal, "no HTTP client").with_source(error))?;
-        Ok(Http { client, base, token: token.to_owned() })
+        Ok(Http { client, base, health, token: token.to_owned() })
     }
 
     fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
@@ -76,6 +81,11 @@ impl Http {
 
     fn get(&self, path: &[&str], query: &[(&str, &str)]) -> RequestBuilder {
         self.client.get(self.url(path, query)).bearer_auth(&self.token)
+    }
+
+    /// Tells whether anything answers at all; it is told nothing.
+    pub(crate) async fn is_answered(&self) -> bool {
+        self.client.get(self.health.clone()).timeout(CONNECT).send().await.is_ok()
     }
 
     /// Asks; `key_parts` says how many columns name a row. `None`: there was no answer.

@@ -78,6 +78,11 @@ impl Clock {
         let ms = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Now { wall_ms: ms(wall), tick_ms: ms(self.began.elapsed()) }
     }
+
+    /// Returns a number from 0 to 1 that differs from process to process, so that not all knock at once.
+    pub(crate) fn spread(self) -> f64 {
+        f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0
+    }
 }
 
 impl Replica {

@@ -28,6 +28,11 @@ const QUEUE_MAX: usize = 64;
 /// Without anything to wait for, the machine is looked at so often.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// A server that does not answer is knocked at again after this long, and twice as long each time.
+const KNOCK_FIRST: Duration = Duration::from_secs(1);
+/// And at most this long.
+const KNOCK_LONGEST: Duration = Duration::from_secs(30);
+
 type Command = Box<dyn FnOnce(&mut Client, Now) + Send>;
 
 /// What others want of a replica that runs.
@@ -115,6 +120,9 @@ impl Replica {
     pub async fn run(&mut self, stop: &CancellationToken, mut until: impl FnMut(&Moment<'_>) -> bool) {
         let (sender, mut queue) = mpsc::channel(QUEUE_MAX);
         let mut ways = Ways::default();
+        if !self.knock(stop, &mut until).await {
+            return;
+        }
         self.handle(Input::Network { usable: true });
         loop {
             self.perform(&sender, &mut ways).await;
@@ -138,6 +146,38 @@ impl Replica {
         drop(ways);
         self.handle(Input::Network { usable: false });
         self.settle();
+    }
+
+    /// Waits until the server answers, so that nothing is handed over to nobody; tells whether the run is to go on.
+    async fn knock(&mut self, stop: &CancellationToken, until: &mut impl FnMut(&Moment<'_>) -> bool) -> bool {
+        let mut wait = KNOCK_FIRST;
+        loop {
+            let answered = tokio::select! {
+                answered = self.http.is_answered() => answered,
+                () = stop.cancelled() => false,
+            };
+            if answered {
+                return true;
+            }
+            self.settle();
+            let told = std::mem::take(&mut self.told);
+            if stop.is_cancelled() || until(&Moment { client: &self.client, told: &told, in_step: false }) {
+                return false;
+            }
+            let pause = sleep(wait + KNOCK_FIRST.mul_f64(self.clock.spread()));
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    Some(command) = self.commands.queue.recv() => {
+                        command(&mut self.client, self.clock.now());
+                        self.settle();
+                    }
+                    () = &mut pause => break,
+                }
+            }
+            wait = (wait * 2).min(KNOCK_LONGEST);
+        }
     }
 
     async fn perform(&mut self, sender: &mpsc::Sender<Came>, ways: &mut Ways) {

@@ -75,6 +75,13 @@ fn refusal(moment: &Moment<'_>, was_online: &mut bool) -> Option<Fault> {
     if moment.told.iter().any(|told| matches!(told, Told::TokenWanted)) {
         return Some(Fault::new(Code::Unauthenticated, "the server does not accept the token"));
     }
+    if let Some(what) = moment.told.iter().find_map(|told| match told {
+        Told::Nonsense(what) => Some(what),
+        _ => None,
+    }) {
+        let detail = format!("what answers at this address is no Antiphon that this version knows: {what}");
+        return Some(Fault::new(Code::ServerUnreachable, detail));
+    }
     match moment.client.status().network {
         Network::Online => {
             *was_online = true;

@@ -133,8 +133,8 @@ fn typed(ty: &str, text: &str) -> Option<Value> {
         };
     }
     match ty {
-        "bool" => text.parse().ok().map(Value::Bool),
-        "int2" | "int4" | "float4" | "float8" => number(text),
+        "boolean" => text.parse().ok().map(Value::Bool),
+        "smallint" | "integer" | "real" | "double precision" => number(text),
         "json" | "jsonb" => serde_json::from_str(text).ok(),
         _ => Some(Value::String(text.to_owned())),
     }
@@ -152,9 +152,9 @@ mod tests {
 
     fn shape() -> TypeShape {
         let fields = json!({
-            "id": {"type": "uuid"}, "title": {"type": "text"}, "done": {"type": "bool"}, "rank": {"type": "int4"},
-            "size": {"type": "int8"}, "extra": {"type": "jsonb"}, "tags": {"type": "text[]", "merge": "set"},
-            "votes": {"type": "int4", "merge": "counter"}, "marks": {"type": "int4[]"}
+            "id": {"type": "uuid"}, "title": {"type": "text"}, "done": {"type": "boolean"}, "rank": {"type": "integer"},
+            "size": {"type": "bigint"}, "extra": {"type": "jsonb"}, "tags": {"type": "text[]", "merge": "set"},
+            "votes": {"type": "integer", "merge": "counter"}, "marks": {"type": "integer[]"}
         });
         let update: Vec<&str> = vec!["title", "done", "rank", "size", "extra", "tags", "votes", "marks"];
         let shape = json!({"schema": 1, "key": ["id"], "fields": fields, "can": {"update": update}});
