@@ -124,6 +124,10 @@ mod tests {
             Ok(Vec::new())
         }
 
+        async fn of_transaction(&self, _: &[&str], _: &str, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
+            Ok(Vec::new())
+        }
+
         async fn deletes(&self, _: &str, _: &str, _: Span, _: usize) -> Result<DeletedPage, Fault> {
             Ok(DeletedPage::default())
         }
@@ -135,7 +139,7 @@ mod tests {
 
     fn head(durable: u64) -> Head {
         let id = ActivityId::new(durable);
-        Head { epoch: Epoch::new(1), last: id, floor: ActivityId::new(0), durable: id, visible: id }
+        Head { epoch: Epoch::new(1), last: id, floor: ActivityId::new(0), durable: id, visible: id, begun: true }
     }
 
     struct Follower {

@@ -19,6 +19,6 @@ pub use directory::{Directory, Member, Membership, OrgNames, Principal, Shown, T
 pub use log_writer::{Batch, Leadership, Lease, LogFlusher, LogWriter, SnapshotProgress, Tenure};
 pub use notices::{Heard, Hint, LocalNotices, Notice, Notices};
 pub use rows::{Comparison, FieldQuery, FieldValue, Filter, ListQuery, Order, RowImage, RowPage, Rows};
-pub use source::{Capture, Captured, ChunkRows, SnapshotTable, Source};
+pub use source::{Capture, Captured, ChunkRows, SnapshotTable, Source, Waits};
 pub use tickets::{Ticket, Tickets};
 pub use writes::{Author, Claim, FieldWrite, HeldRow, Refusal, WriteError, WriteTransaction, Writes, Written};

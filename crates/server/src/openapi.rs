@@ -142,6 +142,11 @@ const LIVE: Parameters = &[
     ("ticket", "query", "in place of the header `Authorization`, for clients that cannot set headers"),
 ];
 
+const OF_TRANSACTION: Parameters = &[
+    ("transactionId", "query", "the id in an activity's `tx`: a mutation's, or one that a row got in plain SQL"),
+    ("after", "query", "the `next` of the page before: only activities with larger ids"),
+    ("limit", "query", "activities of a page, 1 to 1000, default 100"),
+];
 const HISTORY: Parameters = &[
     ("before", "query", "the `next` of the page before: only activities with smaller ids"),
     ("limit", "query", "activities of a page, 1 to 1000, default 100"),
@@ -237,6 +242,13 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
              it ends.",
             &[],
             schema("Ticket", "the ticket, this once"),
+        ),
+        "/v1/orgs/{org}/activities" => (
+            "The activities of a transaction",
+            "Those still in the log, in its order, each as the stream would show it under the caller's present access; \
+             an empty list where there is none or none may be seen. Go on while `next` is not null.",
+            OF_TRANSACTION,
+            schema("Activities", "a page of the activities"),
         ),
         path if path.ends_with("/history") || path.ends_with("/deleted") => looking_back(path),
         path if path.starts_with("/v1/admin/") => administering(path),
@@ -360,6 +372,7 @@ fn schemas() -> Value {
         "List": with_frame(json!({ "items": { "type": "array", "items": { "type": "object", "properties": item } }, "next": { "type": ["string", "null"] } })),
         "Entity": with_frame(item),
         "History": log_page(json!({ "$ref": "#/components/schemas/Activity" }), "integer"),
+        "Activities": log_page(json!({ "$ref": "#/components/schemas/Activity" }), "integer"),
         "Deleted": log_page(json!({ "type": "object", "properties": {
             "entityId": { "type": "string" }, "deletedAt": { "type": "string" },
             "deletedBy": { "type": ["string", "null"], "description": "the `sub`; null for plain SQL" },
@@ -404,7 +417,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{entities, history, live};
+    use crate::{activities, entities, history, live};
 
     #[test]
     fn every_parameter_that_is_read_is_described_and_no_other() {
@@ -421,6 +434,7 @@ mod tests {
         };
         assert_eq!(sorted(described(LIVE)), sorted(live::PARAMETERS.to_vec()));
         assert_eq!(sorted(described(HISTORY)), sorted(history::HISTORY_PARAMETERS.to_vec()));
+        assert_eq!(sorted(described(OF_TRANSACTION)), sorted(activities::PARAMETERS.to_vec()));
         assert_eq!(sorted(described(DELETED)), sorted(history::DELETED_PARAMETERS.to_vec()));
         assert_eq!(sorted(described(LIST)), sorted(entities::PARAMETERS.to_vec()));
     }

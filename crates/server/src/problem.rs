@@ -178,6 +178,7 @@ fn status(code: Code) -> StatusCode {
         | Code::SlotMissing
         | Code::SlotLost
         | Code::SlotInUse
+        | Code::SlotWaits
         | Code::SlotForeign
         | Code::SlotAdvanced
         | Code::SlotsExhausted

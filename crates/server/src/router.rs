@@ -20,7 +20,8 @@ use tower_http::{
 use uuid::Uuid;
 
 use crate::{
-    app::App, auth, auth::Origins, entities, history, live, mutations, openapi, operations, problem::Problem, schema,
+    activities, app::App, auth, auth::Origins, entities, history, live, mutations, openapi, operations,
+    problem::Problem, schema,
 };
 
 /// A body may have so many bytes.
@@ -39,6 +40,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("delete", "/v1/orgs/{org}/entities/{type}/{id}"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}/history"),
     ("get", "/v1/orgs/{org}/entities/{type}/deleted"),
+    ("get", "/v1/orgs/{org}/activities"),
     ("post", "/v1/orgs/{org}/mutations"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}"),
     ("get", "/v1/ws"),
@@ -90,6 +92,7 @@ fn handler(method: &str, path: &str) -> MethodRouter<Arc<App>> {
         (_, "/v1/orgs/{org}/entities/{type}/deleted") => {
             get(history::deleted).patch(mutations::patch_deleted).delete(mutations::delete_deleted)
         }
+        (_, "/v1/orgs/{org}/activities") => get(activities::of_transaction),
         (_, "/v1/orgs/{org}/mutations") => post(mutations::batch),
         (_, "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}") => get(entities::field),
         (_, "/v1/ws") => get(live::ws),

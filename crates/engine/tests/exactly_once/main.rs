@@ -17,10 +17,10 @@ use std::{
 };
 
 use antiphon_engine::{
-    Bus, CaptureConfig, CaptureService,
+    Bus, CaptureConfig, CaptureHandle, CaptureService,
     ports::{ActivityLog, Hint, LocalNotices, Notice, Notices},
 };
-use antiphon_model::{Action, ActivityId, Micros};
+use antiphon_model::{Action, ActivityId, Micros, SourceState};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use world::{ORG, World};
@@ -78,12 +78,9 @@ async fn elsewhere(bus: Bus, witness: Arc<Witness>) {
     }
 }
 
-async fn life(seed: u64) -> Result<(), String> {
-    let world = World::new(seed);
-    let head = world.head().await.map_err(|fault| fault.to_string())?;
-    let bus = Bus::new(Arc::new(world.clone()), head);
-    let other = Bus::new(Arc::new(world.clone()), head);
-    let witness = Arc::new(Witness::new(&world));
+/// Starts capture of a world, with a clock of its own, which tells its hints to `notices`.
+async fn capture(world: &World, clock: Micros, notices: Arc<dyn Notices>) -> (CaptureService, CaptureHandle, Bus) {
+    let bus = Bus::new(Arc::new(world.clone()), world.head().await.expect("the marks"));
     let (service, handle) = CaptureService::new(CaptureConfig {
         source_name: "main".into(),
         holder: "test".into(),
@@ -93,9 +90,17 @@ async fn life(seed: u64) -> Result<(), String> {
         schemas: Arc::new(world.clone()),
         seal_key: antiphon_engine::SealKey::new(vec![7; 32]),
         bus: bus.clone(),
-        notices: Arc::clone(&witness) as _,
-        clock: Arc::new(|| Micros(1)),
+        notices,
+        clock: Arc::new(move || clock),
     });
+    (service, handle, bus)
+}
+
+async fn life(seed: u64) -> Result<(), String> {
+    let world = World::new(seed);
+    let witness = Arc::new(Witness::new(&world));
+    let (service, handle, bus) = capture(&world, Micros(1), Arc::clone(&witness) as _).await;
+    let other = Bus::new(Arc::new(world.clone()), bus.head());
     let stop = CancellationToken::new();
     let running = antiphon_engine::spawn("capture", service.run(stop.clone()));
     let reader = antiphon_engine::spawn("reader", read_all(bus.clone(), world.clone()));
@@ -174,5 +179,35 @@ async fn a_reader_sees_every_change_exactly_once_whatever_crashes_log_01_log_06(
         if let Err(error) = life(seed).await {
             panic!("{error}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_whose_clock_is_another_is_not_behind_and_one_with_a_backlog_is_whatever_our_clock_says_cap_03() {
+    const HOUR: i64 = 3_600_000_000;
+    let source_clock = 100 * HOUR;
+    for ours in [source_clock - HOUR, source_clock, source_clock + HOUR] {
+        let world = World::new(1);
+        world.heal();
+        let (service, handle, _) = capture(&world, Micros(ours), Arc::new(LocalNotices::default())).await;
+        let stop = CancellationToken::new();
+        let running = antiphon_engine::spawn("capture", service.run(stop.clone()));
+        let mut status = handle.subscribe();
+        for (behind, state) in [
+            (0, SourceState::Streaming),
+            (1_900_000, SourceState::Streaming),
+            (2_100_000, SourceState::CatchingUp),
+            (100_000, SourceState::Streaming),
+        ] {
+            world.set_clock(Micros(source_clock), Micros(source_clock - behind));
+            world.commit();
+            // The copy of the table fails in this world; what is streamed goes on.
+            let shown = status.wait_for(|status| status.state == state);
+            let shown = tokio::time::timeout(Duration::from_secs(60), shown).await;
+            let shown = shown.map(|shown| shown.expect("a capture").state);
+            assert_eq!(shown, Ok(state), "{behind} us behind, our clock at {ours}: {:?}", handle.status());
+        }
+        stop.cancel();
+        running.await.expect("the end");
     }
 }

@@ -120,8 +120,13 @@ impl Wanted {
             bus.refresh(bus.log().head().await?);
             head = bus.head();
         }
+        let foreign = |head: &Head| self.epoch.is_some_and(|epoch| Epoch::new(epoch) != head.epoch);
+        if self.from == From::Now && !foreign(&head) {
+            // What changes before capture has begun comes to nobody, so until then there is no now.
+            head = bus.begun().await?;
+        }
         let reset = |code| Ended::Reset { code, epoch: head.epoch, types: Vec::new() };
-        if self.epoch.is_some_and(|epoch| Epoch::new(epoch) != head.epoch) {
+        if foreign(&head) {
             return Err(reset(Code::EpochChanged));
         }
         let position = self.position(&head).map_err(reset)?;

@@ -10,6 +10,7 @@ mod auth_tickets_ws;
 mod auth_websocket;
 mod authors;
 mod bad_input;
+mod beginning;
 mod byte_rate;
 mod confirmation;
 mod conformance;

@@ -162,7 +162,7 @@ impl Session {
             Opening::Shown(identity) => (Some(identity), false),
             Opening::Silent => (None, false),
         };
-        let outbound = app.stream_bytes.map(|(rate, burst)| Bucket::new(rate, burst, 0));
+        let outbound = app.websocket_bytes.map(|(rate, burst)| Bucket::new(rate, burst, 0));
         let mut session = Session {
             app,
             socket,
@@ -329,7 +329,7 @@ impl Session {
     }
 
     async fn greet(&mut self) -> Result<(), End> {
-        let text = outbound::welcome(&self.connection_id, limits(self.app.stream_bytes), crate::compose::now());
+        let text = outbound::welcome(&self.connection_id, limits(self.app.websocket_bytes), crate::compose::now());
         self.send(text).await
     }
 
@@ -434,7 +434,7 @@ impl Session {
             types: wish.entity_types.clone().map(named_once).filter(|types| !types.is_empty()),
             snapshot: None,
             page: PAGE,
-            rate: self.app.stream_bytes,
+            rate: self.app.websocket_bytes,
         };
         let place =
             self.app.streams.enter(&caller, Transport::WebSocket, self.app.streams_max).map_err(Ended::Problem)?;
