@@ -43,7 +43,7 @@ fn any_record_may_be_half_written_and_every_other_edit_goes_out_core_17_sy_61() 
         let (record, is_entry) = (record.clone(), matches!(record, Record::Entry(_)));
         text.truncate(text.len() / 2);
         let mut device = device.restart("b");
-        assert_eq!(device.client.unreadable().map(|(record, _)| record.clone()).collect::<Vec<_>>(), [record.clone()]);
+        assert_eq!(device.client.unreadable().map(|(record, _)| record).collect::<Vec<_>>(), [&record]);
         assert_eq!(device.client.outbox().len(), 3 - usize::from(is_entry));
         assert_eq!(device.client.export(&alice()).entries.len(), 3, "what cannot be read is exported as it is");
         device.online = true;
