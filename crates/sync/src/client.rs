@@ -366,7 +366,7 @@ impl Client {
         match input {
             Input::Lead { fence } => {
                 self.leading = Some(fence);
-                self.subsets.again();
+                self.take_subsets_over();
             }
             Input::Follow => self.follow(),
             Input::Tick => {}

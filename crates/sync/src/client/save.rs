@@ -161,7 +161,6 @@ impl Client {
         };
         client.take_over(meta, rows, &unreadable);
         client.saving.unreadable = unreadable;
-        client.released_all();
         client.in_doubt();
         Ok(client)
     }

@@ -234,7 +234,6 @@ impl Outbox {
 
     fn delete(&mut self, entity: &EntityKey, making: &mut Making<'_>) -> Option<EntryKey> {
         let row = super::super::view::view(making.row, self.of(entity));
-        let created = self.untouched_create(entity, None).is_some();
         let moot: Vec<EntryKey> = self
             .of(entity)
             .filter(|entry| entry.is_untouched() || matches!(entry.state, State::Conflicted | State::Failed))
@@ -244,7 +243,8 @@ impl Outbox {
             self.happen(&key, Event::Dropped, making.dirty);
         }
         let on_its_way = self.of(entity).next().is_some();
-        if (created || making.row.is_none()) && !on_its_way {
+        // A row that was to be made may have been made by others meanwhile: that one goes (seed 203).
+        if making.row.is_none() && !on_its_way {
             return None;
         }
         Some(self.add_entry(entity, Change::Delete { row }, None, making))
