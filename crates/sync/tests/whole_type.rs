@@ -116,8 +116,12 @@ fn answer(request: &Request, rows: usize) -> Value {
         }
         _ => {
             let shape = row(0);
-            let fields: BTreeMap<&String, Value> =
-                shape.as_object().unwrap().keys().map(|name| (name, json!({ "type": "text", "merge": "lww" }))).collect();
+            let fields: BTreeMap<&String, Value> = shape
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(|name| (name, json!({ "type": "text", "merge": "lww" })))
+                .collect();
             json!({ "types": { "task": { "schema": 1, "key": ["id"], "sync": "all", "fields": fields } }, "access": "a" })
         }
     }
