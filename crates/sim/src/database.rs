@@ -162,9 +162,9 @@ impl Database {
         seen.collect()
     }
 
-    /// Tells whether nothing is open: no commit is in the log and hidden from readers (seed 547).
-    pub(crate) fn is_idle(&self) -> bool {
-        self.state().open.is_empty()
+    /// Tells whether a commit that is in the log is not visible yet.
+    pub fn hides(&self) -> bool {
+        self.state().open.values().any(|open| open.logged)
     }
 
     /// Crashes: what is not in the log is lost, and every session is over.

@@ -49,7 +49,7 @@ pub struct FinalView {
     pub org: String,
     /// Which types it reads.
     pub types: Vec<String>,
-    /// Which parts it keeps of types that are not kept whole; `None`: it keeps all whole.
+    /// Which parts it keeps of types that are kept in parts; `None`: it keeps all of every type.
     pub parts: Option<Vec<FinalPart>>,
     /// Rows by type and id.
     pub rows: std::collections::BTreeMap<(String, String), serde_json::Value>,

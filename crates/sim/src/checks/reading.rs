@@ -114,12 +114,13 @@ fn differs(history: &History, view: &FinalView) -> Option<Violation> {
     keys.sort_unstable();
     let key = keys.into_iter().find(|key| expected.get(*key) != view.rows.get(*key))?;
     let found = format!(
-        "reader {} ({} in {}) has {:?} of {key:?}, the source {:?}",
+        "reader {} ({} in {}) has {:?} of {key:?}, the source {:?}; parts {:?}",
         view.reader,
         view.subject,
         view.org,
         view.rows.get(key),
-        expected.get(key)
+        expected.get(key),
+        view.parts
     );
     Some(Violation::new("a quiet reader has the rows that it may see", found))
 }

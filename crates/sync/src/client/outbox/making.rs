@@ -3,6 +3,7 @@
 //! Law: whatever is done here, what a person typed last is what the outbox holds for the field, and what was handed to a
 //! transport is not touched.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Change, ENTRIES_MAX, EntityKey, Entry, EntryKey, Event, Outbox, State};
@@ -18,11 +19,13 @@ use crate::{
 };
 
 /// What a person does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "edit", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Edit {
     /// Makes a row.
     Create {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// Its fields, the key's among them.
         data: Map<String, Value>,
@@ -30,6 +33,7 @@ pub enum Edit {
     /// Gives fields of a row values, all together.
     Set {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The values.
         fields: Map<String, Value>,
@@ -37,6 +41,7 @@ pub enum Edit {
     /// Adds to a counter.
     Add {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The field.
         field: String,
@@ -46,6 +51,7 @@ pub enum Edit {
     /// Adds elements to a set and removes others.
     Elements {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The field.
         field: String,
@@ -57,6 +63,7 @@ pub enum Edit {
     /// Removes a row.
     Delete {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
     },
 }
@@ -244,7 +251,7 @@ impl Outbox {
             self.happen(&key, Event::Dropped, making.dirty);
         }
         let on_its_way = self.of(entity).next().is_some();
-        // A row that others made meanwhile goes too, whatever was to be made here (seed 17).
+        // A row that was to be made may have been made by others meanwhile: that one goes (seed 203).
         if making.row.is_none() && !on_its_way {
             return None;
         }
