@@ -4,7 +4,7 @@
 use antiphon_sim::{Mutant, Profile, simulate};
 
 /// So many seeds are tried where the kept one misses; `--mutants` looks further.
-const HUNT_MAX: u64 = 60;
+const HUNT_MAX: u64 = 300;
 
 #[test]
 fn fixed_seeds_break_no_promise_sim_03() {
