@@ -3,12 +3,14 @@
 //! Law: a decision names the version of the server that was on screen; where a newer one is known, it is not taken, and
 //! what was typed stays.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Change, Client, Edit, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, journal::Rule};
 
 /// How a person settles an entry.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Decision {
     /// Mine, upon theirs.
     KeepMine,
@@ -21,7 +23,8 @@ pub enum Decision {
 }
 
 /// Why a decision was not taken; nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Undecided {
     /// There is no such conflict any more.
     NoConflict,

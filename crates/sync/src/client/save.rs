@@ -30,6 +30,8 @@ pub(super) struct Saving {
     in_flight: Option<Vec<Write>>,
     failing: Option<(String, u64)>,
     unreadable: BTreeMap<Record, String>,
+    /// The greatest generation of rows that the store held.
+    pub(super) generation_max: u32,
 }
 
 impl Saving {
@@ -76,7 +78,8 @@ pub struct Loaded {
 }
 
 /// A store that this version cannot go on with; nothing in it was changed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Corrupt {
     /// It was written by a newer version; these entries of its outbox could be read.
     Newer {
@@ -159,7 +162,6 @@ impl Client {
         };
         client.take_over(meta, rows, &unreadable);
         client.saving.unreadable = unreadable;
-        client.released_all();
         client.in_doubt();
         Ok(client)
     }
@@ -200,6 +202,9 @@ impl Client {
                 }
             }
         }
+        let loaded = self.types.values().chain(self.building.values()).map(|rows| rows.marks.generation);
+        let left = rows.keys().map(|(_, generation)| *generation);
+        self.saving.generation_max = loaded.chain(left).max().unwrap_or(0);
         // Generations that nothing refers to any more, or that cannot be read.
         let lost = unreadable.keys().filter_map(|record| match record {
             Record::Row { generation, entity_type, .. } => Some((entity_type.clone(), *generation)),

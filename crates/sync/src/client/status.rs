@@ -3,13 +3,16 @@
 //! Law: what it says follows from what is: pending counts entries, online means that our server answered, and nothing is
 //! called listed that is not whole.
 
+use serde::Serialize;
+
 use super::{Asked, Client, EntityKey, Now, Output, Request, State, Told, outbox::Outbox};
 
 /// After connecting, the outbox goes first for at most so long, in milliseconds.
 const UPSTREAM_FIRST_MS: u64 = 3_000;
 
 /// Whether the server answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Network {
     /// It is not known yet.
     Connecting,
@@ -22,7 +25,8 @@ pub enum Network {
 }
 
 /// What a client says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Status {
     /// Whether the server answers.
     pub network: Network,
@@ -105,8 +109,9 @@ impl Client {
         let requests = self.asked.values().map(|(_, until_ms)| *until_ms).min();
         let mut moments = vec![requests, self.saving.wake_at_ms(), self.stream_wake_ms()];
         if self.may_ask() {
-            let idle = !self.stream.open || self.wants_schema || !self.fetches.is_idle();
+            let idle = !self.stream.open || self.wants_schema || !self.fetches.is_idle() || self.is_to_read_on();
             moments.push(idle.then(|| self.pace.until_ms()).filter(|at_ms| *at_ms > now.tick_ms));
+            moments.push(idle.then(|| self.subsets.later_ms()).filter(|at_ms| *at_ms > now.tick_ms));
             moments.push(self.upstream_since_ms.map(|ms| ms + UPSTREAM_FIRST_MS).filter(|at_ms| *at_ms > now.tick_ms));
             moments.push(
                 Some(self.sending.hold.until_ms()).filter(|at_ms| *at_ms > now.tick_ms && !self.outbox.is_empty()),

@@ -9,6 +9,8 @@ mod sparing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::{
     Client, EntityKey, Now, Told,
     subset::{Place, Subset},
@@ -20,8 +22,12 @@ pub const WANTED_MAX: usize = 1_000;
 /// So many rows may be open at once.
 pub const OPEN_MAX: usize = 1_000;
 
+/// What was read too early is asked for again after so long, in milliseconds.
+const TOO_EARLY_MS: u64 = 250;
+
 /// Why a subset or a row was not taken on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum TooMany {
     /// As many subsets are wanted as may be.
     Subsets,
@@ -30,7 +36,7 @@ pub enum TooMany {
 }
 
 /// What is here of a subset.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Query {
     /// Whether all of its rows are here.
     pub complete: bool,
@@ -41,7 +47,8 @@ pub struct Query {
 }
 
 /// Whether a row is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Presence {
     /// It is here.
     Here,
@@ -68,6 +75,8 @@ pub(super) struct Subsets {
     overgrown: BTreeSet<String>,
     /// Bytes that came by the stream since spare rows were counted.
     grown_bytes: usize,
+    /// Nothing is read before this moment, because what was read last was too old to be joined.
+    later_ms: u64,
     /// Whether it is to be looked at again which open and edited rows are not here.
     look: bool,
     /// Whether it is to be looked at again which subsets can be compared.
@@ -90,6 +99,16 @@ impl Subsets {
 
     pub(super) fn grew(&mut self, bytes: usize) {
         self.grown_bytes += bytes;
+    }
+
+    /// What was read is older than what is still at hand of the stream: a moment later it will not be.
+    pub(super) fn too_early(&mut self, now: Now) {
+        self.later_ms = now.tick_ms + TOO_EARLY_MS;
+    }
+
+    /// Returns when what was read too early is asked for again.
+    pub(super) fn later_ms(&self) -> u64 {
+        self.later_ms
     }
 
     /// Takes note that rows of a type are to be let go of.

@@ -19,11 +19,12 @@ use crate::{
 
 /// What a person does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "snake_case")]
+#[serde(tag = "edit", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Edit {
     /// Makes a row.
     Create {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// Its fields, the key's among them.
         data: Map<String, Value>,
@@ -31,6 +32,7 @@ pub enum Edit {
     /// Gives fields of a row values, all together.
     Set {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The values.
         fields: Map<String, Value>,
@@ -38,6 +40,7 @@ pub enum Edit {
     /// Adds to a counter.
     Add {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The field.
         field: String,
@@ -47,6 +50,7 @@ pub enum Edit {
     /// Adds elements to a set and removes others.
     Elements {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The field.
         field: String,
@@ -58,6 +62,7 @@ pub enum Edit {
     /// Removes a row.
     Delete {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
     },
 }
@@ -229,7 +234,6 @@ impl Outbox {
 
     fn delete(&mut self, entity: &EntityKey, making: &mut Making<'_>) -> Option<EntryKey> {
         let row = super::super::view::view(making.row, self.of(entity));
-        let created = self.untouched_create(entity, None).is_some();
         let moot: Vec<EntryKey> = self
             .of(entity)
             .filter(|entry| entry.is_untouched() || matches!(entry.state, State::Conflicted | State::Failed))
@@ -239,7 +243,8 @@ impl Outbox {
             self.happen(&key, Event::Dropped, making.dirty);
         }
         let on_its_way = self.of(entity).next().is_some();
-        if (created || making.row.is_none()) && !on_its_way {
+        // A row that was to be made may have been made by others meanwhile: that one goes (seed 203).
+        if making.row.is_none() && !on_its_way {
             return None;
         }
         Some(self.add_entry(entity, Change::Delete { row }, None, making))
