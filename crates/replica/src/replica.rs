@@ -50,6 +50,7 @@ impl fmt::Debug for Config {
 
 /// A local replica of what one user may see in one organisation.
 pub struct Replica {
+    pub(crate) place: Place,
     pub(crate) client: Client,
     pub(crate) disk: Arc<Mutex<Disk>>,
     pub(crate) http: Http,
@@ -114,8 +115,16 @@ impl Replica {
         let fence = disk.fence();
         let clock = Clock { began: Instant::now() };
         let disk = Arc::new(Mutex::new(disk));
-        let mut replica =
-            Replica { client, disk, http, clock, told: Vec::new(), undo: None, commands: crate::run::Commands::new() };
+        let mut replica = Replica {
+            place: config.place,
+            client,
+            disk,
+            http,
+            clock,
+            told: Vec::new(),
+            undo: None,
+            commands: crate::run::Commands::new(),
+        };
         replica.handle(Input::Network { usable: false });
         replica.handle(Input::Lead { fence });
         replica.settle();
@@ -212,7 +221,7 @@ impl Replica {
     }
 
     /// Does what the machine asks for, and tells whether all of it is on the disk.
-    fn keep(&mut self) -> Result<(), Fault> {
+    pub(crate) fn keep(&mut self) -> Result<(), Fault> {
         self.settle();
         self.look_at_undo();
         if let Some(undo) = self.undo.take() {

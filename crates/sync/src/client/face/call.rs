@@ -49,7 +49,7 @@ pub enum Verb {
     Lead { fence: u64 },
     /// It does not speak for its store any more.
     Follow,
-    /// Whether the device has a network at all.
+    /// There is a network, or there is none.
     Network { usable: bool },
     /// Time has passed.
     Tick,
