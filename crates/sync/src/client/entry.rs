@@ -151,6 +151,9 @@ pub struct Entry {
     pub expected: Option<String>,
     /// Where it stands.
     pub state: State,
+    /// Whether a follower added it, and the leader has not taken it in yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added: bool,
     /// Whether it was handed to a transport under its present id.
     #[serde(default)]
     pub handed: bool,

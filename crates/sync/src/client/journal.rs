@@ -36,6 +36,8 @@ pub enum Rule {
     Discarded,
     /// What it was about was deleted, by me.
     Deleted,
+    /// Another tab of this device wrote the field later.
+    OtherTab,
 }
 
 /// A line of the journal.

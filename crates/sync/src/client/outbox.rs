@@ -4,6 +4,7 @@
 //! edit behind one that is on its way expects that one's id; whoever stands behind an entry that ends without effect takes
 //! over what it expected. It refuses to drop an entry that nobody asked to drop.
 
+mod adding;
 mod making;
 mod waiting;
 
@@ -31,6 +32,8 @@ pub struct Outbox {
     by_entity: BTreeMap<EntityKey, BTreeSet<EntryKey>>,
     by_id: BTreeMap<TransactionId, EntryKey>,
     counter: u64,
+    /// Entries that were made here and never saved.
+    fresh: BTreeSet<EntryKey>,
     /// Cells of the table that were reached, and how often; what cannot happen is counted too.
     reached: BTreeMap<(State, Event), u64>,
 }
@@ -95,9 +98,11 @@ impl Outbox {
     }
 
     /// Returns the key of a new entry, above all others.
-    pub fn next_key(&mut self, node: &str) -> EntryKey {
-        self.counter += 1;
-        format!("{:012}-{node}", self.counter)
+    ///
+    /// It begins with the time, so that what another tab makes without knowing of it has its place too.
+    pub fn next_key(&mut self, node: &str, now_ms: u64) -> EntryKey {
+        self.counter = now_ms.max(self.counter + 1);
+        format!("{:013}-{node}", self.counter)
     }
 
     /// Takes an entry in.
@@ -146,6 +151,7 @@ impl Outbox {
     fn remove(&mut self, key: &str, dirty: &mut Dirty) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.by_id.remove(&entry.id);
+        self.fresh.remove(key);
         if let Some(keys) = self.by_entity.get_mut(&entry.entity) {
             keys.remove(key);
             if keys.is_empty() {

@@ -64,7 +64,7 @@ impl Client {
         }
     }
 
-    fn remember(&mut self, id: &str) {
+    pub(super) fn remember(&mut self, id: &str) {
         self.made.push_back(id.to_owned());
         if self.made.len() > MADE_MAX {
             self.made.pop_front();

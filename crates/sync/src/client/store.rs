@@ -15,8 +15,10 @@ pub const FORMAT: u32 = 1;
 
 /// Names a record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Record {
+    /// How many saves leaders have made, and under which fence the last one was: part of each of them.
+    Turn,
     /// Position, epoch, access, clock, schema: one record.
     Meta,
     /// An entry of the outbox.
@@ -42,7 +44,8 @@ impl Record {
 }
 
 /// A step of a save.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Write {
     /// The record holds this JSON now.
     Put(Record, String),
@@ -101,6 +104,11 @@ impl Dirty {
         let clears = cleared.into_iter().map(|(entity_type, generation)| Write::Clear { entity_type, generation });
         writes.extend(clears);
         writes
+    }
+
+    /// Tells whether a record differs from what was last saved.
+    pub fn has(&self, record: &Record) -> bool {
+        self.records.contains(record)
     }
 
     /// Puts back what could not be saved.

@@ -132,6 +132,7 @@ impl Device {
                 }
                 self.client.handle(self.now, Input::Saved { token });
             }
+            Output::Claim { .. } | Output::Read { .. } | Output::Share { .. } => {}
             Output::Tell(told) => self.told.push(*told),
         }
     }

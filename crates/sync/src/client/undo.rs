@@ -76,11 +76,12 @@ impl Client {
     /// Undoes what was done last; tells whether there was something to undo.
     pub fn undo(&mut self, now: Now) -> bool {
         let Some(step) = self.undo.done.pop_back() else { return false };
-        let untouched = self.undo_untouched(now, &step);
+        // What is in the store is the leader's to remove; a tab that follows answers it with an edit.
+        let untouched = self.leading.is_some() && self.undo_untouched(now, &step);
         if !untouched {
             let Some(back) = step.back.clone() else { return false };
             let possible = matches!(back, Edit::Create { .. }) == self.view(back.entity()).is_none();
-            if !possible || !self.outbox.has_room() {
+            if !possible || !self.still_shows(&step.edit) || !self.outbox.has_room() {
                 return false;
             }
             let back = match back {
@@ -90,11 +91,19 @@ impl Client {
                 }
                 other => other,
             };
-            self.make(now, back);
+            let group = self.make(now, back.clone());
+            self.did_edit(back, group);
         }
         self.undo.undone.push(step);
         self.drive(now);
         true
+    }
+
+    /// Tells whether what was done is still what is shown: what another tab, or another, wrote since is not undone.
+    fn still_shows(&self, edit: &Edit) -> bool {
+        let Edit::Set { entity, fields } = edit else { return true };
+        let Some(row) = self.view(entity) else { return false };
+        fields.iter().all(|(field, value)| row.get(field).is_some_and(|shown| super::same(shown, value)))
     }
 
     /// Removes what never left, where it stands alone; tells whether it did.
@@ -144,6 +153,7 @@ impl Client {
             return false;
         }
         let group = self.make(now, step.edit.clone());
+        self.did_edit(step.edit.clone(), group.clone());
         self.undo.push(group, &entity, step.edit, before);
         self.drive(now);
         true
