@@ -276,7 +276,9 @@ impl Client {
         }
         self.saving.token += 1;
         self.saving.holds = (self.position(), self.leading);
-        self.tabs.unsaved.cover();
+        if self.leading.is_some() {
+            self.tabs.unsaved.cover();
+        }
         self.saving.in_flight = Some(writes.clone());
         self.outputs.push_back(Output::Save { token: self.saving.token, fence: self.leading, writes });
     }
@@ -292,7 +294,6 @@ impl Client {
         }
         let Some(writes) = self.saving.in_flight.take() else { return };
         self.saving.failing = None;
-        self.tabs.unsaved.settle(true);
         let key = |write: &Write| match write {
             Write::Put(Record::Entry(key), _) => Some(key.clone()),
             _ => None,
@@ -301,6 +302,7 @@ impl Client {
         entries.iter().for_each(|key| self.outbox.saved(key));
         match self.saving.holds {
             (position, Some(_)) => {
+                self.tabs.unsaved.settle(true);
                 (self.tabs.save, self.tabs.saved_position) = (self.tabs.save + 1, position);
                 self.tell_saved(writes);
             }
@@ -317,7 +319,9 @@ impl Client {
         }
         let Some(writes) = self.saving.in_flight.take() else { return };
         self.dirty.restore(&writes);
-        self.tabs.unsaved.settle(false);
+        if self.saving.holds.1.is_some() {
+            self.tabs.unsaved.settle(false);
+        }
         match (reason, self.saving.holds) {
             // Another instance leads: what is saved is in its hands, and this one keeps what it could not save.
             ("fenced", _) => self.turn(now, RoleEvent::Refused),

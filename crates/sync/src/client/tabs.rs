@@ -58,7 +58,8 @@ pub(super) struct Tabs {
     driven_ms: u64,
     /// When the leader said that it leads no more.
     left_ms: Option<u64>,
-    fenced_ms: u64,
+    /// Since when it hears whoever outdid it.
+    outdone_ms: Option<u64>,
     pub(super) reading: read::Reading,
     /// What leaders saved that cannot be taken yet.
     early: BTreeMap<u64, Vec<Write>>,
@@ -94,7 +95,7 @@ impl Default for Tabs {
             waits_ms: None,
             driven_ms: 0,
             left_ms: None,
-            fenced_ms: 0,
+            outdone_ms: None,
             reading: Default::default(),
             early: BTreeMap::new(),
             hint: false,
@@ -160,9 +161,9 @@ impl Client {
             Role::Heir => self.read_anew(),
             Role::Leader => self.lead(now),
             Role::Fenced => {
-                self.tabs.fenced_ms = now.tick_ms;
-                self.tabs.asked_ms = None;
+                (self.tabs.outdone_ms, self.tabs.asked_ms) = (None, None);
                 self.follow();
+                self.keep_fresh();
             }
             Role::Follower => {}
         }

@@ -2,7 +2,9 @@
 //!
 //! What is random, and many clients at once, is the simulator's. Here each claim of the requirements has its example.
 
+mod browser;
 mod server;
+mod tabs;
 
 use serde_json::{Map, Value, json};
 

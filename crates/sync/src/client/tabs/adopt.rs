@@ -116,6 +116,8 @@ impl Client {
             return;
         }
         match (entry.mine(), entry.change.field()) {
+            // Whoever makes a row expects nothing.
+            _ if matches!(entry.change, Change::Create { .. }) => return,
             (Some(mine), Some(field)) => {
                 let value = self.upon(now, &entry, mine, field, &before);
                 self.outbox.update(key, &mut self.dirty, |entry| {
@@ -158,8 +160,8 @@ impl Client {
             Change::Delete { .. } => field.is_none(),
             _ => field.is_none() || other.change.field() == field,
         };
-        let earlier = self.outbox.of(&entry.entity).filter(|other| other.key < entry.key && other.until.is_none());
-        if let Some(other) = earlier.filter(about).next_back() {
+        let own = |other: &&Entry| other.key < entry.key && other.until.is_none() && about(other);
+        if let Some(other) = self.outbox.of(&entry.entity).rfind(own) {
             if other.change.is_operation() {
                 return None;
             }

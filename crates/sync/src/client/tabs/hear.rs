@@ -88,7 +88,8 @@ impl Client {
         }
         let behind = match self.tabs.role {
             Role::Fenced => {
-                let waited = now.tick_ms.saturating_sub(self.tabs.fenced_ms) >= CAUGHT_UP_MS;
+                let since_ms = *self.tabs.outdone_ms.get_or_insert(now.tick_ms);
+                let waited = now.tick_ms.saturating_sub(since_ms) >= CAUGHT_UP_MS;
                 waited || beat.position >= self.position()
             }
             Role::Follower | Role::Candidate => beat.save > self.tabs.save,

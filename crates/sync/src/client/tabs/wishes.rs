@@ -141,11 +141,22 @@ impl Client {
         }
     }
 
+    /// Forgets what is in entries that nobody else knows: they are added as they are.
+    pub(super) fn keep_fresh(&mut self) {
+        let Unsaved { deeds, covered } = std::mem::take(&mut self.tabs.unsaved);
+        for (at, deed) in deeds.into_iter().enumerate() {
+            if matches!(&deed, Deed::Edit { group: Some(group), .. } if self.is_fresh_group(group)) {
+                continue;
+            }
+            self.tabs.unsaved.deeds.push(deed);
+            self.tabs.unsaved.covered += usize::from(at < covered);
+        }
+    }
+
     /// Does again what no save holds, upon what the store holds.
     pub(super) fn do_again(&mut self, now: Now) {
         for deed in std::mem::take(&mut self.tabs.unsaved).deeds {
             match deed {
-                Deed::Edit { group: Some(group), .. } if self.is_fresh_group(&group) => {}
                 Deed::Edit { edit, .. } => drop(self.make(now, edit)),
                 Deed::Wish(wish) => {
                     self.tabs.wished += 1;
