@@ -30,6 +30,26 @@ pub(super) enum Came {
     Shared { message: String },
 }
 
+impl Came {
+    fn say(&self) -> String {
+        match self {
+            Came::Answer { id, status, body, .. } => format!("answer {id} {status} {}", short(body)),
+            Came::NoAnswer { id } => format!("no answer {id}"),
+            Came::Frame { stream, event, data } => format!("frame {stream} {event} {}", short(data)),
+            Came::Ended { stream, status } => format!("ended {stream} {status:?}"),
+            Came::Saved { token } => format!("saved {token}"),
+            Came::NotSaved { token, reason } => format!("not saved {token} {reason}"),
+            Came::Claimed { fence, won } => format!("claimed {fence} {won}"),
+            Came::Read { token, records } => format!("read {token} {:?}", records.as_ref().map(Vec::len)),
+            Came::Shared { message } => format!("hears {}", short(message)),
+        }
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(700).collect()
+}
+
 /// A place for a tab.
 #[derive(Default)]
 pub(super) struct Slot {
@@ -219,6 +239,7 @@ impl Tab {
     }
 
     fn take(&self, came: Came) {
+        self.say(|| came.say());
         self.step(false, |client, now| match &came {
             Came::Answer { id, status, retry_after_ms, server_ms, body } => {
                 let (id, status, retry_after_ms, server_ms) = (*id, *status, *retry_after_ms, *server_ms);
@@ -245,6 +266,7 @@ impl Tab {
         loop {
             let output = self.browser.shared().slots[self.at].client.as_mut().and_then(Client::poll);
             let Some(output) = output else { return };
+            self.say(|| format!("wants {}", short(&format!("{output:?}"))));
             match output {
                 Output::Request { id, request } => self.spawn(sender, over, self.clone().ask(id, request)),
                 // Its answer is not looked for, so what comes is ignored by its number.
@@ -286,6 +308,12 @@ impl Tab {
                 Output::Tell(told) => self.told(*told),
             }
         }
+    }
+
+    fn say(&self, line: impl FnOnce() -> String) {
+        let role = || self.browser.shared().slots[self.at].client.as_ref().map(Client::role);
+        let (number, at) = (self.browser.number, self.at);
+        self.browser.stage.simulation.say(|| format!("browser {number} tab {at} {:?}: {}", role(), line()));
     }
 
     fn writer(&self) -> (usize, u64) {
@@ -388,6 +416,7 @@ impl Tab {
         match told {
             Told::Saved(keys) => shared.book.saved(keys),
             Told::Nonsense(what) => shared.book.complain(format!("our own words were not understood: {what}")),
+            Told::Decided(line) => shared.book.decided(&line),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon_sync::client::{Change, Client, Edit, Entry, EntryKey, Role, State, same};
+use antiphon_sync::client::{Change, Client, Edit, Entry, EntryKey, Line, Role, Rule, State, same};
 
 use super::storage::Storage;
 
@@ -114,6 +114,13 @@ impl Book {
 
     pub(super) fn saved(&mut self, keys: Vec<EntryKey>) {
         self.saved.extend(keys);
+    }
+
+    /// A rule decided; those after which an edit goes on end nothing.
+    pub(super) fn decided(&mut self, line: &Line) {
+        if !matches!(line.rule, Rule::MineWins | Rule::Merged | Rule::NewId | Rule::Unchanged) {
+            self.ended.insert(line.entry.clone());
+        }
     }
 
     /// A tab is gone: what was told saved, and has not ended, must be in the store.

@@ -220,14 +220,6 @@ impl Client {
             };
             (self.types, self.building) = (load(meta.types), load(meta.building));
             (self.stream.list_epoch, self.stream.list_access) = (meta.building_epoch, meta.building_access);
-            // Why rows were being listed anew is not kept: the server says it again (seeds 192, 207).
-            let again: Vec<String> =
-                self.building.keys().filter(|name| self.types.contains_key(*name)).cloned().collect();
-            for name in again {
-                if let Some(rows) = self.building.remove(&name) {
-                    self.dirty.clear(&name, rows.marks.generation);
-                }
-            }
         }
         // Generations that nothing refers to any more, or that cannot be read.
         let lost = unreadable.keys().filter_map(|record| match record {
@@ -236,6 +228,16 @@ impl Client {
         });
         for (name, generation) in rows.into_keys().chain(lost).collect::<BTreeSet<_>>() {
             self.dirty.clear(&name, generation);
+        }
+    }
+
+    /// Whoever leads begins new lists: why they were begun is not kept, and the server says it again (seeds 192, 207).
+    pub(super) fn drop_relisted(&mut self) {
+        let again: Vec<String> = self.building.keys().filter(|name| self.types.contains_key(*name)).cloned().collect();
+        for name in again {
+            if let Some(rows) = self.building.remove(&name) {
+                self.dirty.clear(&name, rows.marks.generation);
+            }
         }
     }
 

@@ -212,6 +212,7 @@ impl Client {
     fn lead(&mut self, now: Now) {
         self.leading = Some(self.tabs.own);
         self.tabs.saved_position = self.position();
+        self.drop_relisted();
         self.take_in_all(now);
         for (_, wish) in std::mem::take(&mut self.tabs.wishes) {
             self.grant(now, wish);

@@ -61,6 +61,7 @@ impl Client {
             }
             let alone = self.outbox.of(&entry.entity).all(|other| other.key == entry.key);
             if alone && (created || self.row(&entry.entity).is_none()) {
+                self.note(now, entry, None, Rule::Deleted);
                 self.outbox.happen(&entry.key, Event::Dropped, &mut self.dirty);
                 return true;
             }
@@ -70,6 +71,7 @@ impl Client {
         let same_field = |other: &&Entry| other.change.field() == entry.change.field() || other.change.is_whole_row();
         let last = self.outbox.of(&entry.entity).filter(earlier).rfind(same_field).cloned();
         let Some(last) = last.filter(|last| waits(&last) && last.mine().is_some()) else { return false };
+        self.note(now, entry, None, Rule::TakenUp);
         self.outbox.happen(&entry.key, Event::Dropped, &mut self.dirty);
         let now_ms = self.stamp_ms(now);
         let Some(schema) = &self.schema else { return true };

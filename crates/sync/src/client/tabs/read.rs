@@ -92,7 +92,6 @@ impl Client {
         };
         let heir = self.tabs.role == Role::Heir;
         let former = (std::mem::take(&mut self.types), std::mem::take(&mut self.building));
-        let building = former.1.clone();
         self.tabs.save = held.turn.save;
         self.tabs.fence = self.tabs.fence.max(held.turn.fence);
         self.dirty = Dirty::default();
@@ -114,12 +113,6 @@ impl Client {
         let told: Vec<Told> = new.into_iter().map(|(_, line)| Told::Decided(Box::new(line.clone()))).collect();
         told.into_iter().for_each(|told| self.tell(told));
         self.take_over(held.meta, held.rows, &held.unreadable);
-        if !heir {
-            // What is listed anew comes in order from the leader.
-            self.building = building;
-            self.building
-                .retain(|name, rows| self.types.get(name).is_none_or(|t| t.marks.generation < rows.marks.generation));
-        }
         self.changed_since(&former);
         if heir {
             self.in_doubt();
