@@ -115,6 +115,8 @@ impl Dirty {
     pub fn restore(&mut self, writes: &[Write]) {
         for write in writes {
             match write {
+                // Each save has its own.
+                Write::Put(Record::Turn, _) => {}
                 Write::Put(record, _) | Write::Remove(record) => self.put(record.clone()),
                 Write::Clear { entity_type, generation } => self.clear(entity_type, *generation),
             }

@@ -26,8 +26,9 @@ impl Client {
         // Whoever shows it shall see that it was taken in.
         self.outbox.update(key, &mut self.dirty, |entry| entry.added = false);
         if !entry.is_untouched() {
-            // It left from a leader that could not save.
+            // It left from a leader that could not save: its echo may have gone by, so the row is read (seed 141).
             self.outbox.update(key, &mut self.dirty, |entry| entry.doubt = true);
+            self.fetches.want(&entry.entity);
             return;
         }
         let far = entry.id.wall_ms() > self.server_now_ms(now).saturating_add(AHEAD_MAX_MS);
