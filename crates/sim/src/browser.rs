@@ -15,10 +15,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use antiphon_sync::client::{Client, Entry, Role, RoleEvent, State};
+use antiphon_sync::client::{Client, Entry, Filter, Role, RoleEvent, State, Subset, Test};
 
 use self::{channel::Channel, storage::Storage, tab::Slot, watch::Book};
-use crate::{Clock, FinalView, ProcessId, workload::Stage};
+use crate::{Clock, FinalPart, FinalView, ProcessId, workload::Stage};
 
 /// The types of every run.
 const TYPES: &[&str] = &["note", "page", "task"];
@@ -95,7 +95,7 @@ impl Browser {
         let alike = |client: &Client| client.role() == Role::Follower && rows(client) == rows(leader);
         heard
             && !leader.outbox().iter().any(waiting)
-            && shared.slots.iter().all(Slot::is_up)
+            && shared.slots.iter().all(|slot| slot.is_up() && slot.is_complete())
             && others.into_iter().all(|client| alike(client) && client.outbox().iter().eq(leader.outbox().iter()))
     }
 
@@ -107,6 +107,7 @@ impl Browser {
             subject: self.subject.to_owned(),
             org: self.org.to_owned(),
             types: TYPES.iter().map(|name| (*name).to_owned()).collect(),
+            parts: (0..shared.slots.len()).map(part).collect(),
             rows: rows(client),
         };
         shared.clients().enumerate().map(view).collect()
@@ -144,7 +145,12 @@ impl Browser {
                 Some(_) => entries.iter().map(|entry| format!("{entry:?}")).collect(),
                 None => entries.iter().map(|entry| format!("{} {:?}", entry.id, entry.state)).collect(),
             };
-            format!("{:?} at {:?} rows alike {alike} {:?} {entries:?}", client.role(), client.position(), client.status())
+            format!(
+                "{:?} at {:?} rows alike {alike} {:?} {entries:?}",
+                client.role(),
+                client.position(),
+                client.status()
+            )
         };
         let tabs: Vec<String> = shared.clients().map(tab).collect();
         format!("browser {} fence {} {tabs:?}", self.number, self.storage.fence())
@@ -164,6 +170,23 @@ impl Shared {
     fn clients(&self) -> impl Iterator<Item = &Client> {
         self.slots.iter().filter_map(|slot| slot.client.as_ref())
     }
+}
+
+/// Returns what a tab wants of the type that is kept in parts.
+fn wanted(at: usize) -> Subset {
+    let part = part(at);
+    let filter = part.equals.map(|(field, value)| Filter { field, test: Test::Eq, value });
+    Subset {
+        entity_type: part.entity_type,
+        filters: filter.into_iter().collect(),
+        order: Vec::new(),
+        window_rows: None,
+    }
+}
+
+fn part(at: usize) -> FinalPart {
+    let status = ["open", "done"].get(at).map(|status| (*status).to_owned());
+    FinalPart { entity_type: "task".to_owned(), equals: Some(("status".to_owned(), status)), first: None }
 }
 
 /// Returns the confirmed rows as a checker compares them.

@@ -9,6 +9,7 @@ mod arrive;
 mod decide;
 mod entry;
 mod fetch;
+mod held;
 mod journal;
 mod judge;
 mod keys;
@@ -16,6 +17,7 @@ mod lists;
 mod message;
 mod outbox;
 mod pace;
+mod recent;
 mod role;
 mod rows;
 mod save;
@@ -26,6 +28,8 @@ mod state;
 mod status;
 mod store;
 mod stream;
+mod subset;
+mod subsets;
 mod tabs;
 #[cfg(test)]
 mod tests;
@@ -50,6 +54,8 @@ pub use self::{
     state::{Event, State, Step, step},
     status::{Network, Status},
     store::{FORMAT, Record, Write},
+    subset::{Filter, Level, Subset, Test},
+    subsets::{OPEN_MAX, Presence, Query, TooMany, WANTED_MAX},
     value::same,
 };
 use self::{
@@ -61,6 +67,7 @@ use self::{
     send::Sending,
     store::Dirty,
     stream::Stream,
+    subsets::{Asking, Subsets},
     tabs::Tabs,
     undo::Undo,
     words::Schema,
@@ -88,6 +95,8 @@ pub struct Config {
     pub seed: u64,
     /// Whether a delete asks where others changed the row meanwhile.
     pub delete_asks: bool,
+    /// What subsets that nobody wants any more may keep, in bytes.
+    pub subsets_bytes_max: usize,
 }
 
 /// What is asked of the server.
@@ -99,6 +108,17 @@ pub enum Request {
     List {
         /// The type.
         entity_type: String,
+        /// Where the page before ended.
+        after: Option<String>,
+        /// Rows at most.
+        limit: usize,
+    },
+    /// `GET .../entities/{type}?where[..]&order&limit&after`.
+    Subset {
+        /// The type.
+        entity_type: String,
+        /// The parameters that make the subset, not encoded yet.
+        parameters: Vec<(String, String)>,
         /// Where the page before ended.
         after: Option<String>,
         /// Rows at most.
@@ -282,6 +302,8 @@ pub enum Output {
 pub enum Told {
     /// These rows may look different.
     Rows(Vec<EntityKey>),
+    /// These subscriptions became complete, incomplete or refused.
+    Subsets(Vec<u64>),
     /// The outbox changed.
     Outbox,
     /// These edits are on the device.
@@ -356,6 +378,7 @@ pub struct Client {
     stream: Stream,
     sending: Sending,
     fetches: Fetches,
+    subsets: Subsets,
     shown: BTreeSet<EntityKey>,
     outbox_changed: bool,
     told_status: Option<Status>,
@@ -368,6 +391,7 @@ pub struct Client {
 enum Asked {
     Schema,
     List(String),
+    Piece(Box<Asking>),
     Ids(String, Vec<String>),
     Mutations,
 }
@@ -377,7 +401,7 @@ impl Client {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         match input {
             Input::Lead { fence } => self.granted(now, fence),
-            Input::Follow => self.released(now),
+            Input::Follow => self.steps_down(now),
             Input::Claimed { fence, won } => self.claimed(now, fence, won),
             Input::Visible { visible } => self.seen(now, visible),
             Input::Tick => {}
@@ -487,7 +511,7 @@ impl Client {
 
     /// Tells whether all rows of a type are here.
     pub fn is_complete(&self, entity_type: &str) -> bool {
-        self.rows_of(entity_type).is_some_and(|rows| rows.marks.complete)
+        !self.is_in_parts(entity_type) && self.rows_of(entity_type).is_some_and(|rows| rows.marks.complete)
     }
 
     /// Returns the outbox.
@@ -528,6 +552,7 @@ impl Client {
 
     fn touched(&mut self, entity: &EntityKey) {
         self.shown.insert(entity.clone());
+        self.subsets.loosen(entity);
         self.outbox_changed = true;
     }
 
@@ -549,6 +574,7 @@ impl Client {
         match asked {
             Asked::Schema => self.schema_answered(now, answer),
             Asked::List(name) => self.list_answered(now, &name, answer),
+            Asked::Piece(asking) => self.piece_answered(now, *asking, answer),
             Asked::Ids(name, ids) => self.ids_answered(now, &name, &ids, answer),
             Asked::Mutations => self.mutations_answered(now, answer),
         }
@@ -558,7 +584,7 @@ impl Client {
         match asked {
             Asked::Mutations => self.mutations_unanswered(now, None),
             Asked::Ids(name, ids) => self.fetches.again(&name, ids),
-            Asked::Schema | Asked::List(_) => {}
+            Asked::Schema | Asked::List(_) | Asked::Piece(_) => {}
         }
         self.pace.failed(now.tick_ms, None, &mut self.random);
     }

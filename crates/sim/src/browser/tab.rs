@@ -58,11 +58,19 @@ pub(super) struct Slot {
     pub(super) source: String,
     pub(super) asleep: bool,
     pub(super) visible: bool,
+    /// The subscription of its present life.
+    pub(super) wanted: Option<u64>,
     /// The outbox and the role before the present step.
     pub(super) before: (BTreeMap<EntryKey, Entry>, Option<Role>),
 }
 
 impl Slot {
+    /// Tells whether what it wants is here.
+    pub(super) fn is_complete(&self) -> bool {
+        let query = self.client.as_ref().zip(self.wanted).and_then(|(client, number)| client.query(number));
+        query.is_some_and(|query| query.complete)
+    }
+
     /// Tells whether its tab is there and awake.
     pub(super) fn is_up(&self) -> bool {
         self.client.is_some() && !self.asleep
@@ -160,7 +168,12 @@ impl Tab {
         slot.lives += 1;
         slot.source = copied.unwrap_or_else(|| format!("b{}-{}-{}", self.browser.number, self.at, slot.lives));
         let source = slot.source.clone();
-        let config = Config { source, seed: dice.below(u64::MAX), delete_asks: !self.browser.number.is_multiple_of(3) };
+        let config = Config {
+            source,
+            seed: dice.below(u64::MAX),
+            delete_asks: !self.browser.number.is_multiple_of(3),
+            subsets_bytes_max: 4_096,
+        };
         let (fence, records) = match others.is_empty() {
             true => {
                 let (fence, records) = self.browser.storage.take();
@@ -176,6 +189,8 @@ impl Tab {
         drop(shared);
         let input = fence.map_or(Input::Tick, |fence| Input::Lead { fence });
         self.step(false, |client, now| client.handle(now, input));
+        let number = self.step(false, |client, now| client.subscribe(now, super::wanted(self.at)));
+        self.browser.shared().slots[self.at].wanted = number.and_then(Result::ok);
     }
 
     /// The tab is gone; where it closes it says so.
@@ -341,6 +356,9 @@ impl Tab {
         let kind = match wish {
             Wish::Schema => Kind::Schema,
             Wish::List { entity_type, after, limit: _ } => Kind::List { entity_type, after, limit: 4 },
+            Wish::Subset { entity_type, parameters, after, limit } => {
+                Kind::Subset { entity_type, parameters, after, limit: limit.min(2) }
+            }
             Wish::Ids { entity_type, ids } => Kind::Ids { entity_type, ids },
             Wish::Mutations { body } => Kind::Mutate { body },
         };

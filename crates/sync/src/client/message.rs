@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Decision, EntryKey, Network, Write};
+use super::{Decision, EntityKey, EntryKey, Network, Write, subset::Subset};
 
 /// The version of the messages that this code sends.
 pub(super) const VERSION: u32 = 1;
@@ -51,6 +51,13 @@ pub(super) enum What {
     Wishes {
         /// Numbered by their sender, in order.
         wishes: Vec<(u64, Wish)>,
+    },
+    /// Parts of types that are wanted in a tab that does not lead, all of them.
+    Wants {
+        /// Subsets.
+        subsets: Vec<Subset>,
+        /// Rows that are open.
+        open: Vec<EntityKey>,
     },
     /// The leader leads no more.
     Bye {

@@ -107,7 +107,7 @@ pub enum Corrupt {
 
 /// What could be read of a store.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct Stored {
     pub(super) turn: Turn,
     pub(super) meta: Option<Meta>,
     pub(super) entries: Vec<Entry>,
@@ -116,10 +116,10 @@ pub(super) struct Held {
     pub(super) unreadable: BTreeMap<Record, String>,
 }
 
-impl Held {
+impl Stored {
     /// Reads records; those that cannot be read are kept apart, and a newer format is refused.
-    pub(super) fn read(records: Vec<(Record, String)>) -> Result<Held, Corrupt> {
-        let (mut held, mut meta) = (Held::default(), None);
+    pub(super) fn read(records: Vec<(Record, String)>) -> Result<Stored, Corrupt> {
+        let (mut held, mut meta) = (Stored::default(), None);
         for (record, text) in records {
             let read = match &record {
                 Record::Turn => serde_json::from_str(&text).ok().map(|turn| held.turn = turn),
@@ -153,7 +153,7 @@ impl Client {
     /// # Errors
     /// The store is of a newer format, or the name of the instance is not fit for ids.
     pub fn new(config: Config, loaded: Loaded) -> Result<Client, Corrupt> {
-        let Held { turn, meta, entries, journal, rows, unreadable } = Held::read(loaded.records)?;
+        let Stored { turn, meta, entries, journal, rows, unreadable } = Stored::read(loaded.records)?;
         // Ids go on above all that were ever made here, whatever is left of the record that says so.
         let last = entries.iter().map(|entry| &entry.id).chain(meta.as_ref().map(|meta| &meta.clock)).max().cloned();
         let clock = Clock::new(&config.source, last.as_ref()).ok_or(Corrupt::BadSource)?;
@@ -181,6 +181,7 @@ impl Client {
             stream: Default::default(),
             sending: Default::default(),
             fetches: Default::default(),
+            subsets: Default::default(),
             shown: BTreeSet::new(),
             outbox_changed: false,
             told_status: None,
@@ -214,7 +215,7 @@ impl Client {
                 let whole = kept.into_iter().filter(|(name, marks)| !damaged(name, marks));
                 let with_rows = whole.map(|(name, marks)| {
                     let rows = rows.remove(&(name.clone(), marks.generation)).unwrap_or_default();
-                    (name, TypeRows { rows, marks })
+                    (name, TypeRows::kept(rows, marks))
                 });
                 with_rows.collect::<BTreeMap<String, TypeRows>>()
             };

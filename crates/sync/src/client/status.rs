@@ -52,6 +52,7 @@ impl Client {
     pub(super) fn drive(&mut self, now: Now) {
         self.give_up_requests(now);
         self.keep_tabs(now);
+        self.look_at_wanted();
         if self.leading.is_some() {
             let paced = self.pace.is_due(now.tick_ms);
             if self.wants_schema && paced && !self.is_asking(|asked| *asked == Asked::Schema) {
@@ -72,6 +73,7 @@ impl Client {
                 self.fetch(now);
             }
         }
+        self.let_go();
         if !self.tabs.reading.is_under_way() {
             self.save(now);
         }
@@ -128,6 +130,8 @@ impl Client {
     /// Stops speaking for the store: another instance does.
     pub(super) fn follow(&mut self) {
         self.leading = None;
+        // What another instance will have read from the stream is not in here.
+        self.types.values_mut().for_each(|rows| rows.recent = Default::default());
         self.close_stream();
         for (id, (asked, _)) in std::mem::take(&mut self.asked) {
             self.outputs.push_back(Output::Cancel { id });
@@ -166,6 +170,7 @@ impl Client {
             let rows: Vec<EntityKey> = std::mem::take(&mut self.shown).into_iter().collect();
             self.tell(Told::Rows(rows));
         }
+        self.tell_subsets();
         if std::mem::take(&mut self.outbox_changed) {
             self.tell(Told::Outbox);
         }

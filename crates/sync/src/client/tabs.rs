@@ -5,6 +5,7 @@
 //! store counts, a message is a hint; a fence is asked for, never made up; whoever slept asks before it takes over.
 
 mod adopt;
+mod guests;
 mod hear;
 mod read;
 mod wishes;
@@ -72,6 +73,9 @@ pub(super) struct Tabs {
     /// What others wish.
     inbox: Vec<(String, u64, Wish)>,
     done: BTreeMap<String, u64>,
+    guests: guests::Guests,
+    /// Whether the leader was told that something is wanted here.
+    wants_said: bool,
     to_thank: BTreeMap<String, u64>,
     pub(super) unsaved: Unsaved,
     /// Epoch and offset that are in the store.
@@ -104,6 +108,8 @@ impl Default for Tabs {
             wishes_due: false,
             inbox: Vec::new(),
             done: BTreeMap::new(),
+            guests: Default::default(),
+            wants_said: false,
             to_thank: BTreeMap::new(),
             unsaved: Unsaved::default(),
             saved_position: (0, 0),
@@ -164,6 +170,7 @@ impl Client {
                 (self.tabs.outdone_ms, self.tabs.asked_ms) = (None, None);
                 self.follow();
                 self.keep_fresh();
+                self.drop_guests(now);
             }
             Role::Follower => {}
         }
@@ -193,7 +200,7 @@ impl Client {
     }
 
     /// It is to stop leading: others are told, so that none waits.
-    pub(super) fn released(&mut self, now: Now) {
+    pub(super) fn steps_down(&mut self, now: Now) {
         let fence = self.leading;
         self.turn(now, RoleEvent::Released);
         if let Some(fence) = fence {
@@ -213,6 +220,7 @@ impl Client {
         self.leading = Some(self.tabs.own);
         self.tabs.saved_position = self.position();
         self.drop_relisted();
+        self.released_all();
         self.take_in_all(now);
         for (_, wish) in std::mem::take(&mut self.tabs.wishes) {
             self.grant(now, wish);
@@ -258,7 +266,7 @@ impl Client {
             if !self.tabs.to_thank.is_empty() && self.is_saved() {
                 self.beat();
             }
-            return;
+            return self.forget_guests(now);
         }
         if self.tabs.silent_at_ms().is_some_and(|at_ms| at_ms <= now.tick_ms) {
             self.turn(now, RoleEvent::Silent);
@@ -279,12 +287,21 @@ impl Client {
         // What was said before may have been lost.
         self.tabs.wishes_due = !self.tabs.wishes.is_empty();
         self.tabs.hint = self.tabs.hint || self.has_added();
+        self.say_wants();
         self.say_what_was_done();
+    }
+
+    /// What the leader is to hear is said at once.
+    pub(super) fn ask_at_once(&mut self) {
+        if self.leading.is_none() {
+            self.tabs.asked_ms = None;
+        }
     }
 
     /// What cannot be seen is quiet, unless it waits for something.
     fn has_to_ask(&self) -> bool {
         let waits = self.tabs.role == Role::Fenced || !self.tabs.wishes.is_empty() || self.has_added();
+        let waits = waits || self.wants_parts();
         self.tabs.asked_ms.is_none() || self.tabs.visible || waits
     }
 

@@ -39,11 +39,14 @@ impl Client {
                 // They may be about edits that this one has not seen yet.
                 self.tabs.reading.want_added();
             }
+            What::Wants { subsets, open } if self.leading.is_some() => {
+                self.hear_wants(now, &message.from, subsets, open);
+            }
             What::Bye { fence } if self.leading.is_none() && fence >= self.tabs.fence => {
                 self.tabs.fence = fence;
                 self.tabs.left_ms = Some(now.tick_ms);
             }
-            What::Added | What::Wishes { .. } | What::Bye { .. } | What::Unknown => {}
+            What::Added | What::Wishes { .. } | What::Wants { .. } | What::Bye { .. } | What::Unknown => {}
         }
     }
 

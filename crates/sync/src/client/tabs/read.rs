@@ -10,7 +10,7 @@ use super::{
         Client, EntityKey, Entry, Now, Output, Told,
         role::{Role, RoleEvent},
         rows::TypeRows,
-        save::Held,
+        save::Stored,
         store::{Dirty, Record},
     },
     READ_AGAIN_MS,
@@ -86,7 +86,7 @@ impl Client {
     }
 
     fn reload(&mut self, now: Now, records: &[(Record, String)]) {
-        let Ok(held) = Held::read(records.to_vec()) else {
+        let Ok(held) = Stored::read(records.to_vec()) else {
             // A newer version leads: what is shown stays, and edits are still added.
             return self.tell(Told::Nonsense("a store of a newer version".into()));
         };

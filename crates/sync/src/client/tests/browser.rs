@@ -60,7 +60,12 @@ impl Browser {
     /// Opens a tab, which follows.
     pub fn open(&mut self, source: &str) -> usize {
         let records = self.records();
-        let config = Config { source: source.into(), seed: 7 + self.tabs.len() as u64, delete_asks: true };
+        let config = Config {
+            source: source.into(),
+            seed: 7 + self.tabs.len() as u64,
+            delete_asks: true,
+            subsets_bytes_max: 1 << 20,
+        };
         let client = Client::new(config, Loaded { records }).unwrap();
         self.tabs.push(Tab {
             client,
