@@ -54,14 +54,13 @@ impl Client {
         if matches!(entry.change, Change::Delete { .. }) {
             let moot = self.outbox.of(&entry.entity).filter(earlier).filter(|o| o.is_untouched() || waits(o));
             let moot: Vec<Entry> = moot.cloned().collect();
-            let created = moot.iter().any(|other| matches!(other.change, Change::Create { .. }) && !other.handed);
             for other in &moot {
                 self.note(now, other, other.theirs.clone(), Rule::Deleted);
                 self.outbox.bequeath(other, &mut self.dirty);
                 self.outbox.happen(&other.key, Event::Dropped, &mut self.dirty);
             }
             let alone = self.outbox.of(&entry.entity).all(|other| other.key == entry.key);
-            if alone && (created || self.row(&entry.entity).is_none()) {
+            if alone && self.row(&entry.entity).is_none() {
                 self.note(now, entry, None, Rule::Deleted);
                 self.outbox.happen(&entry.key, Event::Dropped, &mut self.dirty);
                 return true;
