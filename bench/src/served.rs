@@ -66,7 +66,7 @@ impl Served {
             pg.url("bench_log"),
             folder.path().join("spool").display()
         );
-        let rate = if held { "" } else { "stream_bytes_per_second = 0\n" };
+        let rate = if held { "" } else { "stream_bytes_per_second = 0\nwebsocket_bytes_per_second = 0\n" };
         let file = format!("{file}[limits]\nmutations_per_second = 0\n{rate}");
         std::fs::write(folder.path().join("antiphon.toml"), file)?;
         let run = |arguments: Vec<String>| run(folder.path().to_owned(), arguments);

@@ -44,6 +44,7 @@ pub(crate) struct App {
     /// Streams of one organisation at once; `None`: no limit.
     pub(crate) streams_max: Option<usize>,
     /// What one connection is sent of streams.
+    pub(crate) websocket_bytes: StreamBytes,
     pub(crate) stream_bytes: StreamBytes,
     pub(crate) streams: Streams,
     /// Requests and streams end after this.

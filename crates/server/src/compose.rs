@@ -71,7 +71,9 @@ pub struct Config {
     pub migrate: bool,
     /// Streams of one organisation at once; `None`: no limit.
     pub streams_max: Option<usize>,
-    /// Bytes of streams that one connection is sent a second, and at once; `None`: no limit.
+    /// Bytes that one WebSocket is sent a second, and at once; `None`: no limit.
+    pub websocket_bytes: Option<(u64, u64)>,
+    /// Bytes of server-sent events or long-polls that one connection is sent a second, and at once; `None`: no limit.
     pub stream_bytes: Option<(u64, u64)>,
     /// Edits of one organisation a second, and at once; `None`: no limit.
     pub mutations_per_second: Option<(u64, u64)>,
@@ -157,6 +159,7 @@ impl Service {
             auth,
             gate,
             streams_max: config.streams_max,
+            websocket_bytes: config.websocket_bytes,
             stream_bytes: config.stream_bytes,
             streams: Streams::default(),
             drain: drain.clone(),

@@ -1,8 +1,8 @@
 //! The connection that a request came over: from where, and how much was sent to it of late.
 //!
-//! It rides along with each request as an extension. Law: what one connection is sent of a stream is held to the same
-//! rate whatever the transport; a stream that takes the socket over counts for itself (`antiphon_sync`), answers to
-//! long-polls count here, because each is a stream of its own (STR-04).
+//! It rides along with each request as an extension. Law: what one connection is sent of a stream is held to a rate; a
+//! stream that takes the socket over counts for itself (`antiphon_sync`), answers to long-polls count here, because each
+//! is a stream of its own (STR-04).
 
 use std::{
     net::IpAddr,

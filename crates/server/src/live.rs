@@ -79,10 +79,9 @@ pub(crate) async fn live(
 }
 
 /// What each transport may do, for operators.
-pub(crate) fn limits(bytes: StreamBytes) -> [(&'static str, Value); 3] {
-    let websocket = websocket_limits(bytes);
-    let bytes = json!({ "bytesPerSecond": websocket["bytesPerSecond"], "bytesBurst": websocket["bytesBurst"] });
-    [("websocket", websocket), ("sse", bytes.clone()), ("poll", bytes)]
+pub(crate) fn limits(websocket: StreamBytes, bytes: StreamBytes) -> [(&'static str, Value); 3] {
+    let bytes = json!({ "bytesPerSecond": bytes.map(|(rate, _)| rate), "bytesBurst": bytes.map(|(_, burst)| burst) });
+    [("websocket", websocket_limits(websocket)), ("sse", bytes.clone()), ("poll", bytes)]
 }
 
 /// The numbers of every type's shape, as the header `Antiphon-Schema` shows them.

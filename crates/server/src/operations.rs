@@ -116,7 +116,7 @@ pub(crate) async fn limits(State(app): State<Arc<App>>, headers: HeaderMap, uri:
         "refusedTokensPerSecond": refusals,
         "refusedTokensBurst": refusals_burst,
     });
-    for (transport, may) in live::limits(app.stream_bytes) {
+    for (transport, may) in live::limits(app.websocket_bytes, app.stream_bytes) {
         limits[transport] = may;
     }
     Ok(document(StatusCode::OK, &limits))

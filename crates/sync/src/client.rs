@@ -8,6 +8,8 @@
 mod arrive;
 mod decide;
 mod entry;
+mod export;
+mod face;
 mod fetch;
 mod held;
 mod journal;
@@ -35,17 +37,21 @@ mod tabs;
 mod tests;
 mod undo;
 mod value;
+mod vector;
 mod view;
 pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use antiphon_model::TransactionId;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
     decide::{Decision, Undecided},
     entry::{Change, EntityKey, Entry, EntryKey, Refused, Theirs},
+    export::{Export, ImportRefused, Imported, Owner, store_outbox},
+    face::{Call, Face, Verb},
     journal::{Line, Rule},
     outbox::{ENTRIES_MAX, Edit, Outbox, Waits},
     role::{Role, RoleEvent, role_step},
@@ -57,6 +63,7 @@ pub use self::{
     subset::{Filter, Level, Subset, Test},
     subsets::{OPEN_MAX, Presence, Query, TooMany, WANTED_MAX},
     value::same,
+    vector::Vector,
 };
 use self::{
     fetch::Fetches,
@@ -78,7 +85,8 @@ use crate::Clock;
 const REQUEST_MS: u64 = 30_000;
 
 /// Two clocks: one that tells the time and may jump, one that only goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Now {
     /// Milliseconds since 1970.
     pub wall_ms: u64,
@@ -87,7 +95,8 @@ pub struct Now {
 }
 
 /// What a client is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// The name of this instance: random at each start, never stored.
     pub source: String,
@@ -100,7 +109,8 @@ pub struct Config {
 }
 
 /// What is asked of the server.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "ask", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Request {
     /// `GET .../schema`.
     Schema,
@@ -236,7 +246,8 @@ pub enum Input<'a> {
 }
 
 /// What a client wants.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "want", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Output {
     /// Ask the server.
     Request {
@@ -298,7 +309,8 @@ pub enum Output {
 }
 
 /// What is told to whoever shows the data.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "told", content = "about", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Told {
     /// These rows may look different.
     Rows(Vec<EntityKey>),
@@ -330,7 +342,8 @@ pub enum Told {
 }
 
 /// Why an edit was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum EditRefused {
     /// The outbox is full.
     OutboxFull,
@@ -343,7 +356,8 @@ pub enum EditRefused {
 }
 
 /// What a person did, and how it is named.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Made {
     /// The group; `None` where it took back what never left.
     pub group: Option<EntryKey>,

@@ -210,23 +210,37 @@ pub(crate) const LIMITS_MUTATIONS_BURST: Key = key(
     "How many edits an organisation may send at once, after a while without any.",
 );
 
+pub(crate) const LIMITS_WEBSOCKET_BYTES_PER_SECOND: Key = key(
+    "limits",
+    "websocket_bytes_per_second",
+    Kind::Count,
+    Some("1048576"),
+    "How many bytes one WebSocket is sent a second; 0 is no limit.",
+);
+pub(crate) const LIMITS_WEBSOCKET_BYTES_BURST: Key = key(
+    "limits",
+    "websocket_bytes_burst",
+    Kind::Count,
+    Some("4194304"),
+    "How many bytes one WebSocket is sent at once, after a while without any.",
+);
 pub(crate) const LIMITS_STREAM_BYTES_PER_SECOND: Key = key(
     "limits",
     "stream_bytes_per_second",
     Kind::Count,
-    Some("1048576"),
-    "How many bytes of streams one connection is sent a second, by whatever transport; 0 is no limit.",
+    Some("16777216"),
+    "How many bytes of server-sent events or long-polls one connection is sent a second; 0 is no limit.",
 );
 pub(crate) const LIMITS_STREAM_BYTES_BURST: Key = key(
     "limits",
     "stream_bytes_burst",
     Kind::Count,
-    Some("4194304"),
-    "How many bytes of streams one connection is sent at once, after a while without any.",
+    Some("67108864"),
+    "How many bytes of server-sent events or long-polls one connection is sent at once, after a while without any.",
 );
 
 /// Every key but `entities`, in the order of the reference.
-pub(crate) const KEYS: [Key; 24] = [
+pub(crate) const KEYS: [Key; 26] = [
     DATABASE_URL,
     DATABASE_LOG_URL,
     DATABASE_SLOT,
@@ -249,6 +263,8 @@ pub(crate) const KEYS: [Key; 24] = [
     LOG_RETENTION_MIN_ACTIVITIES,
     LIMITS_MUTATIONS_PER_SECOND,
     LIMITS_MUTATIONS_BURST,
+    LIMITS_WEBSOCKET_BYTES_PER_SECOND,
+    LIMITS_WEBSOCKET_BYTES_BURST,
     LIMITS_STREAM_BYTES_PER_SECOND,
     LIMITS_STREAM_BYTES_BURST,
 ];

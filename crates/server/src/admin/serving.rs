@@ -20,8 +20,11 @@ const MUTATIONS_PER_SECOND: u64 = 100;
 /// Edits of one organisation at once.
 const MUTATIONS_BURST: u64 = 200;
 
-/// Bytes of streams that one connection is sent a second, and at once.
-const STREAM_BYTES: (u64, u64) = (1 << 20, 4 << 20);
+/// Bytes that one WebSocket is sent a second, and at once (protocol 4).
+const WEBSOCKET_BYTES: (u64, u64) = (1 << 20, 4 << 20);
+/// Bytes of server-sent events or long-polls that one connection is sent a second, and at once: much more, because a
+/// reader that was away comes back by them.
+const STREAM_BYTES: (u64, u64) = (16 << 20, 64 << 20);
 
 /// How to serve; begin with `new` and change what differs.
 #[derive(Clone, Debug)]
@@ -44,9 +47,13 @@ pub struct ServeOptions {
     pub mutations_per_second: u64,
     /// Edits of one organisation at once.
     pub mutations_burst: u64,
-    /// Bytes of streams that one connection is sent a second; 0: no limit.
+    /// Bytes that one WebSocket is sent a second; 0: no limit.
+    pub websocket_bytes_per_second: u64,
+    /// Bytes that one WebSocket is sent at once.
+    pub websocket_bytes_burst: u64,
+    /// Bytes of server-sent events or long-polls that one connection is sent a second; 0: no limit.
     pub stream_bytes_per_second: u64,
-    /// Bytes of streams that one connection is sent at once.
+    /// Bytes of server-sent events or long-polls that one connection is sent at once.
     pub stream_bytes_burst: u64,
     /// Settings that edits set for the application's triggers and policies, as `app.user=actor` or `app.tenant=org`.
     pub session_variables: Vec<String>,
@@ -68,6 +75,8 @@ impl ServeOptions {
             trusted_proxies: Vec::new(),
             mutations_per_second: MUTATIONS_PER_SECOND,
             mutations_burst: MUTATIONS_BURST,
+            websocket_bytes_per_second: WEBSOCKET_BYTES.0,
+            websocket_bytes_burst: WEBSOCKET_BYTES.1,
             stream_bytes_per_second: STREAM_BYTES.0,
             stream_bytes_burst: STREAM_BYTES.1,
             session_variables: Vec::new(),
@@ -110,6 +119,8 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         streams_max: page.is_none().then_some(STREAMS_MAX),
         mutations_per_second: (page.is_none() && options.mutations_per_second > 0)
             .then_some((options.mutations_per_second, options.mutations_burst.max(1))),
+        websocket_bytes: (options.websocket_bytes_per_second > 0)
+            .then_some((options.websocket_bytes_per_second, options.websocket_bytes_burst.max(1))),
         stream_bytes: (options.stream_bytes_per_second > 0)
             .then_some((options.stream_bytes_per_second, options.stream_bytes_burst.max(1))),
         writes: WriteConfig { session: WriteConfig::read_session(&options.session_variables)?, role: options.rls_role },

@@ -10,7 +10,9 @@ use tokio::{
     time::Instant,
 };
 
-use crate::stage::{SOON, Stage, next};
+use antiphon_server::admin::ServeOptions;
+
+use crate::stage::{SOON, Setup, Stage, next};
 
 const RATE: u64 = 1 << 20;
 const BURST: u64 = 4 << 20;
@@ -20,6 +22,12 @@ const UNDER_WAY: u64 = 512 * 1024;
 const ROWS: u64 = 50;
 /// Enough to see the rate behind the burst.
 const LOOKED_AT: u64 = BURST + 2 * RATE;
+
+/// A rate that a test can reach.
+fn held_to_a_rate() -> Setup {
+    let serve = |options| ServeOptions { stream_bytes_per_second: RATE, stream_bytes_burst: BURST, ..options };
+    Setup { serve: Some(serve), ..Setup::default() }
+}
 
 async fn backlog(stage: &Stage) {
     let sql = format!(
@@ -38,7 +46,7 @@ fn held(bytes: u64, began: Instant) {
 #[tokio::test]
 async fn a_reader_of_a_long_backlog_is_held_to_its_rate_and_others_read_on_str_04() {
     for_each_postgres(|pg| async move {
-        let stage = Stage::open(&pg).await;
+        let stage = Stage::open_with(&pg, held_to_a_rate()).await;
         let mut brisk = stage.stream("offset=now&entityTypes=task", None).await;
         next(&mut brisk, "offset").await;
         backlog(&stage).await;
@@ -97,7 +105,7 @@ impl Kept {
 #[tokio::test]
 async fn long_polls_over_one_connection_are_held_to_the_same_rate_and_each_to_a_size_str_04() {
     for_each_postgres(|pg| async move {
-        let stage = Stage::open(&pg).await;
+        let stage = Stage::open_with(&pg, held_to_a_rate()).await;
         backlog(&stage).await;
         stage.until(&stage.alice, "/v1/orgs/acme/live?offset=-1&limit=1", |page| page.text().contains("\"1\"")).await;
         let url = stage.url("");

@@ -25,7 +25,8 @@ pub enum Decision {
 }
 
 /// Why a decision was not taken; nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Undecided {
     /// There is no such conflict any more.
     NoConflict,

@@ -206,6 +206,12 @@ impl Entry {
         !self.handed && self.state == State::Pending
     }
 
+    /// Tells whether its key is one that an outbox makes: twelve digits and the maker's name.
+    pub(super) fn has_proper_key(&self) -> bool {
+        let parts = self.key.split_once('-');
+        parts.is_some_and(|(digits, _)| digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
     /// Tells whether it was handed over, and its outcome is not known.
     pub fn is_in_flight(&self) -> bool {
         self.state == State::Sent

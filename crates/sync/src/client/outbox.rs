@@ -98,16 +98,16 @@ impl Outbox {
     }
 
     /// Returns the key of a new entry, above all others.
-    ///
-    /// It begins with the time, so that what another tab makes without knowing of it has its place too.
-    pub fn next_key(&mut self, node: &str, now_ms: u64) -> EntryKey {
-        self.counter = now_ms.max(self.counter + 1);
-        format!("{:013}-{node}", self.counter)
+    pub fn next_key(&mut self, node: &str) -> EntryKey {
+        self.counter += 1;
+        format!("{:012}-{node}", self.counter)
     }
 
     /// Takes an entry in.
     pub fn insert(&mut self, entry: Entry) {
-        let number = entry.key.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        // A key of another form, out of a damaged store, says nothing of those to come.
+        let digits = entry.key.split('-').next().filter(|_| entry.has_proper_key());
+        let number = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
         self.counter = self.counter.max(number);
         self.by_entity.entry(entry.entity.clone()).or_default().insert(entry.key.clone());
         self.by_id.insert(entry.id.clone(), entry.key.clone());
@@ -206,7 +206,7 @@ impl Outbox {
         let Some(entry) = self.entries.get(key) else { return };
         let (old, new) = (entry.id.clone(), mint());
         self.update(key, dirty, |entry| {
-            entry.id = new.clone();
+            (entry.id, entry.source) = (new.clone(), new.node().to_owned());
             (entry.handed, entry.doubt) = (false, false);
         });
         let Some(entry) = self.entries.get(key).cloned() else { return };

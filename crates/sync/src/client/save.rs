@@ -34,6 +34,8 @@ pub(super) struct Saving {
     holds: ((u64, u64), Option<u64>),
     failing: Option<(String, u64)>,
     unreadable: BTreeMap<Record, String>,
+    /// The greatest generation of rows that the store held.
+    pub(super) generation_max: u32,
 }
 
 impl Saving {
@@ -92,7 +94,8 @@ pub struct Loaded {
 }
 
 /// A store that this version cannot go on with; nothing in it was changed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Corrupt {
     /// It was written by a newer version; these entries of its outbox could be read.
     Newer {
@@ -222,6 +225,9 @@ impl Client {
             (self.types, self.building) = (load(meta.types), load(meta.building));
             (self.stream.list_epoch, self.stream.list_access) = (meta.building_epoch, meta.building_access);
         }
+        let loaded = self.types.values().chain(self.building.values()).map(|rows| rows.marks.generation);
+        let left = rows.keys().map(|(_, generation)| *generation);
+        self.saving.generation_max = loaded.chain(left).max().unwrap_or(0);
         // Generations that nothing refers to any more, or that cannot be read.
         let lost = unreadable.keys().filter_map(|record| match record {
             Record::Row { generation, entity_type, .. } => Some((entity_type.clone(), *generation)),

@@ -17,13 +17,16 @@ use super::{
 const MADE_MAX: usize = 1_000;
 
 impl Client {
-    pub(super) fn settle(&mut self, now: Now, keys: &[EntryKey], outcomes: Vec<Outcome>) {
+    /// Takes the outcomes of a request; tells whether any of it needs no further request.
+    pub(super) fn settle(&mut self, now: Now, keys: &[EntryKey], outcomes: Vec<Outcome>) -> bool {
+        self.sending.renewed = false;
         for (key, outcome) in keys.iter().zip(outcomes) {
             let Some(entry) = self.outbox.find(key).cloned() else { continue };
             // Confirmed by the stream while the answer was on its way, or not what was asked.
             if entry.id.as_str() != outcome.transaction_id {
                 self.tell(Told::Nonsense("an answer to another mutation".into()));
                 self.outbox.happen(key, Event::NoAnswer, &mut self.dirty);
+                self.outbox.update(key, &mut self.dirty, |entry| entry.doubt = true);
                 continue;
             }
             self.touched(&entry.entity);
@@ -37,6 +40,10 @@ impl Client {
                 }
             }
         }
+        keys.iter().any(|key| {
+            let entry = self.outbox.find(key);
+            entry.is_none_or(|entry| !matches!(entry.state, State::Pending | State::Sent) || entry.due_ms > now.wall_ms)
+        })
     }
 
     fn applied(&mut self, entry: &Entry, outcome: &Outcome) {
@@ -297,12 +304,12 @@ impl Client {
     /// The clock ran ahead, or the store has a twin: everything that surely had no effect gets ids of a new clock.
     fn new_identity(&mut self, now: Now, key: &str) {
         self.outbox.happen(key, Event::Rebased, &mut self.dirty);
-        let Some(entry) = self.outbox.find(key) else { return };
-        if entry.id.node() != self.clock.node() && entry.id.wall_ms() > self.server_now_ms(now) {
+        if std::mem::replace(&mut self.sending.renewed, true) {
             // Another answer of the same request has begun the new clock already.
             return self.restamp(now, key);
         }
         let node = self.random.name();
+        self.config.source.clone_from(&node);
         self.clock.restart(&node, self.server_now_ms(now));
         // What is in doubt is settled under its own id first.
         let fresh: Vec<EntryKey> = self

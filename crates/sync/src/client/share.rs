@@ -47,7 +47,8 @@ impl Client {
                     }
                 }
                 Write::Remove(Record::Journal(key)) => drop(self.journal.remove(key)),
-                Write::Put(Record::Turn, _) | Write::Remove(Record::Turn | Record::Meta) | Write::Clear { .. } => {}
+                Write::Clear { entity_type, generation } => self.share_clear(entity_type, *generation),
+                Write::Put(Record::Turn, _) | Write::Remove(Record::Turn | Record::Meta) => {}
             }
         }
     }
@@ -66,6 +67,15 @@ impl Client {
         }
         self.outbox.forget(&entry.key);
         self.outbox.insert(entry);
+    }
+
+    fn share_clear(&mut self, entity_type: &str, generation: u32) {
+        for side in [&mut self.types, &mut self.building] {
+            if let Some(rows) = side.get_mut(entity_type).filter(|rows| rows.marks.generation == generation) {
+                let ids = std::mem::take(&mut rows.rows).into_keys();
+                self.shown.extend(ids.map(|id| EntityKey::new(entity_type, id)));
+            }
+        }
     }
 
     fn shared_rows(&mut self, entity_type: &str, generation: u32) -> &mut TypeRows {

@@ -25,7 +25,8 @@ pub enum Network {
 }
 
 /// What a client says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Status {
     /// Whether the server answers.
     pub network: Network,

@@ -9,6 +9,8 @@ mod sparing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::{
     Client, EntityKey, Now, Told,
     subset::{Place, Subset},
@@ -21,7 +23,8 @@ pub const WANTED_MAX: usize = 1_000;
 pub const OPEN_MAX: usize = 1_000;
 
 /// Why a subset or a row was not taken on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum TooMany {
     /// As many subsets are wanted as may be.
     Subsets,
@@ -30,7 +33,7 @@ pub enum TooMany {
 }
 
 /// What is here of a subset.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Query {
     /// Whether all of its rows are here.
     pub complete: bool,
@@ -41,7 +44,8 @@ pub struct Query {
 }
 
 /// Whether a row is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Presence {
     /// It is here.
     Here,

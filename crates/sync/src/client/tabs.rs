@@ -324,7 +324,7 @@ impl Client {
         for entry in self.outbox.take_fresh() {
             let mut entry = entry;
             let alone = entry.group == entry.key;
-            entry.key = self.outbox.next_key(self.clock.node(), now_ms);
+            entry.key = self.outbox.next_key(self.clock.node());
             if alone {
                 entry.group = entry.key.clone();
             }

@@ -2,7 +2,10 @@
 //!
 //! What is random, and many clients at once, is the simulator's. Here each claim of the requirements has its example.
 
+mod anything;
+mod bad_input;
 mod browser;
+mod converge;
 mod keeping;
 mod parts_model;
 mod server;

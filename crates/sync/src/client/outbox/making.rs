@@ -3,6 +3,7 @@
 //! Law: whatever is done here, what a person typed last is what the outbox holds for the field, and what was handed to a
 //! transport is not touched.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Change, ENTRIES_MAX, EntityKey, Entry, EntryKey, Event, Outbox, State};
@@ -17,11 +18,13 @@ use crate::{
 };
 
 /// What a person does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "edit", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Edit {
     /// Makes a row.
     Create {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// Its fields, the key's among them.
         data: Map<String, Value>,
@@ -29,6 +32,7 @@ pub enum Edit {
     /// Gives fields of a row values, all together.
     Set {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The values.
         fields: Map<String, Value>,
@@ -36,6 +40,7 @@ pub enum Edit {
     /// Adds to a counter.
     Add {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The field.
         field: String,
@@ -45,6 +50,7 @@ pub enum Edit {
     /// Adds elements to a set and removes others.
     Elements {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The field.
         field: String,
@@ -56,6 +62,7 @@ pub enum Edit {
     /// Removes a row.
     Delete {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
     },
 }
@@ -277,7 +284,7 @@ impl Outbox {
         making: &mut Making<'_>,
     ) -> EntryKey {
         let (expected, base) = self.ground(entity, &change, making.row);
-        let key = self.next_key(making.clock.node(), making.now_ms);
+        let key = self.next_key(making.clock.node());
         let entry = Entry {
             group: group.map_or_else(|| key.clone(), str::to_owned),
             key: key.clone(),

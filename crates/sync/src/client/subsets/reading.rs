@@ -152,7 +152,7 @@ impl Client {
 
     fn generation_of(&self, name: &str) -> u32 {
         let shown = self.types.get(name).map_or(0, |rows| rows.marks.generation);
-        if self.joins(name) { shown } else { shown + 1 }
+        if self.joins(name) { shown } else { self.next_generation(name) }
     }
 
     fn next_piece(&self, name: &str) -> Option<Piece> {

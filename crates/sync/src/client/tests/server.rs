@@ -1,6 +1,6 @@
 //! A server for one person in one organisation, in memory: what protocol 4 and 5 promise, and nothing of how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,13 @@ pub struct Server {
     pub atomic: usize,
     /// Whether the stream is silent.
     pub mute: bool,
+    /// Requests with mutations that came.
+    pub sent: usize,
+    /// What every mutation is answered with, whatever it is.
+    pub always: Option<Value>,
+    /// Ids that stand for other edits.
+    pub mismatched: BTreeSet<String>,
+    gone: bool,
     /// How much of the type a client keeps: `all` or `on_demand`.
     pub sync: &'static str,
     /// So many of the newest transactions are on the stream already, and lists do not see them yet.
@@ -50,6 +57,10 @@ impl Server {
             applied: 0,
             atomic: 0,
             mute: false,
+            sent: 0,
+            always: None,
+            mismatched: BTreeSet::new(),
+            gone: false,
             sync: "all",
             lag: 0,
             past: vec![BTreeMap::new()],
@@ -123,6 +134,12 @@ impl Server {
         self.base = (self.epoch - 1) << 40;
     }
 
+    /// The type is not synchronised any more.
+    pub fn forget_type(&mut self) {
+        self.gone = true;
+        self.restore_without_log();
+    }
+
     pub fn frames(&self, after: u64, _subject: &str) -> (Vec<(String, Value)>, u64) {
         if self.mute {
             return (Vec::new(), after);
@@ -150,6 +167,10 @@ impl Server {
             self.asked.push(request.clone());
         }
         match request {
+            Request::Schema if self.gone => (200, json!({ "types": {} })),
+            Request::List { .. } | Request::Ids { .. } | Request::Subset { .. } if self.gone => {
+                (404, json!({ "code": "ENTITY_TYPE_UNKNOWN" }))
+            }
             Request::Schema => (200, schema(self.sync)),
             Request::Subset { parameters, .. }
                 if self.refuses.is_some_and(|field| parameters.iter().any(|(name, _)| name.contains(field))) =>
@@ -188,12 +209,15 @@ impl Server {
                 let body: Value = serde_json::from_str(body).unwrap();
                 let atomic = body["atomic"] == true;
                 self.atomic += usize::from(atomic);
+                self.sent += 1;
                 let before = (self.rows.clone(), self.log.clone(), self.records.clone(), self.applied);
+                let past = self.past.len();
                 let results: Vec<Value> =
                     body["mutations"].as_array().unwrap().iter().map(|mutation| self.mutate(mutation)).collect();
                 let bad = results.iter().position(|result| result["problem"].is_object());
                 if let Some(bad) = bad.filter(|_| atomic) {
                     (self.rows, self.log, self.records, self.applied) = before;
+                    self.past.truncate(past);
                     let id = |result: &Value| result["transactionId"].clone();
                     let aborted = |(at, result): (usize, &Value)| match at == bad {
                         true => result.clone(),
@@ -212,6 +236,14 @@ impl Server {
         let done = |status: &str, data: Value, xid: u64| json!({ "transactionId": name, "status": status, "data": data, "commit": { "xid": xid.to_string() } });
         let refused =
             |status: &str, problem: Value| json!({ "transactionId": name, "status": status, "problem": problem });
+        if let Some(mut always) = self.always.clone() {
+            always["transactionId"] = always.get("transactionId").cloned().unwrap_or_else(|| name.clone().into());
+            return always;
+        }
+        if self.gone || self.mismatched.contains(&name) {
+            let code = if self.gone { "ENTITY_TYPE_UNKNOWN" } else { "IDEMPOTENCY_MISMATCH" };
+            return refused("rejected", json!({ "code": code }));
+        }
         if let Some(xid) = self.records.get(&name) {
             return done("duplicate", json!({}), *xid);
         }
@@ -236,11 +268,12 @@ impl Server {
             }
             (_, Some((row, versions))) => {
                 let field = tx["changedField"].as_str().unwrap();
+                let held = row.get(field).cloned().unwrap_or_default();
                 let newest = versions["fields"].get(field).or(versions["fields"].get("*")).and_then(Value::as_str);
                 let value = match tx.get("op") {
-                    Some(op) if op["add"].is_number() => super::value::add(&row[field], &op["add"]),
+                    Some(op) if !op["add"].is_array() => super::value::add(&held, &op["add"]),
                     Some(op) => super::value::with_elements(
-                        &row[field],
+                        &held,
                         op["add"].as_array().unwrap(),
                         op["remove"].as_array().unwrap(),
                     ),
@@ -251,7 +284,7 @@ impl Server {
                 {
                     return refused(
                         "conflict",
-                        json!({ "code": "FIELD_CONFLICT", "serverTransactionId": newest, "serverValue": row[field] }),
+                        json!({ "code": "FIELD_CONFLICT", "serverTransactionId": newest, "serverValue": held }),
                     );
                 }
                 if value.as_i64().is_some_and(|number| number < 0) {

@@ -190,12 +190,14 @@ fn two_tabs_that_write_one_field_end_with_what_was_typed_last_and_texts_with_bot
 #[test]
 fn what_another_tab_wrote_later_and_has_left_already_stands_core_16() {
     let mut browser = Browser::two();
-    browser.tabs[0].deaf = true;
-    browser.set(1, "title", "earlier");
+    // Its tab has not heard of anything when it is made.
     browser.server.mute = true;
+    (browser.tabs[0].deaf, browser.tabs[1].deaf) = (true, true);
+    browser.set(1, "title", "earlier");
+    browser.set(0, "rank", 3);
     browser.set(0, "title", "later");
     browser.settle();
-    browser.tabs[0].deaf = false;
+    (browser.tabs[0].deaf, browser.tabs[1].deaf) = (false, false);
     browser.run(3);
     browser.server.mute = false;
     browser.run(20);
@@ -205,7 +207,7 @@ fn what_another_tab_wrote_later_and_has_left_already_stands_core_16() {
         assert_eq!((line.rule, line.mine.clone()), (Rule::OtherTab, Some("earlier".into())));
         assert!(browser.outbox(tab).is_empty());
     }
-    assert_eq!((browser.server.value("1", "title"), browser.server.applied), ("later".into(), 1));
+    assert_eq!((browser.server.value("1", "title"), browser.server.applied), ("later".into(), 2));
 }
 
 #[test]
