@@ -151,6 +151,11 @@ impl Database {
         seen.collect()
     }
 
+    /// Tells whether a commit that is in the log is not visible yet.
+    pub fn hides(&self) -> bool {
+        self.state().open.values().any(|open| open.logged)
+    }
+
     /// Crashes: what is not in the log is lost, and every session is over.
     pub fn crash(&self) {
         self.state().crash();

@@ -369,7 +369,7 @@ impl Device {
             }
         }
         let types = TYPES.iter().map(|name| (*name).to_owned()).collect();
-        let parts = shared.wanted.iter().map(|(_, wanted)| wanted.part()).collect();
+        let parts = Some(shared.wanted.iter().map(|(_, wanted)| wanted.part()).collect());
         FinalView {
             reader: self.number,
             subject: self.subject.to_owned(),

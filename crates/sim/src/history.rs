@@ -49,8 +49,8 @@ pub struct FinalView {
     pub org: String,
     /// Which types it reads.
     pub types: Vec<String>,
-    /// Which parts of types it keeps that are not kept whole.
-    pub parts: Vec<FinalPart>,
+    /// Which parts it keeps of types that are kept in parts; `None`: it keeps all of every type.
+    pub parts: Option<Vec<FinalPart>>,
     /// Rows by type and id.
     pub rows: std::collections::BTreeMap<(String, String), serde_json::Value>,
 }

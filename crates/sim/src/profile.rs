@@ -158,15 +158,15 @@ impl Mutant {
     /// Returns a seed that catches it; what changes the draws of a run may need another one (`--mutants` finds it).
     pub const fn kept_seed(self) -> u64 {
         match self {
-            Mutant::AcknowledgeBeforeFlush | Mutant::NarrowXid | Mutant::PositionNotSaved => 1,
-            Mutant::RowNotLocked | Mutant::PermissionAtConnectOnly => 2,
-            Mutant::SlotDoesNotWait => 10,
-            Mutant::RecordNotKept => 11,
-            Mutant::OffsetOfTheHead => 13,
-            Mutant::MissingFence => 32,
-            Mutant::AccessMissedOnResume => 38,
-            Mutant::FloorIgnored => 79,
-            Mutant::ListBeforeTheSlot => 505,
+            Mutant::AcknowledgeBeforeFlush | Mutant::NarrowXid => 1,
+            Mutant::FloorIgnored | Mutant::PositionNotSaved => 1,
+            Mutant::PermissionAtConnectOnly | Mutant::RecordNotKept => 2,
+            Mutant::RowNotLocked => 5,
+            Mutant::MissingFence => 7,
+            Mutant::OffsetOfTheHead => 63,
+            Mutant::AccessMissedOnResume => 229,
+            Mutant::SlotDoesNotWait => 291,
+            Mutant::ListBeforeTheSlot => 600,
         }
     }
 

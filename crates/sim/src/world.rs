@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, io};
 
-use antiphon_model::{Role, SourceState};
+use antiphon_model::{Role, SourceState, SourceStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -190,12 +190,10 @@ async fn settle(stage: &Stage, log: &Log, people: &Persons<'_>) {
         let behind = readers.iter().filter(|reader| stage.people.role(reader.org, reader.subject).is_some());
         let behind: Vec<&Reading> =
             behind.filter(|reader| !reader.heard(head.epoch.as_u32(), head.durable.as_u64())).collect();
-        // A source whose clock is behind ours is called catching up for ever.
-        let captured = stage.servers.iter().any(|server| {
-            server
-                .status()
-                .is_some_and(|status| matches!(status.state, SourceState::Streaming | SourceState::CatchingUp))
-        });
+        let streams = |status: SourceStatus| status.state == SourceState::Streaming;
+        // What is judged is what readers of the source see.
+        let captured =
+            stage.servers.iter().any(|server| server.status().is_some_and(streams)) && !stage.database.hides();
         let placed = devices.iter().filter(|device| stage.people.role(device.org, device.subject).is_some());
         let (epoch, durable) = (u64::from(head.epoch.as_u32()), head.durable.as_u64());
         let busy: Vec<&Device> = placed.filter(|device| !device.settled(epoch, durable)).collect();

@@ -32,6 +32,7 @@ mod stage;
 mod stalled;
 mod storm;
 mod streams;
+mod subsets;
 mod transports;
 mod wall;
 mod wandering;

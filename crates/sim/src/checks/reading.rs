@@ -106,20 +106,21 @@ fn differs(history: &History, view: &FinalView) -> Option<Violation> {
         expected.insert((row.entity_type.clone(), row.entity_id.clone()), whole);
     }
     // Of what is kept in parts, rows are missing that nothing keeps; none is there in another form.
-    if !view.parts.is_empty() {
-        let wanted: BTreeSet<_> = view.parts.iter().flat_map(|part| rows_of(part, &expected)).collect();
+    if let Some(parts) = &view.parts {
+        let wanted: BTreeSet<_> = parts.iter().flat_map(|part| rows_of(part, &expected)).collect();
         expected.retain(|key, _| !in_parts(history, &key.0) || wanted.contains(key) || view.rows.contains_key(key));
     }
     let mut keys: Vec<_> = expected.keys().chain(view.rows.keys()).collect();
     keys.sort_unstable();
     let key = keys.into_iter().find(|key| expected.get(*key) != view.rows.get(*key))?;
     let found = format!(
-        "reader {} ({} in {}) has {:?} of {key:?}, the source {:?}",
+        "reader {} ({} in {}) has {:?} of {key:?}, the source {:?}; parts {:?}",
         view.reader,
         view.subject,
         view.org,
         view.rows.get(key),
-        expected.get(key)
+        expected.get(key),
+        view.parts
     );
     Some(Violation::new("a quiet reader has the rows that it may see", found))
 }

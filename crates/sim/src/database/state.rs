@@ -95,7 +95,7 @@ pub(crate) struct Open {
     records: Vec<(String, String)>,
     locks: BTreeSet<LockKey>,
     waits_for: Option<u64>,
-    logged: bool,
+    pub(crate) logged: bool,
 }
 
 /// What a snapshot sees.

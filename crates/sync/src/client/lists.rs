@@ -54,6 +54,9 @@ impl Client {
 
     /// Reads what is wanted of types that are shown already.
     fn read_on(&mut self, now: Now) {
+        if now.tick_ms < self.subsets.later_ms() {
+            return;
+        }
         let parts: Vec<String> = self.types.keys().filter(|name| self.is_in_parts(name)).cloned().collect();
         for name in parts {
             if !self.has_unsettled_operation(&name) && self.read_piece(now, &name) {
@@ -221,6 +224,8 @@ impl Client {
             }
             names.insert(name);
         }
+        // What the stream has told beyond the new positions comes once more.
+        self.close_stream();
         self.dirty.put(Record::Meta);
         self.subsets.look();
         names.iter().for_each(|name| self.sweep(name));

@@ -113,8 +113,9 @@ impl Client {
         let requests = self.asked.values().map(|(_, until_ms)| *until_ms).min();
         let mut moments = vec![requests, self.saving.wake_at_ms(), self.stream_wake_ms(), self.tabs_wake_ms()];
         if self.leading.is_some() {
-            let idle = !self.stream.open || self.wants_schema || !self.fetches.is_idle();
+            let idle = !self.stream.open || self.wants_schema || !self.fetches.is_idle() || self.is_to_read_on();
             moments.push(idle.then(|| self.pace.until_ms()).filter(|at_ms| *at_ms > now.tick_ms));
+            moments.push(idle.then(|| self.subsets.later_ms()).filter(|at_ms| *at_ms > now.tick_ms));
             moments.push(self.upstream_since_ms.map(|ms| ms + UPSTREAM_FIRST_MS).filter(|at_ms| *at_ms > now.tick_ms));
             moments.push(
                 Some(self.sending.hold.until_ms()).filter(|at_ms| *at_ms > now.tick_ms && !self.outbox.is_empty()),

@@ -22,6 +22,9 @@ pub const WANTED_MAX: usize = 1_000;
 /// So many rows may be open at once.
 pub const OPEN_MAX: usize = 1_000;
 
+/// What was read too early is asked for again after so long, in milliseconds.
+const TOO_EARLY_MS: u64 = 250;
+
 /// Why a subset or a row was not taken on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -72,6 +75,8 @@ pub(super) struct Subsets {
     overgrown: BTreeSet<String>,
     /// Bytes that came by the stream since spare rows were counted.
     grown_bytes: usize,
+    /// Nothing is read before this moment, because what was read last was too old to be joined.
+    later_ms: u64,
     /// Whether it is to be looked at again which open and edited rows are not here.
     look: bool,
     /// Whether it is to be looked at again which subsets can be compared.
@@ -94,6 +99,16 @@ impl Subsets {
 
     pub(super) fn grew(&mut self, bytes: usize) {
         self.grown_bytes += bytes;
+    }
+
+    /// What was read is older than what is still at hand of the stream: a moment later it will not be.
+    pub(super) fn too_early(&mut self, now: Now) {
+        self.later_ms = now.tick_ms + TOO_EARLY_MS;
+    }
+
+    /// Returns when what was read too early is asked for again.
+    pub(super) fn later_ms(&self) -> u64 {
+        self.later_ms
     }
 
     /// Takes note that rows of a type are to be let go of.

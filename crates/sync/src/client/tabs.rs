@@ -220,7 +220,7 @@ impl Client {
         self.leading = Some(self.tabs.own);
         self.tabs.saved_position = self.position();
         self.drop_relisted();
-        self.released_all();
+        self.take_subsets_over();
         self.take_in_all(now);
         for (_, wish) in std::mem::take(&mut self.tabs.wishes) {
             self.grant(now, wish);

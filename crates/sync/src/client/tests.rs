@@ -374,6 +374,18 @@ fn a_delete_asks_where_others_changed_the_row_core_09() {
 }
 
 #[test]
+fn a_delete_of_a_row_that_others_made_meanwhile_deletes_theirs_core_03() {
+    let (mut server, mut device) = listed();
+    device.offline();
+    device.edit(Edit::Create { entity: note("1"), data: object(json!({ "id": "1", "title": "mine" })) });
+    device.edit(Edit::Delete { entity: note("1") });
+    assert_eq!(device.client.view(&note("1")), None);
+    device.online = true;
+    device.run(&mut server);
+    assert!(server.rows.is_empty() && device.client.outbox().is_empty());
+}
+
+#[test]
 fn what_is_refused_is_kept_and_the_rest_flows_sy_41() {
     let (mut server, mut device) = listed();
     device.set("1", "rank", -1);

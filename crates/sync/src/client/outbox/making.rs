@@ -248,7 +248,7 @@ impl Outbox {
             self.happen(&key, Event::Dropped, making.dirty);
         }
         let on_its_way = self.of(entity).next().is_some();
-        // A row that others have made meanwhile is there, whatever became of the create (seed 309 of tabs).
+        // A row that was to be made may have been made by others meanwhile: that one goes (seed 203).
         if making.row.is_none() && !on_its_way {
             return None;
         }

@@ -26,11 +26,10 @@ impl Client {
 
     /// A subset is wanted no more: what is whole stays within the budget.
     pub(super) fn released(&mut self, name: &str, key: &str) {
-        self.use_subset(name, key);
-        // What is kept is the leader's to decide.
         if self.leading.is_none() {
             return;
         }
+        self.use_subset(name, key);
         for side in [&mut self.types, &mut self.building] {
             let Some(rows) = side.get_mut(name) else { continue };
             if rows.marks.subsets.get(key).is_some_and(|held| !held.is_whole()) {
@@ -42,14 +41,15 @@ impl Client {
         self.sweep(name);
     }
 
-    /// Nobody wants anything yet: what was not read to its end goes.
-    pub(in super::super) fn released_all(&mut self) {
+    /// It leads from now on: what the former leader held on to, or had begun to read, is not held any more.
+    pub(in super::super) fn take_subsets_over(&mut self) {
         let names: Vec<String> = self.types.keys().filter(|name| self.is_in_parts(name)).cloned().collect();
         for name in names {
+            let wanted: BTreeSet<String> = self.subsets.of(&name).map(|(key, _)| key.clone()).collect();
             if let Some(rows) = self.types.get_mut(&name) {
-                rows.forget_unread();
+                rows.marks.subsets.retain(|key, held| held.is_whole() || wanted.contains(key));
             }
-            self.sweep(&name);
+            self.subsets.overgrown(&name);
         }
         self.subsets.again();
     }
@@ -57,8 +57,8 @@ impl Client {
     /// Lets go of what lost what kept it, and of released subsets where rows came.
     pub(in super::super) fn let_go(&mut self) {
         if self.leading.is_none() {
-            self.subsets.loose.clear();
-            return;
+            // What is kept is for whoever leads to say.
+            return self.subsets.loose.clear();
         }
         for entity in std::mem::take(&mut self.subsets.loose) {
             self.let_go_of(&entity.entity_type, Some(&entity.entity_id));

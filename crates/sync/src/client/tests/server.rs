@@ -38,6 +38,10 @@ pub struct Server {
     /// Rows after each transaction.
     past: Vec<Rows>,
     horizon: usize,
+    /// Whether requests for rows fail.
+    pub down: bool,
+    /// The number of the type's shape; those above 1 have a field more.
+    pub shape: u32,
     /// A field that this reader may not compare.
     pub refuses: Option<&'static str>,
     /// Requests for rows that were answered.
@@ -65,6 +69,8 @@ impl Server {
             lag: 0,
             past: vec![BTreeMap::new()],
             horizon: 0,
+            down: false,
+            shape: 1,
             refuses: None,
             asked: Vec::new(),
         }
@@ -123,6 +129,7 @@ impl Server {
     fn append(&mut self, mut activity: Value) {
         activity["activityId"] = (self.base + self.log.len() as u64 + 1).into();
         self.past.push(self.rows.clone());
+        activity["schema"] = self.shape.into();
         activity["commit"] = json!({ "xid": self.xid.to_string(), "last": true });
         self.log.push(activity);
     }
@@ -157,21 +164,24 @@ impl Server {
         let lag = newest - self.horizon;
         let seen = self.past[self.horizon].clone();
         let (offset, xmax) = (self.base + (self.log.len() - lag) as u64, self.xid + 1 - lag as u64);
-        let epoch = self.epoch;
+        let (epoch, shape) = (self.epoch, self.shape);
         let page = |items: Vec<Value>, next: Option<String>| {
             json!({ "items": items, "next": next, "offset": offset, "epoch": epoch,
-                "snapshot": format!("{xmax}:{xmax}:"), "access": "a", "schema": 1 })
+                "snapshot": format!("{xmax}:{xmax}:"), "access": "a", "schema": shape })
         };
         let frame = |items: Vec<Value>| page(items, None);
         if !matches!(request, Request::Schema | Request::Mutations { .. }) {
             self.asked.push(request.clone());
+        }
+        if self.down && !matches!(request, Request::Schema) {
+            return (503, json!({ "code": "TRY_AGAIN" }));
         }
         match request {
             Request::Schema if self.gone => (200, json!({ "types": {} })),
             Request::List { .. } | Request::Ids { .. } | Request::Subset { .. } if self.gone => {
                 (404, json!({ "code": "ENTITY_TYPE_UNKNOWN" }))
             }
-            Request::Schema => (200, schema(self.sync)),
+            Request::Schema => (200, schema(self.sync, self.shape)),
             Request::Subset { parameters, .. }
                 if self.refuses.is_some_and(|field| parameters.iter().any(|(name, _)| name.contains(field))) =>
             {
@@ -314,11 +324,11 @@ fn meets(row: &Map<String, Value>, (name, value): &(String, String)) -> bool {
     }
 }
 
-fn schema(sync: &str) -> Value {
+fn schema(sync: &str, shape: u32) -> Value {
     let field = |ty: &str, merge: &str| json!({ "type": ty, "merge": merge });
     json!({ "types": { "note": {
-        "schema": 1, "key": ["id"], "sync": sync, "create": "offline", "together": [], "refs": {},
+        "schema": shape, "key": ["id"], "sync": sync, "create": "offline", "together": [], "refs": {},
         "can": { "create": true, "update": ["title", "body", "rank", "votes", "labels"], "delete": true },
         "fields": { "id": field("text", "lww"), "title": field("text", "manual"), "body": field("text", "text"),
-            "rank": field("int4", "lww"), "votes": field("int4", "counter"), "labels": field("text[]", "set") } } }, "access": "a" })
+            "rank": field("int4", "lww"), "votes": field(if shape == 1 { "int4" } else { "int8" }, "counter"), "labels": field("text[]", "set") } } }, "access": "a" })
 }
