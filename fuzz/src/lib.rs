@@ -3,6 +3,8 @@
 //! The laws are stronger than "does not crash": output is JSON, text round-trips, acknowledgements never rise above
 //! what is durable, and what was spooled reads back. `fuzz/run` drives them; tests may call them too.
 
+mod client;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -16,6 +18,8 @@ use antiphon_wire::{
     SpoolReader, TypeTable, decode, encode_cell, encode_text,
 };
 use bytes::Bytes;
+
+pub use self::client::client_frames;
 
 /// The first byte tells whether the rest stands inside a stream block.
 pub fn pgoutput_decode(data: &[u8]) {

@@ -1,10 +1,12 @@
 //! `cargo xtask gen`: reference pages and files that are made from the code, never written by hand.
 //!
 //! What a person reads about codes, commands, keys and addresses comes from where they are defined, so that it cannot
-//! be wrong for long. The error reference is made from `model`; the rest is what the binary prints about itself.
+//! be wrong for long. The error reference is made from `model`; the conformance vectors are filled by `sync`'s example of
+//! that name; the rest is what the binary prints about itself.
 //! `--check` writes nothing and reports each file that differs.
 
 mod errors;
+mod vectors;
 
 use std::{
     fs,
@@ -33,6 +35,9 @@ const OUTPUTS: &[(&str, Maker)] = &[
     ("antiphon.example.toml", Maker::Binary(&["config", "reference", "--format", "toml"])),
 ];
 
+/// What cargo is to build for the binary.
+const ANTIPHON: &[&str] = &["--workspace", "--bin", "antiphon"];
+
 /// Writes every file, or with `check` reports those that differ.
 ///
 /// # Errors
@@ -45,7 +50,8 @@ pub fn run(project: &Project, check: bool) -> Result<Vec<Finding>> {
     for (path, maker) in OUTPUTS {
         let made = match maker {
             Maker::Function(function) => Ok(function()),
-            Maker::Binary(arguments) => match binary.get_or_insert_with(|| build(project.root())) {
+            Maker::Binary(arguments) => match binary.get_or_insert_with(|| build(project.root(), ANTIPHON, "antiphon"))
+            {
                 Ok(binary) => ask(binary, arguments),
                 Err(error) => Err(anyhow!("{error:#}")),
             },
@@ -54,6 +60,14 @@ pub fn run(project: &Project, check: bool) -> Result<Vec<Finding>> {
             Ok(text) => findings.extend(settle(project.root(), path, &ending_in_newline(text), check)?),
             Err(error) => broken.push(format!("{path}: {error:#}")),
         }
+    }
+    match vectors::filled(project.root()) {
+        Ok(files) => {
+            for (path, text) in files {
+                findings.extend(settle(project.root(), &path, &text, check)?);
+            }
+        }
+        Err(error) => broken.push(format!("{}: {error:#}", vectors::FOLDER)),
     }
     if !broken.is_empty() {
         bail!("these could not be made:\n  {}", broken.join("\n  "));
@@ -84,24 +98,26 @@ fn ending_in_newline(text: String) -> String {
     format!("{}\n", text.trim_end())
 }
 
-/// Builds the binary with the workspace's one feature set and returns its path, as cargo tells it.
-fn build(root: &Path) -> Result<String> {
+/// Builds a program with the workspace's one feature set and returns its path, as cargo tells it.
+fn build(root: &Path, what: &[&str], name: &str) -> Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--locked", "--workspace", "--bin", "antiphon", "--message-format", "json-render-diagnostics"])
+        .args(["build", "--locked", "--message-format", "json-render-diagnostics"])
+        .args(what)
         .current_dir(root)
         .stderr(Stdio::inherit())
         .output()
         .context("cargo build could not be run")?;
-    ensure!(output.status.success(), "the binary does not build");
+    ensure!(output.status.success(), "`{name}` does not build");
     let messages = String::from_utf8(output.stdout).context("cargo's messages are not UTF-8")?;
-    messages.lines().find_map(executable).context("cargo built no binary named antiphon")
+    let found = messages.lines().find_map(|message| executable(message, name));
+    found.with_context(|| format!("cargo built no program named {name}"))
 }
 
-/// Returns the path that one of cargo's messages gives for the binary.
-fn executable(message: &str) -> Option<String> {
+/// Returns the path that one of cargo's messages gives for a program.
+fn executable(message: &str, name: &str) -> Option<String> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
-    let binary = message.pointer("/target/name")? == "antiphon";
+    let binary = message.pointer("/target/name")? == name;
     binary.then(|| message.get("executable")?.as_str().map(str::to_owned)).flatten()
 }
 
@@ -133,10 +149,10 @@ mod tests {
     #[test]
     fn the_binary_is_found_in_cargos_messages() {
         let message = r#"{"reason":"compiler-artifact","target":{"name":"antiphon"},"executable":"/t/antiphon"}"#;
-        assert_eq!(executable(message).as_deref(), Some("/t/antiphon"));
-        assert_eq!(executable(r#"{"target":{"name":"antiphon"},"executable":null}"#), None);
-        assert_eq!(executable(r#"{"target":{"name":"other"},"executable":"/t/other"}"#), None);
-        assert_eq!(executable("not json"), None);
+        assert_eq!(executable(message, "antiphon").as_deref(), Some("/t/antiphon"));
+        assert_eq!(executable(r#"{"target":{"name":"antiphon"},"executable":null}"#, "antiphon"), None);
+        assert_eq!(executable(r#"{"target":{"name":"other"},"executable":"/t/other"}"#, "antiphon"), None);
+        assert_eq!(executable("not json", "antiphon"), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use self::{answer::Answered, body::Batch};
 use crate::{
     app::{App, Caller},
     problem::Problem,
-    query::{Query, Segments, Whole},
+    query::{Query, Segments, Unread},
 };
 
 /// A client that has not seen this many changes of what it edits, and is this late, is told to read first.
@@ -39,9 +39,9 @@ pub(crate) async fn create(
     Segments((org, name)): Segments<(String, String)>,
     headers: HeaderMap,
     uri: Uri,
-    Whole(bytes): Whole,
+    body: Unread,
 ) -> Result<Response, Problem> {
-    single(&app, (&headers, &uri), &org, (name, None), MutationAction::Create, &bytes).await
+    single(&app, (&headers, &uri), &org, (name, None), MutationAction::Create, body).await
 }
 
 /// Changes one field of an entity.
@@ -50,9 +50,9 @@ pub(crate) async fn patch(
     Segments((org, name, id)): Segments<(String, String, String)>,
     headers: HeaderMap,
     uri: Uri,
-    Whole(bytes): Whole,
+    body: Unread,
 ) -> Result<Response, Problem> {
-    single(&app, (&headers, &uri), &org, (name, Some(id)), MutationAction::Update, &bytes).await
+    single(&app, (&headers, &uri), &org, (name, Some(id)), MutationAction::Update, body).await
 }
 
 /// Deletes an entity.
@@ -61,9 +61,9 @@ pub(crate) async fn delete(
     Segments((org, name, id)): Segments<(String, String, String)>,
     headers: HeaderMap,
     uri: Uri,
-    Whole(bytes): Whole,
+    body: Unread,
 ) -> Result<Response, Problem> {
-    single(&app, (&headers, &uri), &org, (name, Some(id)), MutationAction::Delete, &bytes).await
+    single(&app, (&headers, &uri), &org, (name, Some(id)), MutationAction::Delete, body).await
 }
 
 /// The id that is the address of a list, too.
@@ -75,7 +75,7 @@ pub(crate) async fn patch_deleted(
     Segments((org, name)): Segments<(String, String)>,
     headers: HeaderMap,
     uri: Uri,
-    body: Whole,
+    body: Unread,
 ) -> Result<Response, Problem> {
     patch(app, Segments((org, name, DELETED.to_owned())), headers, uri, body).await
 }
@@ -86,7 +86,7 @@ pub(crate) async fn delete_deleted(
     Segments((org, name)): Segments<(String, String)>,
     headers: HeaderMap,
     uri: Uri,
-    body: Whole,
+    body: Unread,
 ) -> Result<Response, Problem> {
     delete(app, Segments((org, name, DELETED.to_owned())), headers, uri, body).await
 }
@@ -97,11 +97,15 @@ pub(crate) async fn batch(
     Segments(org): Segments<String>,
     headers: HeaderMap,
     uri: Uri,
-    Whole(bytes): Whole,
+    body: Unread,
 ) -> Result<Response, Problem> {
-    let caller = app.writer(&headers, &uri, &org).await?;
-    Query::parse(uri.query(), &[], &[])?;
-    json_wanted(&headers)?;
+    let judged = async {
+        let caller = app.writer(&headers, &uri, &org).await?;
+        Query::parse(uri.query(), &[], &[])?;
+        json_wanted(&headers)?;
+        Ok(caller)
+    };
+    let (caller, bytes) = body.after(judged.await).await?;
     let batch = body::batch(&bytes)?;
     let results = apply(&app, &caller, &batch).await?;
     Ok(answer::json(StatusCode::OK, &serde_json::json!({ "results": results })))
@@ -138,13 +142,18 @@ async fn single(
     org: &str,
     (name, id): (String, Option<String>),
     action: MutationAction,
-    bytes: &[u8],
+    body: Unread,
 ) -> Result<Response, Problem> {
-    let caller = app.writer(headers, uri, org).await?;
-    Query::parse(uri.query(), &[], &[])?;
-    app.entity(&name)?;
-    json_wanted(headers)?;
-    let mutation = body::single(bytes, name, id, action)?;
+    let judged = async {
+        let caller = app.writer(headers, uri, org).await?;
+        Query::parse(uri.query(), &[], &[])?;
+        app.entity(&name)?;
+        json_wanted(headers)?;
+        Ok(caller)
+    };
+    let judged = judged.await;
+    let (caller, bytes) = body.after(judged).await?;
+    let mutation = body::single(&bytes, name, id, action)?;
     app.mutation_limits.take(&caller.membership.org, 1)?;
     let (author, reader) = names(&caller);
     let mut outcome = app.door.one(&author, &reader, &mutation).await?;

@@ -2,14 +2,16 @@
 //!
 //! A parameter that is silently ignored is a filter that silently does not apply; so nothing is ignored.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use antiphon_model::Code;
 use axum::{
+    RequestExt,
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Request},
-    http::{StatusCode, request::Parts},
+    http::{StatusCode, header, request::Parts},
 };
+use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
@@ -17,6 +19,9 @@ use crate::problem::Problem;
 
 /// A body comes as a whole within this time.
 pub(crate) const BODY_TIME: Duration = Duration::from_secs(60);
+
+/// More parameters than any request needs; each is compared with all others.
+const PAIRS_MAX: usize = 100;
 
 /// The parts of a path, percent-decoded; what is not UTF-8 is refused like everything else, as a problem.
 pub(crate) struct Segments<T>(pub(crate) T);
@@ -30,21 +35,50 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
     }
 }
 
-/// The body of a request, within the router's limit; what is larger is refused like everything else, as a problem.
-pub(crate) struct Whole(pub(crate) Bytes);
+/// The body of a request, not read yet: who may not ask has nothing of theirs kept in memory.
+pub(crate) struct Unread(Request);
 
-impl<S: Send + Sync> FromRequest<S> for Whole {
-    type Rejection = Problem;
+impl<S: Send + Sync> FromRequest<S> for Unread {
+    type Rejection = Infallible;
 
-    async fn from_request(request: Request, state: &S) -> Result<Whole, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Unread, Infallible> {
+        Ok(Unread(request))
+    }
+}
+
+impl Unread {
+    /// Reads the body where the request may go on, within the router's limit; where it may not, lets it pass by, so that
+    /// the answer reaches whoever is still sending.
+    pub(crate) async fn after<T>(self, judged: Result<T, Problem>) -> Result<(T, Bytes), Problem> {
+        match judged {
+            Ok(judged) => Ok((judged, self.read().await?)),
+            Err(problem) => {
+                drop(timeout(BODY_TIME, self.discard()).await);
+                Err(problem)
+            }
+        }
+    }
+
+    async fn read(self) -> Result<Bytes, Problem> {
+        if let Some(coding) = self.0.headers().get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+            // Nothing is unpacked, so there is nothing that a small body could become.
+            let detail = format!("the body is encoded as {coding:?}; it is sent plain");
+            return Err(Problem::new(Code::BodyInvalid, detail).status_of(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
         // Whoever sends a letter now and then keeps nothing of ours waiting for ever.
-        let Ok(read) = timeout(BODY_TIME, Bytes::from_request(request, state)).await else {
+        let Ok(read) = timeout(BODY_TIME, Bytes::from_request(self.0, &())).await else {
             return Err(Problem::new(Code::BodyInvalid, "the body did not come in time"));
         };
-        read.map(Whole).map_err(|refused| match refused.status() {
+        read.map_err(|refused| match refused.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::BodyTooLarge, "a body may have 1 MiB"),
             _ => Problem::new(Code::BodyInvalid, "the body broke off"),
         })
+    }
+
+    async fn discard(self) {
+        let mut parts = self.0.into_limited_body().into_data_stream();
+        // What is longer than a body may be, or breaks off, ends in an error.
+        while let Some(Ok(_)) = parts.next().await {}
     }
 }
 
@@ -68,6 +102,9 @@ impl Query {
             }
             if pairs.iter().any(|(other, _)| *other == name) {
                 return Err(invalid(&name, "it is given more than once"));
+            }
+            if pairs.len() >= PAIRS_MAX {
+                return Err(invalid(&name, &format!("a request has at most {PAIRS_MAX} parameters")));
             }
             if value.contains('\0') {
                 return Err(invalid(&name, "no value of the database holds the character 0"));
@@ -199,5 +236,23 @@ mod tests {
         assert_eq!(query.text("after"), Some(""));
         assert!(parse("limit=0").unwrap().number("limit", 1, 1..=10).is_err());
         assert!(parse("where[a=1").unwrap().family("where").is_err());
+    }
+
+    /// A request whose body never comes to its end.
+    fn dripping() -> Unread {
+        let letters = futures::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, Infallible>(Bytes::from_static(b" ")), ()))
+        });
+        Unread(Request::new(axum::body::Body::from_stream(letters)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_not_waited_for_whoever_sends_it_se_20() {
+        let began = tokio::time::Instant::now();
+        let late = dripping().after(Ok(())).await.unwrap_err();
+        assert_eq!((late.code(), began.elapsed()), (Code::BodyInvalid, BODY_TIME));
+        let refused = dripping().after::<()>(Err(Problem::new(Code::Unauthenticated, ""))).await.unwrap_err();
+        assert_eq!((refused.code(), began.elapsed()), (Code::Unauthenticated, 2 * BODY_TIME));
     }
 }

@@ -8,42 +8,54 @@
 mod arrive;
 mod decide;
 mod entry;
+mod export;
+mod face;
 mod fetch;
 mod held;
 mod journal;
 mod judge;
 mod keys;
 mod lists;
+mod message;
 mod outbox;
 mod pace;
+mod plug;
 mod recent;
+mod role;
 mod rows;
 mod save;
 mod send;
 mod settle;
+mod share;
 mod state;
 mod status;
 mod store;
 mod stream;
 mod subset;
 mod subsets;
+mod tabs;
 #[cfg(test)]
 mod tests;
 mod undo;
 mod value;
+mod vector;
 mod view;
 pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use antiphon_model::TransactionId;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
     decide::{Decision, Undecided},
     entry::{Change, EntityKey, Entry, EntryKey, Refused, Theirs},
+    export::{Export, ImportRefused, Imported, Owner, store_outbox},
+    face::{Call, Face, Verb},
     journal::{Line, Rule},
     outbox::{ENTRIES_MAX, Edit, Outbox, Waits},
+    role::{Role, RoleEvent, role_step},
     rows::{Row, TypeMarks, Versions},
     save::{Corrupt, Loaded},
     state::{Event, State, Step, step},
@@ -52,6 +64,7 @@ pub use self::{
     subset::{Filter, Level, Subset, Test},
     subsets::{OPEN_MAX, Presence, Query, TooMany, WANTED_MAX},
     value::same,
+    vector::Vector,
 };
 use self::{
     fetch::Fetches,
@@ -63,6 +76,7 @@ use self::{
     store::Dirty,
     stream::Stream,
     subsets::{Asking, Subsets},
+    tabs::Tabs,
     undo::Undo,
     words::Schema,
 };
@@ -72,7 +86,8 @@ use crate::Clock;
 const REQUEST_MS: u64 = 30_000;
 
 /// Two clocks: one that tells the time and may jump, one that only goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Now {
     /// Milliseconds since 1970.
     pub wall_ms: u64,
@@ -81,7 +96,8 @@ pub struct Now {
 }
 
 /// What a client is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// The name of this instance: random at each start, never stored.
     pub source: String,
@@ -94,7 +110,8 @@ pub struct Config {
 }
 
 /// What is asked of the server.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "ask", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Request {
     /// `GET .../schema`.
     Schema,
@@ -135,13 +152,31 @@ pub enum Request {
 /// What happens to a client.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// It speaks for its store from now on: it leads.
+    /// The store's fence was raised for it: it leads. As the first input it says that the store was read after that;
+    /// later the store is read again first.
     Lead {
         /// What a save must find in the store, so that a former leader cannot save any more.
         fence: u64,
     },
-    /// It does not speak for its store any more.
+    /// It is not to speak for its store any more: its tab closes, or its driver says so.
     Follow,
+    /// There is a network, or there is none. At first one is taken for granted.
+    Network {
+        /// Whether it is worth asking.
+        usable: bool,
+    },
+    /// The fence that was asked for was granted, or not.
+    Claimed {
+        /// The store's fence now.
+        fence: u64,
+        /// Whether it is this instance's.
+        won: bool,
+    },
+    /// The tab can be seen, or not. At first it can.
+    Visible {
+        /// Whether it can.
+        visible: bool,
+    },
     /// Time has passed.
     Tick,
     /// A request was answered.
@@ -197,15 +232,28 @@ pub enum Input<'a> {
         /// Why: `full`, `fenced`, or anything else.
         reason: &'a str,
     },
-    /// Another instance saved this; it is in the store already.
+    /// Another instance over the same store says something.
     Shared {
-        /// What it wrote.
-        writes: &'a [Write],
+        /// What `Output::Share` gave it.
+        message: &'a str,
+    },
+    /// The store was read.
+    Read {
+        /// Which reading.
+        token: u64,
+        /// What was asked for.
+        records: &'a [(Record, String)],
+    },
+    /// The store could not be read.
+    NotRead {
+        /// Which reading.
+        token: u64,
     },
 }
 
 /// What a client wants.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "want", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Output {
     /// Ask the server.
     Request {
@@ -239,17 +287,36 @@ pub enum Output {
     Save {
         /// The save's number.
         token: u64,
-        /// What the store must hold; `None` where only edits are added, which any instance may.
+        /// What the store must hold, else it is refused as `fenced`. `None` where entries are only added, which any
+        /// instance may; where one of them is there already nothing is saved, and `exists` is the reason.
         fence: Option<u64>,
         /// What to write.
         writes: Vec<Write>,
+    },
+    /// Raise the store's fence by one, where it is still this, in one transaction.
+    Claim {
+        /// The fence that it knows.
+        beyond: u64,
+    },
+    /// Read the store in one transaction: everything, or the entries of the outbox.
+    Read {
+        /// The reading's number.
+        token: u64,
+        /// Whether everything is wanted.
+        all: bool,
+    },
+    /// Say this to all other instances over the same store, if it can be said.
+    Share {
+        /// The message.
+        message: String,
     },
     /// Tell whoever shows the data.
     Tell(Box<Told>),
 }
 
 /// What is told to whoever shows the data.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "told", content = "about", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Told {
     /// These rows may look different.
     Rows(Vec<EntityKey>),
@@ -281,7 +348,8 @@ pub enum Told {
 }
 
 /// Why an edit was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum EditRefused {
     /// The outbox is full.
     OutboxFull,
@@ -294,7 +362,8 @@ pub enum EditRefused {
 }
 
 /// What a person did, and how it is named.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Made {
     /// The group; `None` where it took back what never left.
     pub group: Option<EntryKey>,
@@ -321,6 +390,8 @@ pub struct Client {
     dirty: Dirty,
     saving: Saving,
     leading: Option<u64>,
+    unplugged: bool,
+    tabs: Tabs,
     wants_schema: bool,
     pace: Pace,
     asked: BTreeMap<u64, (Asked, u64)>,
@@ -350,11 +421,11 @@ impl Client {
     /// Lets something happen.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         match input {
-            Input::Lead { fence } => {
-                self.leading = Some(fence);
-                self.subsets.again();
-            }
-            Input::Follow => self.follow(),
+            Input::Lead { fence } => self.granted(now, fence),
+            Input::Follow => self.steps_down(now),
+            Input::Network { usable } => self.plug(now, usable),
+            Input::Claimed { fence, won } => self.claimed(now, fence, won),
+            Input::Visible { visible } => self.seen(now, visible),
             Input::Tick => {}
             Input::Answer { id, status, retry_after_ms, server_ms, body } => {
                 if let Some(server_ms) = server_ms {
@@ -374,7 +445,9 @@ impl Client {
             Input::Ended { stream, status, retry_after_ms } => self.ended(now, stream, status, retry_after_ms),
             Input::Saved { token } => self.saved(token),
             Input::NotSaved { token, reason } => self.not_saved(now, token, reason),
-            Input::Shared { writes } => self.shared(writes),
+            Input::Shared { message } => self.heard_other(now, message),
+            Input::Read { token, records } => self.was_read(now, token, records),
+            Input::NotRead { token } => self.not_read(now, token),
         }
         self.drive(now);
     }
@@ -404,6 +477,7 @@ impl Client {
         let before = self.view(edit.entity());
         let (entity, undone) = (edit.entity().clone(), edit.clone());
         let made = self.make(now, edit);
+        self.did_edit(undone.clone(), made.clone());
         self.undo.done(&made, &entity, undone, before);
         self.drive(now);
         Ok(Made { group: made })
@@ -416,7 +490,9 @@ impl Client {
         let rows = self.types.get(&entity.entity_type).or_else(|| self.building.get(&entity.entity_type));
         let row = rows.and_then(|rows| rows.rows.get(&entity.entity_id));
         let source = &self.config.source;
-        let mut making = Making { now_ms, clock: &mut self.clock, source, row, schema, dirty: &mut self.dirty };
+        let leads = self.leading.is_some();
+        let (clock, dirty) = (&mut self.clock, &mut self.dirty);
+        let mut making = Making { now_ms, clock, source, row, schema, leads, dirty };
         let made = self.outbox.make(edit, &mut making);
         self.dirty.put(Record::Meta);
         self.touched(&entity);

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout)]
 
 mod failover;
+mod hints;
 mod scene;
 mod verify;
 mod workload;
@@ -15,6 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use antiphon_testkit::PgVersion;
 use failover::Joiner;
+use hints::Listener;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use scene::Scene;
 use workload::Workload;
@@ -42,6 +44,7 @@ async fn nothing_is_lost_or_doubled_whatever_is_killed_pg_12_op_01_log_06() {
 async fn run(mut scene: Scene, kills: u64, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let reader = scene.follow("acme");
+    let hints = Listener::start(scene.log_url());
     let workload = Arc::new(Workload::default());
     let mut writers = workload.start(&scene.pg, scene.database(), SESSIONS, seed);
     for kill in 0..kills {
@@ -67,6 +70,9 @@ async fn run(mut scene: Scene, kills: u64, seed: u64) {
     println!("{} commits, {} rows, {} activities, {} shown", workload.commits(), source.len(), log.len(), shown.len());
     println!("log:    {verdict}");
     println!("reader: {seen}");
+    let told = hints.end(&scene.log_client().await).await;
+    println!("hints:  {told}");
+    assert!(told > kills, "other servers were told nothing while this one was killed");
     assert!(log.len() > 100, "too little happened to prove anything");
     assert!(verdict.clean(), "seed {seed}: {verdict:#?}");
     assert!(seen.clean(), "seed {seed}: {seen:#?}");

@@ -77,6 +77,11 @@ impl Scene {
         self.db.name()
     }
 
+    /// Returns the address of our own database.
+    pub fn log_url(&self) -> String {
+        self.db.log_url()
+    }
+
     /// Kills the server and starts it again.
     pub async fn kill_server(&mut self) {
         self.supervise().await;

@@ -197,9 +197,11 @@ impl App {
     }
 }
 
-/// Returns the token in the header `Authorization`.
+/// Returns the token in the header `Authorization`; none where there are several: whoever stands before us may have
+/// looked at another one.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

@@ -91,12 +91,17 @@ fn filters(query: &Query, entity: &EntityType, role: Role) -> Result<Vec<Filter>
 
 fn order(query: &Query, entity: &EntityType, role: Role) -> Result<Vec<Order>, Problem> {
     let parts = query.list("order");
-    let order = parts.iter().map(|part| {
+    let mut order: Vec<Order> = Vec::new();
+    for part in &parts {
         let (field, descending) = part.strip_prefix('-').map_or((part.as_str(), false), |field| (field, true));
         allowed(entity, role, field, "order")?;
-        Ok(Order { field: field.to_owned(), descending })
-    });
-    order.collect()
+        // It would change nothing, and ten thousand of them are a statement that the database refuses.
+        if order.iter().any(|other| other.field == field) {
+            return Err(invalid("order", &format!("the field {field} is named more than once")));
+        }
+        order.push(Order { field: field.to_owned(), descending });
+    }
+    Ok(order)
 }
 
 /// Refuses columns that are not declared, and those that the role may not see in every row that it sees: an order or a

@@ -99,7 +99,7 @@ impl Request {
             from,
             epoch: epoch.transpose()?,
             access: query.text("access").map(str::to_owned),
-            types: (!types.is_empty()).then_some(types),
+            types: (!types.is_empty()).then(|| named_once(types)),
             snapshot: snapshot.transpose()?,
             page: limit.min(PAGE_MAX),
             // What an answer costs is its connection's to pay, see `Line`.
@@ -172,6 +172,13 @@ impl Wanted {
             offset => Ok(offset),
         }
     }
+}
+
+/// Leaves each name once: a list is looked through for each activity, and a name may be repeated ten thousand times.
+pub(crate) fn named_once(mut names: Vec<String>) -> Vec<String> {
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn offset(name: &str, text: &str) -> Result<From, Problem> {

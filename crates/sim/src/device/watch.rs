@@ -82,7 +82,10 @@ impl Watch {
         let entity = edit.entity();
         let shown = client.view(entity);
         match edit {
-            Edit::Delete { .. } if shown.is_some() => self.complain(format!("{edit:?} left {shown:?}")),
+            Edit::Delete { .. } if shown.is_some() => {
+                let entries: Vec<&Entry> = client.outbox().of(entity).collect();
+                self.complain(format!("{edit:?} left {shown:?}; {entries:?}"));
+            }
             Edit::Set { fields, .. } => {
                 for (field, value) in fields {
                     let seen = shown.as_ref().and_then(|row| row.get(field));

@@ -73,7 +73,7 @@ impl Fetches {
 impl Client {
     /// Asks for the rows that are wanted.
     pub(super) fn fetch(&mut self, now: Now) {
-        if self.is_asking(|asked| matches!(asked, Asked::Ids(..))) {
+        if self.is_asking(|asked| matches!(asked, Asked::Ids(..))) || now.tick_ms < self.subsets.later_ms() {
             return;
         }
         let Some(name) = self.fetches.wanted.first().map(|entity| entity.entity_type.clone()) else { return };
@@ -110,7 +110,11 @@ impl Client {
             let entity = EntityKey::new(name, id);
             let in_doubt = self.outbox.of(&entity).any(|entry| entry.is_in_flight() && entry.change.is_operation());
             let held = self.fetches.held.remove(&entity).unwrap_or_default();
-            if held.too_many || in_doubt || (in_parts && since.is_none()) {
+            let too_early = in_parts && since.is_none();
+            if too_early {
+                self.subsets.too_early(now);
+            }
+            if held.too_many || in_doubt || too_early {
                 self.fetches.want(&entity);
                 continue;
             }

@@ -54,6 +54,9 @@ impl Client {
 
     /// Reads what is wanted of types that are shown already.
     fn read_on(&mut self, now: Now) {
+        if now.tick_ms < self.subsets.later_ms() {
+            return;
+        }
         let parts: Vec<String> = self.types.keys().filter(|name| self.is_in_parts(name)).cloned().collect();
         for name in parts {
             if !self.has_unsettled_operation(&name) && self.read_piece(now, &name) {
@@ -81,22 +84,20 @@ impl Client {
         // What a type's rows are made of has changed: they are listed again. A type that is gone leaves.
         let former = self.schema.replace(schema).unwrap_or_default();
         let Some(schema) = &self.schema else { return };
-        for (name, shape) in &schema.types {
-            if former
-                .types
-                .get(name)
-                .is_some_and(|known| known.fields != shape.fields || known.key != shape.key || known.sync != shape.sync)
-            {
-                self.stream.stale.insert(name.clone());
-                self.building.remove(name);
-            }
-        }
+        let has_changed = |name: &String| {
+            let shapes = former.types.get(name).zip(schema.types.get(name));
+            shapes.is_some_and(|(known, shape)| {
+                known.fields != shape.fields || known.key != shape.key || known.sync != shape.sync
+            })
+        };
+        self.stream.stale.extend(schema.types.keys().filter(|name| has_changed(name)).cloned());
         self.building.retain(|name, rows| {
-            let known = schema.types.contains_key(name);
-            if !known {
+            let goes_on = schema.types.contains_key(name) && !has_changed(name);
+            if !goes_on {
+                // Nothing that is half listed stays on the device.
                 self.dirty.clear(name, rows.marks.generation);
             }
-            known
+            goes_on
         });
         let gone: Vec<String> = self.types.keys().filter(|name| !schema.types.contains_key(*name)).cloned().collect();
         for name in gone {
@@ -118,7 +119,10 @@ impl Client {
             200 => {}
             // The cursor is not good any more: the list begins anew.
             400 => {
-                self.building.remove(name);
+                if let Some(rows) = self.building.remove(name) {
+                    self.dirty.clear(name, rows.marks.generation);
+                    self.dirty.put(Record::Meta);
+                }
                 return self.not_served(now, answer);
             }
             404 => {
@@ -169,12 +173,19 @@ impl Client {
         self.dirty.put(Record::Meta);
     }
 
+    /// Returns the generation of a list that begins anew: a number that the store knew is not used again, because what is
+    /// left under it may not have been cleared yet.
+    pub(super) fn next_generation(&self, name: &str) -> u32 {
+        let shown = self.types.get(name).map_or(0, |rows| rows.marks.generation);
+        shown.max(self.saving.generation_max).saturating_add(1)
+    }
+
     fn take_page(&mut self, now: Now, name: &str, listed: Listed, snapshot: Visibility) {
         let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(name)) else { return };
         if listed.schema != shape.schema {
             self.wants_schema = true;
         }
-        let generation = self.types.get(name).map_or(0, |rows| rows.marks.generation) + 1;
+        let generation = self.next_generation(name);
         let rows = self.building.entry(name.to_owned()).or_insert_with(|| TypeRows::begin(generation));
         let ids: Vec<String> = listed.items.iter().filter_map(|item| shape.id_of(&item.data)).collect();
         rows.page(name, shape, listed, snapshot, &mut self.dirty);
@@ -213,6 +224,8 @@ impl Client {
             }
             names.insert(name);
         }
+        // What the stream has told beyond the new positions comes once more.
+        self.close_stream();
         self.dirty.put(Record::Meta);
         self.subsets.look();
         names.iter().for_each(|name| self.sweep(name));

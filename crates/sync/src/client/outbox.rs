@@ -4,6 +4,7 @@
 //! edit behind one that is on its way expects that one's id; whoever stands behind an entry that ends without effect takes
 //! over what it expected. It refuses to drop an entry that nobody asked to drop.
 
+mod adding;
 mod making;
 mod waiting;
 
@@ -31,6 +32,8 @@ pub struct Outbox {
     by_entity: BTreeMap<EntityKey, BTreeSet<EntryKey>>,
     by_id: BTreeMap<TransactionId, EntryKey>,
     counter: u64,
+    /// Entries that were made here and never saved.
+    fresh: BTreeSet<EntryKey>,
     /// Cells of the table that were reached, and how often; what cannot happen is counted too.
     reached: BTreeMap<(State, Event), u64>,
 }
@@ -102,7 +105,9 @@ impl Outbox {
 
     /// Takes an entry in.
     pub fn insert(&mut self, entry: Entry) {
-        let number = entry.key.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(0);
+        // A key of another form, out of a damaged store, says nothing of those to come.
+        let digits = entry.key.split('-').next().filter(|_| entry.has_proper_key());
+        let number = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
         self.counter = self.counter.max(number);
         self.by_entity.entry(entry.entity.clone()).or_default().insert(entry.key.clone());
         self.by_id.insert(entry.id.clone(), entry.key.clone());
@@ -146,6 +151,7 @@ impl Outbox {
     fn remove(&mut self, key: &str, dirty: &mut Dirty) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.by_id.remove(&entry.id);
+        self.fresh.remove(key);
         if let Some(keys) = self.by_entity.get_mut(&entry.entity) {
             keys.remove(key);
             if keys.is_empty() {
@@ -200,7 +206,7 @@ impl Outbox {
         let Some(entry) = self.entries.get(key) else { return };
         let (old, new) = (entry.id.clone(), mint());
         self.update(key, dirty, |entry| {
-            entry.id = new.clone();
+            (entry.id, entry.source) = (new.clone(), new.node().to_owned());
             (entry.handed, entry.doubt) = (false, false);
         });
         let Some(entry) = self.entries.get(key).cloned() else { return };

@@ -30,6 +30,10 @@ pub(super) struct Sending {
     pub(super) hold: Pace,
     size_max: usize,
     failed_whole: u32,
+    /// Answers in a row after which all of the request must be sent again at once.
+    idle_rounds: u32,
+    /// Whether an answer to the present request has begun a new clock.
+    pub(super) renewed: bool,
 }
 
 impl Default for Sending {
@@ -41,6 +45,8 @@ impl Default for Sending {
             hold: Pace::default(),
             size_max: BATCH_MAX,
             failed_whole: 0,
+            idle_rounds: 0,
+            renewed: false,
         }
     }
 }
@@ -66,6 +72,12 @@ impl Client {
         if self.sending.is_idle() && answers && self.sending.hold.is_due(now.tick_ms) {
             self.prepare(now);
         }
+        let confirmed = self.sending.keys.iter().any(|key| self.outbox.find(key).is_none());
+        if self.sending.body.is_some() && confirmed {
+            // The stream spoke of some of it while it was being saved: only the rest goes.
+            self.sending.body = None;
+            self.prepare(now);
+        }
         if self.sending.body.is_some() && self.is_saved() {
             let body = self.sending.body.take().unwrap_or_default();
             self.sending.under_way = true;
@@ -74,6 +86,7 @@ impl Client {
     }
 
     fn prepare(&mut self, now: Now) {
+        self.sending.keys.clear();
         let keys = self.next_batch(now);
         if keys.is_empty() {
             return;
@@ -146,11 +159,11 @@ impl Client {
         match answer.status {
             200..=299 => match serde_json::from_str::<Results>(answer.body) {
                 Ok(results) if results.results.len() == keys.len() => {
-                    self.sending.hold.succeeded();
                     self.sending.failed_whole = 0;
                     self.sending.size_max = (self.sending.size_max * 2).min(BATCH_MAX);
                     self.pace.succeeded();
-                    self.settle(now, &keys, results.results);
+                    let went_on = self.settle(now, &keys, results.results);
+                    self.pace_rounds(now, went_on);
                 }
                 // An answer that is cut or speaks of something else says nothing about what became of the edits.
                 _ => {
@@ -170,6 +183,16 @@ impl Client {
                 self.hold(now, &keys, answer.retry_after_ms);
             }
             _ => self.hold(now, &keys, answer.retry_after_ms),
+        }
+    }
+
+    /// One answer that settles nothing is a clock or an edit of others; a second one in a row is not worth a third at once.
+    fn pace_rounds(&mut self, now: Now, went_on: bool) {
+        self.sending.idle_rounds = if went_on { 0 } else { self.sending.idle_rounds.saturating_add(1) };
+        match self.sending.idle_rounds {
+            0 => self.sending.hold.succeeded(),
+            1 => {}
+            _ => self.sending.hold.failed(now.tick_ms, None, &mut self.random),
         }
     }
 

@@ -17,13 +17,16 @@ use super::{
 const MADE_MAX: usize = 1_000;
 
 impl Client {
-    pub(super) fn settle(&mut self, now: Now, keys: &[EntryKey], outcomes: Vec<Outcome>) {
+    /// Takes the outcomes of a request; tells whether any of it needs no further request.
+    pub(super) fn settle(&mut self, now: Now, keys: &[EntryKey], outcomes: Vec<Outcome>) -> bool {
+        self.sending.renewed = false;
         for (key, outcome) in keys.iter().zip(outcomes) {
             let Some(entry) = self.outbox.find(key).cloned() else { continue };
             // Confirmed by the stream while the answer was on its way, or not what was asked.
             if entry.id.as_str() != outcome.transaction_id {
                 self.tell(Told::Nonsense("an answer to another mutation".into()));
                 self.outbox.happen(key, Event::NoAnswer, &mut self.dirty);
+                self.outbox.update(key, &mut self.dirty, |entry| entry.doubt = true);
                 continue;
             }
             self.touched(&entry.entity);
@@ -37,6 +40,10 @@ impl Client {
                 }
             }
         }
+        keys.iter().any(|key| {
+            let entry = self.outbox.find(key);
+            entry.is_none_or(|entry| !matches!(entry.state, State::Pending | State::Sent) || entry.due_ms > now.wall_ms)
+        })
     }
 
     fn applied(&mut self, entry: &Entry, outcome: &Outcome) {
@@ -67,7 +74,7 @@ impl Client {
         }
     }
 
-    fn remember(&mut self, id: &str) {
+    pub(super) fn remember(&mut self, id: &str) {
         self.made.push_back(id.to_owned());
         if self.made.len() > MADE_MAX {
             self.made.pop_front();
@@ -144,11 +151,11 @@ impl Client {
             }
             Ruling::Yield if alone => self.give_way(now, &entry, theirs, Rule::LaterWins),
             Ruling::Yield => self.yield_group(now, &entry, &theirs),
-            Ruling::Ask => self.dispute(&entry, theirs),
+            Ruling::Ask => self.dispute(now, &entry, theirs),
         }
     }
 
-    fn dispute(&mut self, entry: &Entry, theirs: Theirs) {
+    fn dispute(&mut self, now: Now, entry: &Entry, theirs: Theirs) {
         let mut entry = entry.clone();
         // What was typed behind it, and never left, is what the person wants now.
         let behind: Vec<Entry> = self
@@ -160,6 +167,7 @@ impl Client {
             .collect();
         for other in behind {
             entry.change = other.change.clone();
+            self.note(now, &other, None, Rule::TakenUp);
             self.outbox.happen(&other.key, Event::Dropped, &mut self.dirty);
         }
         self.outbox.happen(&entry.key, Event::Disputed, &mut self.dirty);
@@ -278,12 +286,14 @@ impl Client {
     }
 
     pub(super) fn note(&mut self, now: Now, entry: &Entry, theirs: Option<Theirs>, rule: Rule) {
-        let line = Line::new(now.wall_ms, entry, theirs, rule);
-        let key = format!("{:013}-{:04}-{}", now.wall_ms, self.journal.len() % 10_000, entry.key);
+        // The server's time where ours is known to be wrong: a clock that jumps takes nothing out of the journal.
+        let now_ms = self.stamp_ms(now);
+        let line = Line::new(now_ms, entry, theirs, rule);
+        let key = format!("{now_ms:013}-{:04}-{}", self.journal.len() % 10_000, entry.key);
         self.dirty.put(Record::Journal(key.clone()));
         self.journal.insert(key, line.clone());
         while let Some((key, oldest)) = self.journal.first_key_value().map(|(key, line)| (key.clone(), line.at_ms)) {
-            let old = oldest.saturating_add(journal::KEPT_MS) < now.wall_ms;
+            let old = oldest.saturating_add(journal::KEPT_MS) < now_ms;
             if !old && self.journal.len() <= journal::LINES_MAX {
                 break;
             }
@@ -296,12 +306,12 @@ impl Client {
     /// The clock ran ahead, or the store has a twin: everything that surely had no effect gets ids of a new clock.
     fn new_identity(&mut self, now: Now, key: &str) {
         self.outbox.happen(key, Event::Rebased, &mut self.dirty);
-        let Some(entry) = self.outbox.find(key) else { return };
-        if entry.id.node() != self.clock.node() && entry.id.wall_ms() > self.server_now_ms(now) {
+        if std::mem::replace(&mut self.sending.renewed, true) {
             // Another answer of the same request has begun the new clock already.
             return self.restamp(now, key);
         }
         let node = self.random.name();
+        self.config.source.clone_from(&node);
         self.clock.restart(&node, self.server_now_ms(now));
         // What is in doubt is settled under its own id first.
         let fresh: Vec<EntryKey> = self
@@ -329,7 +339,7 @@ impl Client {
         let moved = entry.change.field().is_some() && present.id != entry.expected && !present.gone;
         self.note(now, entry, Some(present.clone()), Rule::NewId);
         match moved && entry.mine().is_some() {
-            true => self.dispute(entry, present),
+            true => self.dispute(now, entry, present),
             false => self.again(now, &entry.key, None),
         }
     }
@@ -347,7 +357,7 @@ impl Client {
             true => self.confirm(key),
             false => {
                 self.note(now, &entry, Some(present.clone()), Rule::NewId);
-                self.dispute(&entry, present);
+                self.dispute(now, &entry, present);
             }
         }
     }

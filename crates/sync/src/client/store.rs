@@ -15,8 +15,10 @@ pub const FORMAT: u32 = 1;
 
 /// Names a record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Record {
+    /// How many saves leaders have made, and under which fence the last one was: part of each of them.
+    Turn,
     /// Position, epoch, access, clock, schema: one record.
     Meta,
     /// An entry of the outbox.
@@ -41,8 +43,9 @@ impl Record {
     }
 }
 
-/// A step of a save.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A step of a save; steps are taken in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Write {
     /// The record holds this JSON now.
     Put(Record, String),
@@ -70,8 +73,12 @@ impl Dirty {
         self.records.insert(record);
     }
 
-    /// Notes that a generation of a type is not needed any more.
+    /// Notes that a generation of a type is not needed any more; rows that come under its number later are new ones.
     pub fn clear(&mut self, entity_type: &str, generation: u32) {
+        self.records.retain(|record| match record {
+            Record::Row { generation: number, entity_type: name, .. } => name != entity_type || *number != generation,
+            _ => true,
+        });
         self.cleared.push((entity_type.to_owned(), generation));
     }
 
@@ -83,32 +90,29 @@ impl Dirty {
     /// Takes what is to be saved; `text` says what a record holds now.
     pub fn take(&mut self, mut text: impl FnMut(&Record) -> Option<String>) -> Vec<Write> {
         let cleared = std::mem::take(&mut self.cleared);
-        let gone = |record: &Record| match record {
-            Record::Row { generation, entity_type, .. } => {
-                cleared.iter().any(|(name, number)| name == entity_type && number == generation)
-            }
-            _ => false,
-        };
-        let records = std::mem::take(&mut self.records);
-        let mut writes: Vec<Write> = records
-            .into_iter()
-            .filter(|record| !gone(record))
-            .map(|record| match text(&record) {
-                Some(text) => Write::Put(record, text),
-                None => Write::Remove(record),
-            })
-            .collect();
         let clears = cleared.into_iter().map(|(entity_type, generation)| Write::Clear { entity_type, generation });
-        writes.extend(clears);
-        writes
+        let records = std::mem::take(&mut self.records).into_iter().map(|record| match text(&record) {
+            Some(text) => Write::Put(record, text),
+            None => Write::Remove(record),
+        });
+        // What was put since a clear is not cleared by it.
+        clears.chain(records).collect()
+    }
+
+    /// Tells whether a record differs from what was last saved.
+    pub fn has(&self, record: &Record) -> bool {
+        self.records.contains(record)
     }
 
     /// Puts back what could not be saved.
     pub fn restore(&mut self, writes: &[Write]) {
         for write in writes {
             match write {
+                // Each save has its own.
+                Write::Put(Record::Turn, _) => {}
                 Write::Put(record, _) | Write::Remove(record) => self.put(record.clone()),
-                Write::Clear { entity_type, generation } => self.clear(entity_type, *generation),
+                // What was put since is not undone by it: clears go first.
+                Write::Clear { entity_type, generation } => self.cleared.push((entity_type.clone(), *generation)),
             }
         }
     }

@@ -53,6 +53,7 @@ pub struct Level {
 
 /// A part of a type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Subset {
     /// The type.
     pub entity_type: String,

@@ -9,6 +9,8 @@ mod sparing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::{
     Client, EntityKey, Now, Told,
     subset::{Place, Subset},
@@ -20,8 +22,12 @@ pub const WANTED_MAX: usize = 1_000;
 /// So many rows may be open at once.
 pub const OPEN_MAX: usize = 1_000;
 
+/// What was read too early is asked for again after so long, in milliseconds.
+const TOO_EARLY_MS: u64 = 250;
+
 /// Why a subset or a row was not taken on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum TooMany {
     /// As many subsets are wanted as may be.
     Subsets,
@@ -30,7 +36,7 @@ pub enum TooMany {
 }
 
 /// What is here of a subset.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Query {
     /// Whether all of its rows are here.
     pub complete: bool,
@@ -41,7 +47,8 @@ pub struct Query {
 }
 
 /// Whether a row is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Presence {
     /// It is here.
     Here,
@@ -68,6 +75,8 @@ pub(super) struct Subsets {
     overgrown: BTreeSet<String>,
     /// Bytes that came by the stream since spare rows were counted.
     grown_bytes: usize,
+    /// Nothing is read before this moment, because what was read last was too old to be joined.
+    later_ms: u64,
     /// Whether it is to be looked at again which open and edited rows are not here.
     look: bool,
     /// Whether it is to be looked at again which subsets can be compared.
@@ -92,6 +101,16 @@ impl Subsets {
         self.grown_bytes += bytes;
     }
 
+    /// What was read is older than what is still at hand of the stream: a moment later it will not be.
+    pub(super) fn too_early(&mut self, now: Now) {
+        self.later_ms = now.tick_ms + TOO_EARLY_MS;
+    }
+
+    /// Returns when what was read too early is asked for again.
+    pub(super) fn later_ms(&self) -> u64 {
+        self.later_ms
+    }
+
     /// Takes note that rows of a type are to be let go of.
     pub(super) fn overgrown(&mut self, name: &str) {
         self.overgrown.insert(name.to_owned());
@@ -99,6 +118,12 @@ impl Subsets {
 
     pub(super) fn look(&mut self) {
         self.look = true;
+    }
+
+    /// Returns each subset that is wanted, once, and the rows that are open.
+    pub(super) fn all_wanted(&self) -> (Vec<Subset>, Vec<EntityKey>) {
+        let subsets: BTreeMap<&String, &Subset> = self.wanted.values().map(|(key, subset)| (key, subset)).collect();
+        (subsets.into_values().cloned().collect(), self.open.keys().cloned().collect())
     }
 
     fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a String, &'a Subset)> {
@@ -124,6 +149,7 @@ impl Client {
         self.use_subset(&subset.entity_type, &key);
         self.subsets.wanted.insert(number, (key, subset));
         self.subsets.check = true;
+        self.ask_at_once();
         self.drive(now);
         Ok(number)
     }
@@ -136,6 +162,7 @@ impl Client {
             self.subsets.refused.remove(&subset);
             self.released(&subset.entity_type, &key);
         }
+        self.ask_at_once();
         self.drive(now);
     }
 
@@ -149,6 +176,7 @@ impl Client {
         }
         *self.subsets.open.entry(entity.clone()).or_default() += 1;
         self.subsets.look = true;
+        self.ask_at_once();
         self.drive(now);
         Ok(())
     }
@@ -161,6 +189,7 @@ impl Client {
             self.subsets.open.remove(entity);
             self.subsets.loosen(entity);
         }
+        self.ask_at_once();
         self.drive(now);
     }
 

@@ -2,10 +2,16 @@
 //!
 //! What is random, and many clients at once, is the simulator's. Here each claim of the requirements has its example.
 
+mod anything;
+mod bad_input;
+mod browser;
+mod converge;
 mod keeping;
 mod parts_model;
+mod plug;
 mod server;
 mod subsets;
+mod tabs;
 
 use serde_json::{Map, Value, json};
 
@@ -135,6 +141,7 @@ impl Device {
                 }
                 self.client.handle(self.now, Input::Saved { token });
             }
+            Output::Claim { .. } | Output::Read { .. } | Output::Share { .. } => {}
             Output::Tell(told) => self.told.push(*told),
         }
     }
@@ -363,6 +370,18 @@ fn a_delete_asks_where_others_changed_the_row_core_09() {
     assert_eq!(device.states(), [State::Conflicted]);
     let seen = theirs(&device, &key).id;
     device.client.decide(device.now, &key, seen.as_deref(), Decision::KeepMine).unwrap();
+    device.run(&mut server);
+    assert!(server.rows.is_empty() && device.client.outbox().is_empty());
+}
+
+#[test]
+fn a_delete_of_a_row_that_others_made_meanwhile_deletes_theirs_core_03() {
+    let (mut server, mut device) = listed();
+    device.offline();
+    device.edit(Edit::Create { entity: note("1"), data: object(json!({ "id": "1", "title": "mine" })) });
+    device.edit(Edit::Delete { entity: note("1") });
+    assert_eq!(device.client.view(&note("1")), None);
+    device.online = true;
     device.run(&mut server);
     assert!(server.rows.is_empty() && device.client.outbox().is_empty());
 }

@@ -30,7 +30,7 @@ pub fn add(present: &Value, by: &Value) -> Value {
     let as_text = present.is_string();
     let integer = |value: &Value| match value {
         Value::Null => Some(0i128),
-        Value::Number(number) => number.as_i64().map(i128::from),
+        Value::Number(number) => number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from)),
         Value::String(text) => text.parse().ok(),
         _ => None,
     };
@@ -56,8 +56,14 @@ pub fn add(present: &Value, by: &Value) -> Value {
 /// Turns the sign of what is added.
 pub fn negated(by: &Value) -> Value {
     match by {
+        // Beyond what a number holds with a sign, its text does.
+        Value::Number(number) if number.as_u64().is_some_and(|integer| i64::try_from(integer).is_err()) => {
+            Value::String(format!("-{number}"))
+        }
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => integer.checked_neg().map_or_else(|| by.clone(), Value::from),
+            (Some(integer), _) => {
+                integer.checked_neg().map_or_else(|| Value::from(integer.unsigned_abs()), Value::from)
+            }
             (None, Some(float)) => Number::from_f64(-float).map_or_else(|| by.clone(), Value::Number),
             (None, None) => by.clone(),
         },
@@ -99,10 +105,13 @@ mod tests {
     fn counters_keep_their_form_and_lose_no_digit() {
         assert_eq!(add(&json!("9007199254740993"), &json!(1)), json!("9007199254740994"));
         assert_eq!(add(&json!(null), &json!(3)), json!(3));
+        assert_eq!(add(&json!(u64::MAX), &json!(u64::MAX)), json!("36893488147419103230"));
         assert_eq!(add(&json!(1.5), &json!(1)), json!(2.5));
         assert_eq!(add(&json!("x"), &json!(1)), json!("x"));
         assert_eq!(negated(&json!("5")), json!("-5"));
         assert_eq!(negated(&json!(-5)), json!(5));
+        assert_eq!(negated(&json!(i64::MIN)), json!(1u64 << 63));
+        assert_eq!(negated(&json!(u64::MAX)), json!("-18446744073709551615"));
         assert_eq!(with_elements(&json!(null), &[json!("a")], &[]), json!(["a"]));
     }
 }

@@ -33,7 +33,7 @@ use super::{
         frames::Common,
         guard::{Guard, Watched, tell},
         registry::{Place, Transport},
-        request::{From, Wanted},
+        request::{From, Wanted, named_once},
     },
     inbound::{self, Message, Mutate, Subscribe},
     outbound,
@@ -240,18 +240,12 @@ impl Session {
     }
 
     async fn packet(&mut self, packet: Packet) -> Result<(), End> {
+        let now = Instant::now();
         let text = match packet {
             Packet::Text(text) => text,
-            Packet::Pong(_) => {
-                self.unanswered = 0;
-                return Ok(());
-            }
-            // Pings are answered by the library.
-            Packet::Ping(_) | Packet::Frame(_) => return Ok(()),
             Packet::Close(_) => return Err(End::Gone),
-            Packet::Binary(_) => return self.send(outbound::error(Code::BodyInvalid, "text is wanted", None)).await,
+            other => return self.without_text(other, now).await,
         };
-        let now = Instant::now();
         self.heard_at = now;
         metrics::counter!("antiphon_ws_messages_in_total").increment(1);
         metrics::counter!("antiphon_ws_bytes_in_total").increment(text.len() as u64);
@@ -264,6 +258,21 @@ impl Session {
                 let about = unreadable.request_id.as_deref().map(|id| ("requestId", id));
                 self.send(outbound::error(Code::BodyInvalid, &unreadable.why, about)).await
             }
+        }
+    }
+
+    /// Takes what is no message; it costs as much, so that nobody floods with what needs no reading.
+    async fn without_text(&mut self, packet: Packet, now: Instant) -> Result<(), End> {
+        if matches!(packet, Packet::Pong(_)) {
+            self.unanswered = 0;
+        }
+        if !self.inbound.take(1, self.started.elapsed().as_millis() as u64) {
+            return self.too_much(now).await;
+        }
+        match packet {
+            Packet::Binary(_) => self.send(outbound::error(Code::BodyInvalid, "text is wanted", None)).await,
+            // Pings are answered by the library.
+            _ => Ok(()),
         }
     }
 
@@ -422,7 +431,7 @@ impl Session {
             from,
             epoch: wish.epoch,
             access: wish.access.clone(),
-            types: wish.entity_types.clone().filter(|types| !types.is_empty()),
+            types: wish.entity_types.clone().map(named_once).filter(|types| !types.is_empty()),
             snapshot: None,
             page: PAGE,
             rate: self.app.websocket_bytes,

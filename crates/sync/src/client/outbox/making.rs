@@ -3,6 +3,7 @@
 //! Law: whatever is done here, what a person typed last is what the outbox holds for the field, and what was handed to a
 //! transport is not touched.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Change, ENTRIES_MAX, EntityKey, Entry, EntryKey, Event, Outbox, State};
@@ -17,11 +18,13 @@ use crate::{
 };
 
 /// What a person does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "edit", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Edit {
     /// Makes a row.
     Create {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// Its fields, the key's among them.
         data: Map<String, Value>,
@@ -29,6 +32,7 @@ pub enum Edit {
     /// Gives fields of a row values, all together.
     Set {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The values.
         fields: Map<String, Value>,
@@ -36,6 +40,7 @@ pub enum Edit {
     /// Adds to a counter.
     Add {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The field.
         field: String,
@@ -45,6 +50,7 @@ pub enum Edit {
     /// Adds elements to a set and removes others.
     Elements {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
         /// The field.
         field: String,
@@ -56,6 +62,7 @@ pub enum Edit {
     /// Removes a row.
     Delete {
         /// The row.
+        #[serde(flatten)]
         entity: EntityKey,
     },
 }
@@ -85,6 +92,8 @@ pub struct Making<'a> {
     pub row: Option<&'a Row>,
     /// What the types are.
     pub schema: &'a Schema,
+    /// Whether the instance leads; one that does not only adds.
+    pub leads: bool,
     /// What is to be saved.
     pub dirty: &'a mut Dirty,
 }
@@ -97,6 +106,9 @@ impl Outbox {
 
     /// Takes an edit; returns the key of its group, `None` where nothing is left to be sent.
     pub fn make(&mut self, edit: Edit, making: &mut Making<'_>) -> Option<EntryKey> {
+        if !making.leads {
+            return self.append(edit, making);
+        }
         match edit {
             Edit::Create { entity, data } => Some(self.add_entry(&entity, Change::Create { data }, None, making)),
             Edit::Delete { entity } => self.delete(&entity, making),
@@ -119,7 +131,7 @@ impl Outbox {
     }
 
     /// Adds the fields that are judged as one with those named, as they are now.
-    fn with_their_likes(
+    pub(super) fn with_their_likes(
         &self,
         entity: &EntityKey,
         mut fields: Map<String, Value>,
@@ -171,7 +183,7 @@ impl Outbox {
     }
 
     /// Puts a newer value in place of one that is not on its way.
-    fn squash(&mut self, last: &Entry, new: Value, making: &mut Making<'_>) {
+    pub(in crate::client) fn squash(&mut self, last: &Entry, new: Value, making: &mut Making<'_>) {
         if last.is_untouched() || last.state == State::Failed {
             let id = making.clock.tick(making.now_ms);
             self.update(&last.key, making.dirty, |entry| {
@@ -227,7 +239,6 @@ impl Outbox {
 
     fn delete(&mut self, entity: &EntityKey, making: &mut Making<'_>) -> Option<EntryKey> {
         let row = super::super::view::view(making.row, self.of(entity));
-        let created = self.untouched_create(entity, None).is_some();
         let moot: Vec<EntryKey> = self
             .of(entity)
             .filter(|entry| entry.is_untouched() || matches!(entry.state, State::Conflicted | State::Failed))
@@ -237,7 +248,8 @@ impl Outbox {
             self.happen(&key, Event::Dropped, making.dirty);
         }
         let on_its_way = self.of(entity).next().is_some();
-        if (created || making.row.is_none()) && !on_its_way {
+        // A row that was to be made may have been made by others meanwhile: that one goes (seed 203).
+        if making.row.is_none() && !on_its_way {
             return None;
         }
         Some(self.add_entry(entity, Change::Delete { row }, None, making))
@@ -264,7 +276,7 @@ impl Outbox {
         self.of(entity).find(is_create).map(|entry| entry.key.clone())
     }
 
-    fn add_entry(
+    pub(super) fn add_entry(
         &mut self,
         entity: &EntityKey,
         change: Change,
@@ -283,6 +295,7 @@ impl Outbox {
             source: making.source.to_owned(),
             expected,
             state: State::Pending,
+            added: !making.leads,
             handed: false,
             doubt: false,
             attempts: 0,
@@ -296,6 +309,7 @@ impl Outbox {
             refused: None,
         };
         making.dirty.put(Record::Entry(key.clone()));
+        self.fresh.insert(key);
         let group = entry.group.clone();
         self.insert(entry);
         group

@@ -7,13 +7,15 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Change, EntityKey, Entry, EntryKey, Outbox, State};
 use crate::client::words::Schema;
 
 /// Why an entry does not go out yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Waits {
     /// For another entry.
     For(EntryKey),

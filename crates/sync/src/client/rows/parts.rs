@@ -199,11 +199,6 @@ impl TypeRows {
         spare.map(|(id, row)| id.len() + row.bytes()).sum()
     }
 
-    /// Forgets subsets that were not read to their end.
-    pub fn forget_unread(&mut self) {
-        self.marks.subsets.retain(|_, held| held.is_whole());
-    }
-
     /// Counts windows in which rows have moved; tells whether one was cut, so that rows are to be let go of.
     pub fn count(&mut self, shape: &TypeShape) -> bool {
         let mut cut = false;

@@ -70,7 +70,7 @@ impl Client {
             let bad: Vec<Subset> = bad.cloned().collect();
             self.subsets.refused.extend(bad.into_iter().map(|subset| (subset, "NOT_COMPARABLE".to_owned())));
         }
-        if std::mem::take(&mut self.subsets.look) {
+        if self.leading.is_some() && std::mem::take(&mut self.subsets.look) {
             let shown = self.types.keys().filter(|name| self.is_in_parts(name) && !self.stream.stale.contains(*name));
             let names: Vec<String> = shown.cloned().collect();
             for name in names {
@@ -145,6 +145,12 @@ impl Client {
         true
     }
 
+    /// Tells whether something that is wanted of types that are shown is still to be read.
+    pub(in super::super) fn is_to_read_on(&self) -> bool {
+        let open = |name: &&String| self.is_in_parts(name) && self.joins(name) && self.next_piece(name).is_some();
+        self.types.keys().any(|name| open(&name))
+    }
+
     /// Tells whether pieces of a type go into what is shown.
     fn joins(&self, name: &str) -> bool {
         self.types.contains_key(name) && !self.stream.stale.contains(name)
@@ -152,7 +158,7 @@ impl Client {
 
     fn generation_of(&self, name: &str) -> u32 {
         let shown = self.types.get(name).map_or(0, |rows| rows.marks.generation);
-        if self.joins(name) { shown } else { shown + 1 }
+        if self.joins(name) { shown } else { self.next_generation(name) }
     }
 
     fn next_piece(&self, name: &str) -> Option<Piece> {
@@ -285,7 +291,9 @@ impl Client {
         let Some(rows) = self.types.get_mut(name) else { return };
         let since = rows.recent.since(came.offset, rows.marks.offset);
         // Read too early for what is still at hand: it is asked for once more.
-        let Some(since) = since.map(|since| since.cloned().collect::<Vec<Activity>>()) else { return };
+        let Some(since) = since.map(|since| since.cloned().collect::<Vec<Activity>>()) else {
+            return self.subsets.too_early(now);
+        };
         let named = since.iter().filter_map(|activity| activity.entity_id.as_ref());
         let known: BTreeSet<String> = named.filter(|id| rows.rows.contains_key(*id)).cloned().collect();
         let taken = read_page(rows, (name, shape), (&asking.piece, came, self.subsets.uses), &mut self.dirty);

@@ -15,6 +15,9 @@ impl Client {
     pub(super) fn use_subset(&mut self, name: &str, key: &str) {
         let known = self.types.values().flat_map(|rows| rows.marks.subsets.values()).map(|held| held.used);
         self.subsets.uses = known.max().unwrap_or_default().max(self.subsets.uses) + 1;
+        if self.leading.is_none() {
+            return;
+        }
         if let Some(held) = self.types.get_mut(name).and_then(|rows| rows.marks.subsets.get_mut(key)) {
             held.used = self.subsets.uses;
             self.dirty.put(Record::Meta);
@@ -23,6 +26,9 @@ impl Client {
 
     /// A subset is wanted no more: what is whole stays within the budget.
     pub(super) fn released(&mut self, name: &str, key: &str) {
+        if self.leading.is_none() {
+            return;
+        }
         self.use_subset(name, key);
         for side in [&mut self.types, &mut self.building] {
             let Some(rows) = side.get_mut(name) else { continue };
@@ -35,20 +41,25 @@ impl Client {
         self.sweep(name);
     }
 
-    /// Nobody wants anything yet: what was not read to its end goes.
-    pub(in super::super) fn released_all(&mut self) {
+    /// It leads from now on: what the former leader held on to, or had begun to read, is not held any more.
+    pub(in super::super) fn take_subsets_over(&mut self) {
         let names: Vec<String> = self.types.keys().filter(|name| self.is_in_parts(name)).cloned().collect();
         for name in names {
+            let wanted: BTreeSet<String> = self.subsets.of(&name).map(|(key, _)| key.clone()).collect();
             if let Some(rows) = self.types.get_mut(&name) {
-                rows.forget_unread();
+                rows.marks.subsets.retain(|key, held| held.is_whole() || wanted.contains(key));
             }
-            self.sweep(&name);
+            self.subsets.overgrown(&name);
         }
         self.subsets.again();
     }
 
     /// Lets go of what lost what kept it, and of released subsets where rows came.
     pub(in super::super) fn let_go(&mut self) {
+        if self.leading.is_none() {
+            // What is kept is for whoever leads to say.
+            return self.subsets.loose.clear();
+        }
         for entity in std::mem::take(&mut self.subsets.loose) {
             self.let_go_of(&entity.entity_type, Some(&entity.entity_id));
             // What only a released subset keeps from now on counts against the budget.

@@ -1,6 +1,6 @@
 //! A server for one person in one organisation, in memory: what protocol 4 and 5 promise, and nothing of how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -24,13 +24,24 @@ pub struct Server {
     pub atomic: usize,
     /// Whether the stream is silent.
     pub mute: bool,
+    /// Requests with mutations that came.
+    pub sent: usize,
+    /// What every mutation is answered with, whatever it is.
+    pub always: Option<Value>,
+    /// Ids that stand for other edits.
+    pub mismatched: BTreeSet<String>,
+    gone: bool,
     /// How much of the type a client keeps: `all` or `on_demand`.
     pub sync: &'static str,
     /// So many of the newest transactions are on the stream already, and lists do not see them yet.
     pub lag: usize,
-    /// Rows after each transaction.
-    past: Vec<Rows>,
+    /// Rows after each transaction, with its number.
+    past: Vec<(Rows, u64)>,
     horizon: usize,
+    /// Whether requests for rows fail.
+    pub down: bool,
+    /// The number of the type's shape; those above 1 have a field more.
+    pub shape: u32,
     /// A field that this reader may not compare.
     pub refuses: Option<&'static str>,
     /// Requests for rows that were answered.
@@ -50,10 +61,16 @@ impl Server {
             applied: 0,
             atomic: 0,
             mute: false,
+            sent: 0,
+            always: None,
+            mismatched: BTreeSet::new(),
+            gone: false,
             sync: "all",
             lag: 0,
-            past: vec![BTreeMap::new()],
+            past: vec![(BTreeMap::new(), 700)],
             horizon: 0,
+            down: false,
+            shape: 1,
             refuses: None,
             asked: Vec::new(),
         }
@@ -111,7 +128,8 @@ impl Server {
 
     fn append(&mut self, mut activity: Value) {
         activity["activityId"] = (self.base + self.log.len() as u64 + 1).into();
-        self.past.push(self.rows.clone());
+        self.past.push((self.rows.clone(), self.xid));
+        activity["schema"] = self.shape.into();
         activity["commit"] = json!({ "xid": self.xid.to_string(), "last": true });
         self.log.push(activity);
     }
@@ -121,6 +139,12 @@ impl Server {
         self.log.clear();
         self.epoch += 1;
         self.base = (self.epoch - 1) << 40;
+    }
+
+    /// The type is not synchronised any more.
+    pub fn forget_type(&mut self) {
+        self.gone = true;
+        self.restore_without_log();
     }
 
     pub fn frames(&self, after: u64, _subject: &str) -> (Vec<(String, Value)>, u64) {
@@ -138,19 +162,26 @@ impl Server {
         let newest = self.past.len() - 1;
         self.horizon = self.horizon.max(newest - self.lag.min(self.log.len()));
         let lag = newest - self.horizon;
-        let seen = self.past[self.horizon].clone();
-        let (offset, xmax) = (self.base + (self.log.len() - lag) as u64, self.xid + 1 - lag as u64);
-        let epoch = self.epoch;
+        let (seen, xid) = self.past[self.horizon].clone();
+        let (offset, xmax) = (self.base + (self.log.len() - lag) as u64, if lag == 0 { self.xid } else { xid } + 1);
+        let (epoch, shape) = (self.epoch, self.shape);
         let page = |items: Vec<Value>, next: Option<String>| {
             json!({ "items": items, "next": next, "offset": offset, "epoch": epoch,
-                "snapshot": format!("{xmax}:{xmax}:"), "access": "a", "schema": 1 })
+                "snapshot": format!("{xmax}:{xmax}:"), "access": "a", "schema": shape })
         };
         let frame = |items: Vec<Value>| page(items, None);
         if !matches!(request, Request::Schema | Request::Mutations { .. }) {
             self.asked.push(request.clone());
         }
+        if self.down && !matches!(request, Request::Schema) {
+            return (503, json!({ "code": "TRY_AGAIN" }));
+        }
         match request {
-            Request::Schema => (200, schema(self.sync)),
+            Request::Schema if self.gone => (200, json!({ "types": {} })),
+            Request::List { .. } | Request::Ids { .. } | Request::Subset { .. } if self.gone => {
+                (404, json!({ "code": "ENTITY_TYPE_UNKNOWN" }))
+            }
+            Request::Schema => (200, schema(self.sync, self.shape)),
             Request::Subset { parameters, .. }
                 if self.refuses.is_some_and(|field| parameters.iter().any(|(name, _)| name.contains(field))) =>
             {
@@ -184,26 +215,31 @@ impl Server {
                 let found = ids.iter().filter_map(|id| seen.get(id));
                 (200, frame(found.map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
             }
-            Request::Mutations { body } => {
-                let body: Value = serde_json::from_str(body).unwrap();
-                let atomic = body["atomic"] == true;
-                self.atomic += usize::from(atomic);
-                let before = (self.rows.clone(), self.log.clone(), self.records.clone(), self.applied);
-                let results: Vec<Value> =
-                    body["mutations"].as_array().unwrap().iter().map(|mutation| self.mutate(mutation)).collect();
-                let bad = results.iter().position(|result| result["problem"].is_object());
-                if let Some(bad) = bad.filter(|_| atomic) {
-                    (self.rows, self.log, self.records, self.applied) = before;
-                    let id = |result: &Value| result["transactionId"].clone();
-                    let aborted = |(at, result): (usize, &Value)| match at == bad {
-                        true => result.clone(),
-                        false => json!({ "transactionId": id(result), "status": "aborted", "because": bad }),
-                    };
-                    return (200, json!({ "results": results.iter().enumerate().map(aborted).collect::<Vec<_>>() }));
-                }
-                (200, json!({ "results": results }))
-            }
+            Request::Mutations { body } => (200, self.batch(body)),
         }
+    }
+
+    fn batch(&mut self, body: &str) -> Value {
+        let body: Value = serde_json::from_str(body).unwrap();
+        let atomic = body["atomic"] == true;
+        self.atomic += usize::from(atomic);
+        self.sent += 1;
+        let before = (self.rows.clone(), self.log.clone(), self.records.clone(), self.applied);
+        let (past, xid) = (self.past.len(), self.xid);
+        let results: Vec<Value> =
+            body["mutations"].as_array().unwrap().iter().map(|mutation| self.mutate(mutation)).collect();
+        let bad = results.iter().position(|result| result["problem"].is_object());
+        let Some(bad) = bad.filter(|_| atomic) else { return json!({ "results": results }) };
+        (self.rows, self.log, self.records, self.applied) = before;
+        // No list ever sees what was taken back.
+        self.past.truncate(past);
+        self.xid = xid;
+        let id = |result: &Value| result["transactionId"].clone();
+        let aborted = |(at, result): (usize, &Value)| match at == bad {
+            true => result.clone(),
+            false => json!({ "transactionId": id(result), "status": "aborted", "because": bad }),
+        };
+        json!({ "results": results.iter().enumerate().map(aborted).collect::<Vec<_>>() })
     }
 
     fn mutate(&mut self, mutation: &Value) -> Value {
@@ -212,6 +248,14 @@ impl Server {
         let done = |status: &str, data: Value, xid: u64| json!({ "transactionId": name, "status": status, "data": data, "commit": { "xid": xid.to_string() } });
         let refused =
             |status: &str, problem: Value| json!({ "transactionId": name, "status": status, "problem": problem });
+        if let Some(mut always) = self.always.clone() {
+            always["transactionId"] = always.get("transactionId").cloned().unwrap_or_else(|| name.clone().into());
+            return always;
+        }
+        if self.gone || self.mismatched.contains(&name) {
+            let code = if self.gone { "ENTITY_TYPE_UNKNOWN" } else { "IDEMPOTENCY_MISMATCH" };
+            return refused("rejected", json!({ "code": code }));
+        }
         if let Some(xid) = self.records.get(&name) {
             return done("duplicate", json!({}), *xid);
         }
@@ -236,11 +280,12 @@ impl Server {
             }
             (_, Some((row, versions))) => {
                 let field = tx["changedField"].as_str().unwrap();
+                let held = row.get(field).cloned().unwrap_or_default();
                 let newest = versions["fields"].get(field).or(versions["fields"].get("*")).and_then(Value::as_str);
                 let value = match tx.get("op") {
-                    Some(op) if op["add"].is_number() => super::value::add(&row[field], &op["add"]),
+                    Some(op) if !op["add"].is_array() => super::value::add(&held, &op["add"]),
                     Some(op) => super::value::with_elements(
-                        &row[field],
+                        &held,
                         op["add"].as_array().unwrap(),
                         op["remove"].as_array().unwrap(),
                     ),
@@ -251,7 +296,7 @@ impl Server {
                 {
                     return refused(
                         "conflict",
-                        json!({ "code": "FIELD_CONFLICT", "serverTransactionId": newest, "serverValue": row[field] }),
+                        json!({ "code": "FIELD_CONFLICT", "serverTransactionId": newest, "serverValue": held }),
                     );
                 }
                 if value.as_i64().is_some_and(|number| number < 0) {
@@ -281,11 +326,11 @@ fn meets(row: &Map<String, Value>, (name, value): &(String, String)) -> bool {
     }
 }
 
-fn schema(sync: &str) -> Value {
+fn schema(sync: &str, shape: u32) -> Value {
     let field = |ty: &str, merge: &str| json!({ "type": ty, "merge": merge });
     json!({ "types": { "note": {
-        "schema": 1, "key": ["id"], "sync": sync, "create": "offline", "together": [], "refs": {},
+        "schema": shape, "key": ["id"], "sync": sync, "create": "offline", "together": [], "refs": {},
         "can": { "create": true, "update": ["title", "body", "rank", "votes", "labels"], "delete": true },
         "fields": { "id": field("text", "lww"), "title": field("text", "manual"), "body": field("text", "text"),
-            "rank": field("int4", "lww"), "votes": field("int4", "counter"), "labels": field("text[]", "set") } } }, "access": "a" })
+            "rank": field("int4", "lww"), "votes": field(if shape == 1 { "int4" } else { "int8" }, "counter"), "labels": field("text[]", "set") } } }, "access": "a" })
 }

@@ -160,3 +160,50 @@ fn a_page_of_a_later_moment_is_not_taken_back_by_the_stream_core_12() {
     }
     device.stream = Some((stream, offset));
 }
+
+#[test]
+fn a_page_that_is_too_old_to_be_joined_is_asked_for_once_more_core_12() {
+    let (mut server, mut device) = parts(4);
+    // More than is held of the stream.
+    for number in 0..300 {
+        server.sql("001", json!({ "rank": number, "title": if number == 150 { "even" } else { "odd" } }));
+    }
+    server.sql("003", json!({ "title": "even" }));
+    device.settle(&mut server);
+    server.lag = 301;
+    let even = device.want(titled("even"));
+    device.settle(&mut server);
+    assert_eq!(device.shown(even), (false, ids(&[])), "it is not said to be what it may not be");
+    assert_eq!(device.client.wake_at_ms(device.now), Some(device.now.tick_ms + 250));
+    server.lag = 100;
+    device.pass(250);
+    device.settle(&mut server);
+    assert_eq!(device.shown(even), (true, ids(&["000", "002", "003"])));
+}
+
+#[test]
+fn a_subset_that_could_not_be_read_is_read_later_while_the_stream_runs_core_12() {
+    let (mut server, mut device) = parts(4);
+    server.down = true;
+    let even = device.want(titled("even"));
+    device.settle(&mut server);
+    assert_eq!(device.shown(even), (false, ids(&[])));
+    let wake_ms = device.client.wake_at_ms(device.now).unwrap();
+    assert!(wake_ms < device.now.tick_ms + 5_000, "{wake_ms}");
+    server.down = false;
+    device.pass(wake_ms - device.now.tick_ms);
+    device.settle(&mut server);
+    assert_eq!(device.shown(even), (true, ids(&["000", "002"])));
+}
+
+#[test]
+fn a_type_that_is_listed_anew_while_the_stream_runs_loses_nothing_core_11() {
+    let (mut server, mut device) = listed();
+    // The stream tells of a change that lists do not see yet, and of another shape of the type.
+    server.lag = 1;
+    server.shape = 2;
+    server.sql("1", json!({ "title": "new" }));
+    device.settle(&mut server);
+    let shape = device.client.schema().unwrap().types["note"].schema;
+    assert_eq!((device.shows("1", "title"), shape), ("new".into(), 2));
+}
