@@ -178,7 +178,7 @@ impl World {
     }
 
     fn deed(&mut self, (what, pick, number): Deed) {
-        let entity = EntityKey::new("note", if pick % 3 == 0 { "2" } else { "1" });
+        let entity = EntityKey::new("note", if pick.is_multiple_of(3) { "2" } else { "1" });
         let keys: Vec<EntryKey> = self.client.outbox().iter().map(|entry| entry.key.clone()).collect();
         let key = keys.get(usize::from(pick) % keys.len().max(1)).cloned().unwrap_or_default();
         match what % 26 {
@@ -200,7 +200,7 @@ impl World {
                 self.saves.remove(&self.tokens);
                 self.say(Verb::NotSaved { token: self.tokens, reason });
             }
-            16 => self.say(if pick % 4 == 0 { Verb::Follow } else { Verb::Lead { fence: number } }),
+            16 => self.say(if pick.is_multiple_of(4) { Verb::Follow } else { Verb::Lead { fence: number } }),
             17 => self.restart(number),
             18 => self.say(Verb::Decide { key: key.clone(), seen: self.seen(&key), decision: decision(pick) }),
             19 => self.say([Verb::Retry { key: key.clone() }, Verb::Discard { key }][usize::from(pick) % 2].clone()),
@@ -234,7 +234,7 @@ impl World {
         else {
             return;
         };
-        let text = if pick % 5 == 0 { "{half".to_owned() } else { text };
+        let text = if pick.is_multiple_of(5) { "{half".to_owned() } else { text };
         self.say(Verb::Shared { writes: vec![Write::Put(record, text)] });
     }
 
@@ -271,7 +271,7 @@ impl World {
         let at = pick % self.asked.len();
         let (id, request) = self.asked[at].clone();
         // Now and then an answer comes twice.
-        if pick % 5 != 0 {
+        if !pick.is_multiple_of(5) {
             self.asked.remove(at);
         }
         let (status, body) = self.server.answer(&request);
@@ -279,7 +279,7 @@ impl World {
             None => (status, body.to_string()),
             Some(number) => twisted(status, body, pick, number),
         };
-        let server_ms = nonsense.or(Some(self.now.wall_ms)).filter(|_| pick % 3 == 0);
+        let server_ms = nonsense.or(Some(self.now.wall_ms)).filter(|_| pick.is_multiple_of(3));
         self.say(Verb::Answer { id, status, retry_after_ms: None, server_ms, body: face::Text(body) });
     }
 
@@ -297,7 +297,7 @@ impl World {
         let action = ["create", "update", "delete", "truncate"][usize::from(pick) % 4];
         let activity = json!({ "activityId": position.saturating_add(number % 3), "entityType": "note", "entityId": "1",
             "action": action, "data": { "id": "1", "rank": number },
-            "changedKeys": ["rank"], "commit": { "xid": number.to_string(), "last": pick % 2 == 0 },
+            "changedKeys": ["rank"], "commit": { "xid": number.to_string(), "last": pick.is_multiple_of(2) },
             "tx": { "transactionId": ids.first().cloned().unwrap_or("9999999999999.9999.x".into()), "sourceId": "x" } });
         let offset = json!({ "offset": number, "epoch": self.client.position().0, "access": "a", "asOf": null });
         let (event, data) = match pick % 9 {
@@ -311,7 +311,7 @@ impl World {
             7 => ("change", NONSENSE[usize::from(pick / 9) % NONSENSE.len()].to_owned()),
             _ => ("surprise", "{".to_owned()),
         };
-        let stream = if pick % 7 == 0 { self.streams.wrapping_sub(1) } else { self.streams };
+        let stream = if pick.is_multiple_of(7) { self.streams.wrapping_sub(1) } else { self.streams };
         self.say(Verb::Frame { stream, event: event.to_owned(), data: face::Text(data) });
     }
 }

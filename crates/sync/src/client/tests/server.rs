@@ -215,28 +215,31 @@ impl Server {
                 let found = ids.iter().filter_map(|id| seen.get(id));
                 (200, frame(found.map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
             }
-            Request::Mutations { body } => {
-                let body: Value = serde_json::from_str(body).unwrap();
-                let atomic = body["atomic"] == true;
-                self.atomic += usize::from(atomic);
-                self.sent += 1;
-                let before =
-                    (self.rows.clone(), self.log.clone(), self.records.clone(), self.applied, self.past.clone());
-                let results: Vec<Value> =
-                    body["mutations"].as_array().unwrap().iter().map(|mutation| self.mutate(mutation)).collect();
-                let bad = results.iter().position(|result| result["problem"].is_object());
-                if let Some(bad) = bad.filter(|_| atomic) {
-                    (self.rows, self.log, self.records, self.applied, self.past) = before;
-                    let id = |result: &Value| result["transactionId"].clone();
-                    let aborted = |(at, result): (usize, &Value)| match at == bad {
-                        true => result.clone(),
-                        false => json!({ "transactionId": id(result), "status": "aborted", "because": bad }),
-                    };
-                    return (200, json!({ "results": results.iter().enumerate().map(aborted).collect::<Vec<_>>() }));
-                }
-                (200, json!({ "results": results }))
-            }
+            Request::Mutations { body } => (200, self.batch(body)),
         }
+    }
+
+    fn batch(&mut self, body: &str) -> Value {
+        let body: Value = serde_json::from_str(body).unwrap();
+        let atomic = body["atomic"] == true;
+        self.atomic += usize::from(atomic);
+        self.sent += 1;
+        let before = (self.rows.clone(), self.log.clone(), self.records.clone(), self.applied);
+        let (past, xid) = (self.past.len(), self.xid);
+        let results: Vec<Value> =
+            body["mutations"].as_array().unwrap().iter().map(|mutation| self.mutate(mutation)).collect();
+        let bad = results.iter().position(|result| result["problem"].is_object());
+        let Some(bad) = bad.filter(|_| atomic) else { return json!({ "results": results }) };
+        (self.rows, self.log, self.records, self.applied) = before;
+        // No list ever sees what was taken back.
+        self.past.truncate(past);
+        self.xid = xid;
+        let id = |result: &Value| result["transactionId"].clone();
+        let aborted = |(at, result): (usize, &Value)| match at == bad {
+            true => result.clone(),
+            false => json!({ "transactionId": id(result), "status": "aborted", "because": bad }),
+        };
+        json!({ "results": results.iter().enumerate().map(aborted).collect::<Vec<_>>() })
     }
 
     fn mutate(&mut self, mutation: &Value) -> Value {
