@@ -254,6 +254,10 @@ impl Replica {
                     let saved = lock(&self.disk).save_with(fence, &writes, self.undo.as_deref());
                     self.saved(token, saved);
                 }
+                Output::Claim { .. } => self.claimed(),
+                Output::Read { token, all } => self.read_again(token, all),
+                // No other instance has this store open.
+                Output::Share { .. } => {}
                 Output::Tell(told) => self.told.push(*told),
                 // There is no network, so nothing of this is asked for; whatever it was, nobody answers.
                 Output::Request { id, .. } => self.handle(Input::NoAnswer { id }),
@@ -262,6 +266,20 @@ impl Replica {
                 }
                 Output::Cancel { .. } | Output::Close { .. } => {}
             }
+        }
+    }
+
+    /// The file is held by this process: whoever raised its fence did so on a copy, and that stands.
+    pub(crate) fn claimed(&mut self) {
+        let fence = lock(&self.disk).fence();
+        self.handle(Input::Claimed { fence, won: false });
+    }
+
+    pub(crate) fn read_again(&mut self, token: u64, all: bool) {
+        let read = lock(&self.disk).records(all);
+        match read {
+            Ok(records) => self.handle(Input::Read { token, records: &records }),
+            Err(_) => self.handle(Input::NotRead { token }),
         }
     }
 
