@@ -4,6 +4,7 @@
 //! them, the outbox is about them. What a query shows is complete or says that it is not; a row that is not here is not
 //! said to be gone.
 
+mod joining;
 mod reading;
 mod sparing;
 
