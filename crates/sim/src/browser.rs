@@ -107,7 +107,7 @@ impl Browser {
             subject: self.subject.to_owned(),
             org: self.org.to_owned(),
             types: TYPES.iter().map(|name| (*name).to_owned()).collect(),
-            parts: (0..shared.slots.len()).map(part).collect(),
+            parts: Some((0..shared.slots.len()).map(part).collect()),
             rows: rows(client),
         };
         shared.clients().enumerate().map(view).collect()
