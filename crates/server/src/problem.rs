@@ -152,7 +152,7 @@ fn status(code: Code) -> StatusCode {
         }
         Code::Unauthenticated | Code::TicketInvalid => StatusCode::UNAUTHORIZED,
         Code::NotAMember | Code::Forbidden | Code::OriginRefused | Code::ScopeMissing => StatusCode::FORBIDDEN,
-        Code::NotFound | Code::EntityTypeUnknown | Code::EntityGone => StatusCode::NOT_FOUND,
+        Code::NotFound | Code::EntityTypeUnknown | Code::EntityGone | Code::ReplicaEmpty => StatusCode::NOT_FOUND,
         Code::FieldConflict | Code::StreamBehind | Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
         Code::Constraint
         | Code::FieldUnknown
@@ -168,7 +168,7 @@ fn status(code: Code) -> StatusCode {
         }
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::OutboxFull => StatusCode::TOO_MANY_REQUESTS,
         Code::DecodeFailed | Code::LogCorrupt | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::SourceUnreachable
         | Code::AuthFailed
@@ -205,6 +205,13 @@ fn status(code: Code) -> StatusCode {
         | Code::PortInUse
         | Code::PostgresNotFound
         | Code::PostgresStart
+        | Code::ReplicaInUse
+        | Code::ReplicaDamaged
+        | Code::ReplicaNewer
+        | Code::ReplicaForeign
+        | Code::ReplicaCopied
+        | Code::OutboxFileInvalid
+        | Code::ServerUnreachable
         | Code::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -19,6 +19,7 @@ mod lists;
 mod message;
 mod outbox;
 mod pace;
+mod plug;
 mod recent;
 mod role;
 mod rows;
@@ -159,6 +160,11 @@ pub enum Input<'a> {
     },
     /// It is not to speak for its store any more: its tab closes, or its driver says so.
     Follow,
+    /// There is a network, or there is none. At first one is taken for granted.
+    Network {
+        /// Whether it is worth asking.
+        usable: bool,
+    },
     /// The fence that was asked for was granted, or not.
     Claimed {
         /// The store's fence now.
@@ -384,6 +390,7 @@ pub struct Client {
     dirty: Dirty,
     saving: Saving,
     leading: Option<u64>,
+    unplugged: bool,
     tabs: Tabs,
     wants_schema: bool,
     pace: Pace,
@@ -416,6 +423,7 @@ impl Client {
         match input {
             Input::Lead { fence } => self.granted(now, fence),
             Input::Follow => self.steps_down(now),
+            Input::Network { usable } => self.plug(now, usable),
             Input::Claimed { fence, won } => self.claimed(now, fence, won),
             Input::Visible { visible } => self.seen(now, visible),
             Input::Tick => {}

@@ -7,6 +7,8 @@
 const FIRST_MS: u64 = 1_000;
 /// The longest wait, in milliseconds.
 const LONGEST_MS: u64 = 30_000;
+/// The longest wait that a server may ask for, in milliseconds: whatever said more was not meant.
+const ASKED_MAX_MS: u64 = 60 * 60 * 1_000;
 
 /// Randomness from a seed: the same seed, the same numbers.
 #[derive(Clone, Debug)]
@@ -57,7 +59,7 @@ impl Pace {
     /// Notes a failure at a moment of the steady clock; whoever answered may have said how long to wait.
     pub fn failed(&mut self, now_ms: u64, after_ms: Option<u64>, random: &mut Random) {
         self.failures = self.failures.saturating_add(1);
-        let wait_ms = backoff_ms(self.failures, random).max(after_ms.unwrap_or(0));
+        let wait_ms = backoff_ms(self.failures, random).max(after_ms.unwrap_or(0).min(ASKED_MAX_MS));
         self.until_ms = now_ms.saturating_add(wait_ms);
     }
 

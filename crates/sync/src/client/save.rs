@@ -176,6 +176,7 @@ impl Client {
             dirty: Default::default(),
             saving: Saving::default(),
             leading: None,
+            unplugged: false,
             tabs: Tabs::of(turn.fence, turn.save),
             wants_schema: true,
             pace: Default::default(),

@@ -286,12 +286,14 @@ impl Client {
     }
 
     pub(super) fn note(&mut self, now: Now, entry: &Entry, theirs: Option<Theirs>, rule: Rule) {
-        let line = Line::new(now.wall_ms, entry, theirs, rule);
-        let key = format!("{:013}-{:04}-{}", now.wall_ms, self.journal.len() % 10_000, entry.key);
+        // The server's time where ours is known to be wrong: a clock that jumps takes nothing out of the journal.
+        let now_ms = self.stamp_ms(now);
+        let line = Line::new(now_ms, entry, theirs, rule);
+        let key = format!("{now_ms:013}-{:04}-{}", self.journal.len() % 10_000, entry.key);
         self.dirty.put(Record::Journal(key.clone()));
         self.journal.insert(key, line.clone());
         while let Some((key, oldest)) = self.journal.first_key_value().map(|(key, line)| (key.clone(), line.at_ms)) {
-            let old = oldest.saturating_add(journal::KEPT_MS) < now.wall_ms;
+            let old = oldest.saturating_add(journal::KEPT_MS) < now_ms;
             if !old && self.journal.len() <= journal::LINES_MAX {
                 break;
             }

@@ -54,7 +54,7 @@ impl Client {
         self.give_up_requests(now);
         self.keep_tabs(now);
         self.look_at_wanted();
-        if self.leading.is_some() {
+        if self.may_ask() {
             let paced = self.pace.is_due(now.tick_ms);
             if self.wants_schema && paced && !self.is_asking(|asked| *asked == Asked::Schema) {
                 self.ask(now, Asked::Schema, Request::Schema);
@@ -79,7 +79,7 @@ impl Client {
             self.save(now);
         }
         self.read_store(now);
-        if self.leading.is_some() && self.schema.is_some() {
+        if self.may_ask() && self.schema.is_some() {
             // A save that was not needed lets the request go at once.
             self.send(now);
         }
@@ -112,7 +112,7 @@ impl Client {
     pub fn wake_at_ms(&self, now: Now) -> Option<u64> {
         let requests = self.asked.values().map(|(_, until_ms)| *until_ms).min();
         let mut moments = vec![requests, self.saving.wake_at_ms(), self.stream_wake_ms(), self.tabs_wake_ms()];
-        if self.leading.is_some() {
+        if self.may_ask() {
             let idle = !self.stream.open || self.wants_schema || !self.fetches.is_idle() || self.is_to_read_on();
             moments.push(idle.then(|| self.pace.until_ms()).filter(|at_ms| *at_ms > now.tick_ms));
             moments.push(idle.then(|| self.subsets.later_ms()).filter(|at_ms| *at_ms > now.tick_ms));
@@ -149,6 +149,7 @@ impl Client {
         // Whoever follows knows of the server what the leader says.
         let said = self.tabs.said.as_ref().filter(|_| self.leading.is_none());
         let network = match (self.stream.alive, self.stream.refused, self.pace.failures()) {
+            _ if self.unplugged => Network::Offline,
             (true, _, _) => Network::Online,
             (_, Some(status), _) => Network::Refused(status),
             (_, None, 0) => Network::Connecting,

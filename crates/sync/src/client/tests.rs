@@ -8,6 +8,7 @@ mod browser;
 mod converge;
 mod keeping;
 mod parts_model;
+mod plug;
 mod server;
 mod subsets;
 mod tabs;

@@ -189,7 +189,7 @@ impl World {
     }
 
     fn deed(&mut self, (what, pick, number): Deed) {
-        let entity = EntityKey::new("note", if pick % 3 == 0 { "2" } else { "1" });
+        let entity = EntityKey::new("note", if pick.is_multiple_of(3) { "2" } else { "1" });
         let keys: Vec<EntryKey> = self.client.outbox().iter().map(|entry| entry.key.clone()).collect();
         let key = keys.get(usize::from(pick) % keys.len().max(1)).cloned().unwrap_or_default();
         match what % 28 {
@@ -317,7 +317,7 @@ impl World {
         let at = pick % self.asked.len();
         let (id, request) = self.asked[at].clone();
         // Now and then an answer comes twice.
-        if pick % 5 != 0 {
+        if !pick.is_multiple_of(5) {
             self.asked.remove(at);
         }
         let (status, body) = self.server.answer(&request);
@@ -325,7 +325,7 @@ impl World {
             None => (status, body.to_string()),
             Some(number) => twisted(status, body, pick, number),
         };
-        let server_ms = nonsense.or(Some(self.now.wall_ms)).filter(|_| pick % 3 == 0);
+        let server_ms = nonsense.or(Some(self.now.wall_ms)).filter(|_| pick.is_multiple_of(3));
         self.say(Verb::Answer { id, status, retry_after_ms: None, server_ms, body: face::Text(body) });
     }
 
@@ -343,7 +343,7 @@ impl World {
         let action = ["create", "update", "delete", "truncate"][usize::from(pick) % 4];
         let activity = json!({ "activityId": position.saturating_add(number % 3), "entityType": "note", "entityId": "1",
             "action": action, "data": { "id": "1", "rank": number },
-            "changedKeys": ["rank"], "commit": { "xid": number.to_string(), "last": pick % 2 == 0 },
+            "changedKeys": ["rank"], "commit": { "xid": number.to_string(), "last": pick.is_multiple_of(2) },
             "tx": { "transactionId": ids.first().cloned().unwrap_or("9999999999999.9999.x".into()), "sourceId": "x" } });
         let offset = json!({ "offset": number, "epoch": self.client.position().0, "access": "a", "asOf": null });
         let (event, data) = match pick % 9 {
@@ -357,7 +357,7 @@ impl World {
             7 => ("change", NONSENSE[usize::from(pick / 9) % NONSENSE.len()].to_owned()),
             _ => ("surprise", "{".to_owned()),
         };
-        let stream = if pick % 7 == 0 { self.streams.wrapping_sub(1) } else { self.streams };
+        let stream = if pick.is_multiple_of(7) { self.streams.wrapping_sub(1) } else { self.streams };
         self.say(Verb::Frame { stream, event: event.to_owned(), data: face::Text(data) });
     }
 }

@@ -43,7 +43,7 @@ fn any_record_may_be_half_written_and_every_other_edit_goes_out_core_17_sy_61() 
         let (record, is_entry) = (record.clone(), matches!(record, Record::Entry(_)));
         text.truncate(text.len() / 2);
         let mut device = device.restart("b");
-        assert_eq!(device.client.unreadable().map(|(record, _)| record.clone()).collect::<Vec<_>>(), [record.clone()]);
+        assert_eq!(device.client.unreadable().map(|(record, _)| record).collect::<Vec<_>>(), [&record]);
         assert_eq!(device.client.outbox().len(), 3 - usize::from(is_entry));
         assert_eq!(device.client.export(&alice()).entries.len(), 3, "what cannot be read is exported as it is");
         device.online = true;
@@ -298,4 +298,74 @@ fn a_list_that_begins_anew_leaves_no_row_of_the_former_on_the_device_core_11() {
         let device = device.restart("b");
         assert_eq!(device.client.ids("note").len(), 0, "{why}: the row was deleted before the list began anew");
     }
+}
+
+#[test]
+fn a_server_that_answers_nonsense_is_told_of_and_everything_goes_on_when_it_stops_core_06() {
+    let nonsense = ["", "{", "null", "[]", "<html>", "{\"items\":[{}]}", "{\"results\":[{\"status\":\"fine\"}]}"];
+    for body in nonsense {
+        let (mut server, mut device) = listed();
+        device.set("1", "title", "mine");
+        for _ in 0..20 {
+            while let Some(output) = device.client.poll() {
+                match output {
+                    Output::Request { id, .. } => {
+                        let answer = Input::Answer { id, status: 200, retry_after_ms: None, server_ms: None, body };
+                        device.client.handle(device.now, answer);
+                    }
+                    Output::Open { stream, .. } => {
+                        device.client.handle(device.now, Input::Frame { stream, event: "change", data: body });
+                    }
+                    output => device.perform(&mut server, output),
+                }
+            }
+            device.pass(2_000);
+        }
+        assert!(device.told.iter().any(|told| matches!(told, Told::Nonsense(_))), "{body}");
+        assert_eq!((device.shows("1", "title"), device.client.outbox().len()), ("mine".into(), 1), "{body}");
+        assert_eq!(device.client.export(&alice()).entries.len(), 1);
+        device.run(&mut server);
+        assert_eq!((server.value("1", "title"), device.client.outbox().len()), ("mine".into(), 0), "{body}");
+    }
+}
+
+#[test]
+fn a_wait_that_nobody_can_mean_is_cut_to_an_hour_core_06() {
+    let (mut server, mut device) = listed();
+    device.set("1", "title", "mine");
+    while let Some(output) = device.client.poll() {
+        match output {
+            Output::Request { id, request: Request::Mutations { .. } } => {
+                let retry_after_ms = Some(u64::MAX);
+                let answer = Input::Answer { id, status: 503, retry_after_ms, server_ms: None, body: "" };
+                device.client.handle(device.now, answer);
+            }
+            output => device.perform(&mut server, output),
+        }
+    }
+    device.run(&mut server);
+    assert_eq!(server.applied, 0);
+    device.pass(60 * 60 * 1_000);
+    device.run(&mut server);
+    assert_eq!(server.applied, 1);
+}
+
+#[test]
+fn a_clock_that_is_wrong_takes_nothing_out_of_the_journal_core_14() {
+    let (mut server, mut device) = listed();
+    let mut meet = |device: &mut Device, rank: u64| {
+        device.offline();
+        device.set("1", "rank", rank);
+        server.sql("1", json!({ "rank": rank + 100 }));
+        device.online = true;
+        device.run(&mut server);
+    };
+    meet(&mut device, 1);
+    assert_eq!(device.client.journal().count(), 1);
+    // The device's clock jumps a year ahead; answers say what time it is.
+    let server_ms = Some(device.now.wall_ms);
+    device.now.wall_ms += 365 * 24 * 60 * 60 * 1_000;
+    device.client.handle(device.now, Input::Answer { id: 0, status: 200, retry_after_ms: None, server_ms, body: "" });
+    meet(&mut device, 2);
+    assert_eq!(device.client.journal().count(), 2, "the line of a minute ago is still there");
 }

@@ -35,8 +35,8 @@ pub struct Server {
     pub sync: &'static str,
     /// So many of the newest transactions are on the stream already, and lists do not see them yet.
     pub lag: usize,
-    /// Rows after each transaction.
-    past: Vec<Rows>,
+    /// Rows after each transaction, with its number.
+    past: Vec<(Rows, u64)>,
     horizon: usize,
     /// Whether requests for rows fail.
     pub down: bool,
@@ -67,7 +67,7 @@ impl Server {
             gone: false,
             sync: "all",
             lag: 0,
-            past: vec![BTreeMap::new()],
+            past: vec![(BTreeMap::new(), 700)],
             horizon: 0,
             down: false,
             shape: 1,
@@ -128,7 +128,7 @@ impl Server {
 
     fn append(&mut self, mut activity: Value) {
         activity["activityId"] = (self.base + self.log.len() as u64 + 1).into();
-        self.past.push(self.rows.clone());
+        self.past.push((self.rows.clone(), self.xid));
         activity["schema"] = self.shape.into();
         activity["commit"] = json!({ "xid": self.xid.to_string(), "last": true });
         self.log.push(activity);
@@ -162,8 +162,8 @@ impl Server {
         let newest = self.past.len() - 1;
         self.horizon = self.horizon.max(newest - self.lag.min(self.log.len()));
         let lag = newest - self.horizon;
-        let seen = self.past[self.horizon].clone();
-        let (offset, xmax) = (self.base + (self.log.len() - lag) as u64, self.xid + 1 - lag as u64);
+        let (seen, xid) = self.past[self.horizon].clone();
+        let (offset, xmax) = (self.base + (self.log.len() - lag) as u64, if lag == 0 { self.xid } else { xid } + 1);
         let (epoch, shape) = (self.epoch, self.shape);
         let page = |items: Vec<Value>, next: Option<String>| {
             json!({ "items": items, "next": next, "offset": offset, "epoch": epoch,
@@ -215,29 +215,31 @@ impl Server {
                 let found = ids.iter().filter_map(|id| seen.get(id));
                 (200, frame(found.map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
             }
-            Request::Mutations { body } => {
-                let body: Value = serde_json::from_str(body).unwrap();
-                let atomic = body["atomic"] == true;
-                self.atomic += usize::from(atomic);
-                self.sent += 1;
-                let before = (self.rows.clone(), self.log.clone(), self.records.clone(), self.applied);
-                let past = self.past.len();
-                let results: Vec<Value> =
-                    body["mutations"].as_array().unwrap().iter().map(|mutation| self.mutate(mutation)).collect();
-                let bad = results.iter().position(|result| result["problem"].is_object());
-                if let Some(bad) = bad.filter(|_| atomic) {
-                    (self.rows, self.log, self.records, self.applied) = before;
-                    self.past.truncate(past);
-                    let id = |result: &Value| result["transactionId"].clone();
-                    let aborted = |(at, result): (usize, &Value)| match at == bad {
-                        true => result.clone(),
-                        false => json!({ "transactionId": id(result), "status": "aborted", "because": bad }),
-                    };
-                    return (200, json!({ "results": results.iter().enumerate().map(aborted).collect::<Vec<_>>() }));
-                }
-                (200, json!({ "results": results }))
-            }
+            Request::Mutations { body } => (200, self.batch(body)),
         }
+    }
+
+    fn batch(&mut self, body: &str) -> Value {
+        let body: Value = serde_json::from_str(body).unwrap();
+        let atomic = body["atomic"] == true;
+        self.atomic += usize::from(atomic);
+        self.sent += 1;
+        let before = (self.rows.clone(), self.log.clone(), self.records.clone(), self.applied);
+        let (past, xid) = (self.past.len(), self.xid);
+        let results: Vec<Value> =
+            body["mutations"].as_array().unwrap().iter().map(|mutation| self.mutate(mutation)).collect();
+        let bad = results.iter().position(|result| result["problem"].is_object());
+        let Some(bad) = bad.filter(|_| atomic) else { return json!({ "results": results }) };
+        (self.rows, self.log, self.records, self.applied) = before;
+        // No list ever sees what was taken back.
+        self.past.truncate(past);
+        self.xid = xid;
+        let id = |result: &Value| result["transactionId"].clone();
+        let aborted = |(at, result): (usize, &Value)| match at == bad {
+            true => result.clone(),
+            false => json!({ "transactionId": id(result), "status": "aborted", "because": bad }),
+        };
+        json!({ "results": results.iter().enumerate().map(aborted).collect::<Vec<_>>() })
     }
 
     fn mutate(&mut self, mutation: &Value) -> Value {
