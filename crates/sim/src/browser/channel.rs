@@ -1,4 +1,7 @@
 //! What tabs say to each other: late, out of order, twice, or never (CORE-16).
+//!
+//! It is there because a machine that counts on its words shall fail here first. Law: once all is mended every word comes,
+//! and what a sleeping tab misses is gone for good, as in browsers. It refuses to know what is said.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,7 @@
 //! The storage that tabs share: transactions that are whole or not there, and a fence that is compared in each (CORE-16).
+//!
+//! Laws: the fence is compared in the very transaction that writes, and rises for one claim at a time; what is only added
+//! must not be there; who wrote under which fence is kept, so that two are found. It refuses to know what records say.
 
 use std::{
     collections::BTreeMap,

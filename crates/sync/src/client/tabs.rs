@@ -169,6 +169,8 @@ impl Client {
             Role::Fenced => {
                 (self.tabs.outdone_ms, self.tabs.asked_ms) = (None, None);
                 self.follow();
+                // What it was about to fetch is the other's to fetch (seed 98 of tabs).
+                self.fetches = Default::default();
                 self.keep_fresh();
                 self.drop_guests(now);
             }
