@@ -83,6 +83,12 @@ pub(crate) fn exit_code(code: Code) -> u8 {
         | Code::TooOldToProve
         | Code::ClockAhead
         | Code::ClockBehind => 1,
+        Code::OutboxFileInvalid => 2,
+        Code::ReplicaNewer => 3,
+        Code::ReplicaEmpty => 5,
+        Code::ReplicaInUse | Code::ReplicaForeign | Code::ReplicaCopied => 6,
+        Code::ServerUnreachable => 7,
+        Code::ReplicaDamaged | Code::OutboxFull => 1,
         Code::Interrupted => 130,
     }
 }

@@ -240,3 +240,28 @@ fn may_be_name(org: &str) -> bool {
     // The database would refuse this character instead of answering.
     !org.is_empty() && org.len() <= ORG_BYTES_MAX && !org.contains('\0')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_organisation_is_called_is_not_looked_up_and_so_not_remembered_sec_05() {
+        for name in ["acme", "a b", "\u{202e}", &"o".repeat(ORG_BYTES_MAX)] {
+            assert!(may_be_name(name), "{name}");
+        }
+        for name in ["", "a\0b", &"o".repeat(ORG_BYTES_MAX + 1), &"\u{e9}".repeat(ORG_BYTES_MAX / 2 + 1)] {
+            assert!(!may_be_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_a_guess_where_nobody_was_ever_let_in_with_it_se_30() {
+        use Refusal::{
+            Algorithm, Claims, Expired, Form, InUrl, Key, Missing, NotYet, Scope, Signature, Ticket, Unknown,
+        };
+        let all = [Missing, InUrl, Unknown, Form, Algorithm, Key, Signature, Claims, Expired, NotYet, Ticket, Scope];
+        let guesses: Vec<Refusal> = all.into_iter().filter(|refusal| refusal.guess()).collect();
+        assert_eq!(guesses, [Unknown, Form, Algorithm, Key, Signature, Ticket]);
+    }
+}

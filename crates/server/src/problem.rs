@@ -168,7 +168,7 @@ fn status(code: Code) -> StatusCode {
         }
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::OutboxFull => StatusCode::TOO_MANY_REQUESTS,
         Code::DecodeFailed | Code::LogCorrupt | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::SourceUnreachable
         | Code::AuthFailed
@@ -205,6 +205,14 @@ fn status(code: Code) -> StatusCode {
         | Code::PortInUse
         | Code::PostgresNotFound
         | Code::PostgresStart
+        | Code::ReplicaInUse
+        | Code::ReplicaDamaged
+        | Code::ReplicaNewer
+        | Code::ReplicaForeign
+        | Code::ReplicaCopied
+        | Code::ReplicaEmpty
+        | Code::OutboxFileInvalid
+        | Code::ServerUnreachable
         | Code::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

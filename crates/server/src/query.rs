@@ -237,4 +237,22 @@ mod tests {
         assert!(parse("limit=0").unwrap().number("limit", 1, 1..=10).is_err());
         assert!(parse("where[a=1").unwrap().family("where").is_err());
     }
+
+    /// A request whose body never comes to its end.
+    fn dripping() -> Unread {
+        let letters = futures::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, Infallible>(Bytes::from_static(b" ")), ()))
+        });
+        Unread(Request::new(axum::body::Body::from_stream(letters)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_not_waited_for_whoever_sends_it_se_20() {
+        let began = tokio::time::Instant::now();
+        let late = dripping().after(Ok(())).await.unwrap_err();
+        assert_eq!((late.code(), began.elapsed()), (Code::BodyInvalid, BODY_TIME));
+        let refused = dripping().after::<()>(Err(Problem::new(Code::Unauthenticated, ""))).await.unwrap_err();
+        assert_eq!((refused.code(), began.elapsed()), (Code::Unauthenticated, 2 * BODY_TIME));
+    }
 }

@@ -18,6 +18,7 @@ mod keys;
 mod lists;
 mod outbox;
 mod pace;
+mod plug;
 mod recent;
 mod rows;
 mod save;
@@ -152,6 +153,11 @@ pub enum Input<'a> {
     },
     /// It does not speak for its store any more.
     Follow,
+    /// There is a network, or there is none. At first one is taken for granted.
+    Network {
+        /// Whether it is worth asking.
+        usable: bool,
+    },
     /// Time has passed.
     Tick,
     /// A request was answered.
@@ -335,6 +341,7 @@ pub struct Client {
     dirty: Dirty,
     saving: Saving,
     leading: Option<u64>,
+    unplugged: bool,
     wants_schema: bool,
     pace: Pace,
     asked: BTreeMap<u64, (Asked, u64)>,
@@ -369,6 +376,7 @@ impl Client {
                 self.take_subsets_over();
             }
             Input::Follow => self.follow(),
+            Input::Network { usable } => self.plug(now, usable),
             Input::Tick => {}
             Input::Answer { id, status, retry_after_ms, server_ms, body } => {
                 if let Some(server_ms) = server_ms {

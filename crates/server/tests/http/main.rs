@@ -1,5 +1,7 @@
 //! The contract of reading (protocol 1 to 4, 6) against the real service on real Postgres 15 and 18.
 
+mod attacks;
+mod attacks_ws;
 mod auth;
 mod auth_canary;
 mod auth_origins;

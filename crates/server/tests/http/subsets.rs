@@ -35,9 +35,8 @@ insert into cards values
    '2026-01-31 12:00:00.25', '1999-12-31 23:59:59.999999+00', 'xx', '::1')";
 
 /// Columns that a device compares; the value of the others is not known to it.
-const COMPARED: &[&str] = &[
-    "flag", "i2", "i4", "i8", "f4", "f8", "num", "title", "word", "label", "u", "day", "stamp", "at",
-];
+const COMPARED: &[&str] =
+    &["flag", "i2", "i4", "i8", "f4", "f8", "num", "title", "word", "label", "u", "day", "stamp", "at"];
 
 fn card() -> EntityType {
     let filter = COMPARED.iter().chain(&["wide", "fixed", "net"]).map(|field| (*field).to_owned()).collect();

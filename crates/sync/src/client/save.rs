@@ -144,6 +144,7 @@ impl Client {
             dirty: Default::default(),
             saving: Saving::default(),
             leading: None,
+            unplugged: false,
             wants_schema: true,
             pace: Default::default(),
             asked: BTreeMap::new(),

@@ -53,7 +53,7 @@ impl Client {
     pub(super) fn drive(&mut self, now: Now) {
         self.give_up_requests(now);
         self.look_at_wanted();
-        if self.leading.is_some() {
+        if self.may_ask() {
             let paced = self.pace.is_due(now.tick_ms);
             if self.wants_schema && paced && !self.is_asking(|asked| *asked == Asked::Schema) {
                 self.ask(now, Asked::Schema, Request::Schema);
@@ -75,7 +75,7 @@ impl Client {
         }
         self.let_go();
         self.save(now);
-        if self.leading.is_some() && self.schema.is_some() {
+        if self.may_ask() && self.schema.is_some() {
             // A save that was not needed lets the request go at once.
             self.send(now);
         }
@@ -108,7 +108,7 @@ impl Client {
     pub fn wake_at_ms(&self, now: Now) -> Option<u64> {
         let requests = self.asked.values().map(|(_, until_ms)| *until_ms).min();
         let mut moments = vec![requests, self.saving.wake_at_ms(), self.stream_wake_ms()];
-        if self.leading.is_some() {
+        if self.may_ask() {
             let idle = !self.stream.open || self.wants_schema || !self.fetches.is_idle() || self.is_to_read_on();
             moments.push(idle.then(|| self.pace.until_ms()).filter(|at_ms| *at_ms > now.tick_ms));
             moments.push(idle.then(|| self.subsets.later_ms()).filter(|at_ms| *at_ms > now.tick_ms));
@@ -143,6 +143,7 @@ impl Client {
     pub fn status(&self) -> Status {
         let count = |states: &[State]| self.outbox.iter().filter(|entry| states.contains(&entry.state)).count();
         let network = match (self.stream.alive, self.stream.refused, self.pace.failures()) {
+            _ if self.unplugged => Network::Offline,
             (true, _, _) => Network::Online,
             (_, Some(status), _) => Network::Refused(status),
             (_, None, 0) => Network::Connecting,

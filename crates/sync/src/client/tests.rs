@@ -7,6 +7,7 @@ mod bad_input;
 mod converge;
 mod keeping;
 mod parts_model;
+mod plug;
 mod server;
 mod subsets;
 

@@ -49,6 +49,8 @@ pub enum Verb {
     Lead { fence: u64 },
     /// It does not speak for its store any more.
     Follow,
+    /// Whether the device has a network at all.
+    Network { usable: bool },
     /// Time has passed.
     Tick,
     /// A request was answered.
@@ -131,6 +133,7 @@ impl Verb {
         match *input {
             Input::Lead { fence } => Verb::Lead { fence },
             Input::Follow => Verb::Follow,
+            Input::Network { usable } => Verb::Network { usable },
             Input::Tick => Verb::Tick,
             Input::Answer { id, status, retry_after_ms, server_ms, body } => {
                 Verb::Answer { id, status, retry_after_ms, server_ms, body: Text(body.to_owned()) }
@@ -152,6 +155,7 @@ impl Verb {
         take(match self {
             Verb::Lead { fence } => Input::Lead { fence: *fence },
             Verb::Follow => Input::Follow,
+            Verb::Network { usable } => Input::Network { usable: *usable },
             Verb::Tick => Input::Tick,
             Verb::Answer { id, status, retry_after_ms, server_ms, body } => Input::Answer {
                 id: *id,
