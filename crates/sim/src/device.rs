@@ -231,6 +231,8 @@ impl Device {
                         }
                     });
                 }
+                // A device of one tab: nobody is there to hear it.
+                Output::Claim { .. } | Output::Read { .. } | Output::Share { .. } => {}
                 Output::Tell(told) => self.told(*told),
             }
         }

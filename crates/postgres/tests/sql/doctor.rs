@@ -67,6 +67,29 @@ async fn a_prepared_database_has_no_problems() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_the_beginning_of_capture_would_wait_for_is_named_with_its_remedy_pg_20() {
+    for_each_postgres(|pg| async move {
+        let db = pg.database("open").await;
+        let holder = db.connect().await;
+        holder.batch_execute("begin; select pg_current_xact_id()").await.expect("a transaction");
+        let pid: i32 = holder.query_one("select pg_backend_pid()", &[]).await.expect("a number").get(0);
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+        let remedy = format!("select pg_terminate_backend({pid});");
+        loop {
+            let findings = doctor(&fixture::info(&db), &config(&db)).await;
+            let finding = find(&findings, "open_transactions");
+            if finding.remedy.as_ref().is_some_and(|text| text.ends_with(&remedy)) {
+                assert_eq!(finding.status, Outcome::Warning);
+                assert!(finding.detail.contains(&format!("process {pid} ")), "{finding:?}");
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{finding:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn each_problem_of_a_table_is_found_and_one_hinders_no_other_pg_95() {
     for_each_postgres(|pg| async move {
         let db = pg.database("tables").await;

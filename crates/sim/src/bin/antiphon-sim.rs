@@ -46,7 +46,13 @@ fn several(from: u64, count: u64) -> io::Result<bool> {
     let (mut counts, mut failed, mut simulated_ms) = (Counts::new(), 0, 0);
     let (mut sizes, mut reached) = ([0; 4], Reached::new());
     for seed in from..from + count {
-        let outcome = simulate(seed, |profile| Profile { trace: count == 1, ..profile.with_devices(seed) })?;
+        let outcome = simulate(seed, |profile| {
+            let profile = match std::env::var("TABS") {
+                Ok(_) => profile.with_browsers(seed),
+                Err(_) => profile.with_devices(seed),
+            };
+            Profile { trace: count == 1, ..profile }
+        })?;
         for line in &outcome.trace {
             writeln!(out, "{line}")?;
         }

@@ -141,7 +141,8 @@ impl Client {
         let entity = entry.entity.clone();
         self.dirty.put(Record::Entry(entry.key.clone()));
         self.dirty.put(Record::Meta);
-        self.outbox.insert(entry);
+        // Nobody has saved it yet, so any instance may add it.
+        self.outbox.insert_fresh(entry);
         self.touched(&entity);
         // The rows may hold it already.
         self.review(now, &entity);

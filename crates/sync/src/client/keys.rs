@@ -7,12 +7,17 @@ use std::cmp::Ordering;
 
 use super::words::TypeShape;
 
-/// Types that the database orders as numbers.
-const NUMBERS: [&str; 8] = ["int2", "int4", "int8", "numeric", "float4", "float8", "oid", "money"];
+/// Tells whether the database orders a type as numbers, by the name that the schema gives it (`format_type`'s) or the
+/// short one.
+pub fn is_number(ty: &str) -> bool {
+    const NAMES: [&str; 7] = ["smallint", "integer", "bigint", "numeric", "real", "double precision", "oid"];
+    const SHORT: [&str; 5] = ["int2", "int4", "int8", "float4", "float8"];
+    NAMES.contains(&ty) || SHORT.contains(&ty)
+}
 
 /// Compares two ids of a type.
 pub fn order(shape: &TypeShape, one: &str, other: &str) -> Ordering {
-    let is_number = |column: &String| shape.fields.get(column).is_some_and(|field| NUMBERS.contains(&&*field.ty));
+    let is_number = |column: &String| shape.fields.get(column).is_some_and(|field| is_number(&field.ty));
     match shape.key.as_slice() {
         [column] => part(is_number(column), one, other),
         columns => {
@@ -55,6 +60,7 @@ mod tests {
     #[test]
     fn numbers_are_ordered_as_numbers_and_texts_by_bytes() {
         assert_eq!(order(&shape(&[("id", "int8")]), "9", "10"), Ordering::Less);
+        assert_eq!(order(&shape(&[("id", "bigint")]), "9", "10"), Ordering::Less);
         assert_eq!(order(&shape(&[("id", "text")]), "9", "10"), Ordering::Greater);
         assert_eq!(order(&shape(&[("id", "numeric")]), "-1.5", "-1"), Ordering::Less);
         let both = shape(&[("a", "text"), ("b", "int4")]);

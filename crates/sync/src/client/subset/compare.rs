@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use crate::client::words::TypeShape;
+use crate::client::{keys, words::TypeShape};
 
 /// How values of a type are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +31,12 @@ impl Kind {
     pub(super) fn of(shape: &TypeShape, field: &str) -> Option<Kind> {
         let field = shape.fields.get(field)?;
         Some(match field.ty.as_str() {
-            "int2" | "int4" | "int8" | "numeric" | "float4" | "float8" | "oid" => Kind::Number,
-            "text" | "varchar" | "name" => Kind::Text,
-            "bool" => Kind::Truth,
-            "date" | "timestamp" | "timestamptz" => Kind::Moment,
+            ty if keys::is_number(ty) => Kind::Number,
+            "text" | "character varying" | "varchar" | "name" => Kind::Text,
+            "boolean" | "bool" => Kind::Truth,
+            "date" | "timestamp without time zone" | "timestamp with time zone" | "timestamp" | "timestamptz" => {
+                Kind::Moment
+            }
             "uuid" => Kind::Uuid,
             _ if !field.labels.is_empty() => Kind::Label,
             _ => return None,

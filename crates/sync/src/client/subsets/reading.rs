@@ -70,7 +70,7 @@ impl Client {
             let bad: Vec<Subset> = bad.cloned().collect();
             self.subsets.refused.extend(bad.into_iter().map(|subset| (subset, "NOT_COMPARABLE".to_owned())));
         }
-        if std::mem::take(&mut self.subsets.look) {
+        if self.leading.is_some() && std::mem::take(&mut self.subsets.look) {
             let shown = self.types.keys().filter(|name| self.is_in_parts(name) && !self.stream.stale.contains(*name));
             let names: Vec<String> = shown.cloned().collect();
             for name in names {

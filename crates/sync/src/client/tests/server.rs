@@ -35,8 +35,8 @@ pub struct Server {
     pub sync: &'static str,
     /// So many of the newest transactions are on the stream already, and lists do not see them yet.
     pub lag: usize,
-    /// Rows after each transaction.
-    past: Vec<Rows>,
+    /// Rows after each transaction, with its number.
+    past: Vec<(Rows, u64)>,
     horizon: usize,
     /// Whether requests for rows fail.
     pub down: bool,
@@ -67,7 +67,7 @@ impl Server {
             gone: false,
             sync: "all",
             lag: 0,
-            past: vec![BTreeMap::new()],
+            past: vec![(BTreeMap::new(), 700)],
             horizon: 0,
             down: false,
             shape: 1,
@@ -128,7 +128,7 @@ impl Server {
 
     fn append(&mut self, mut activity: Value) {
         activity["activityId"] = (self.base + self.log.len() as u64 + 1).into();
-        self.past.push(self.rows.clone());
+        self.past.push((self.rows.clone(), self.xid));
         activity["schema"] = self.shape.into();
         activity["commit"] = json!({ "xid": self.xid.to_string(), "last": true });
         self.log.push(activity);
@@ -162,8 +162,8 @@ impl Server {
         let newest = self.past.len() - 1;
         self.horizon = self.horizon.max(newest - self.lag.min(self.log.len()));
         let lag = newest - self.horizon;
-        let seen = self.past[self.horizon].clone();
-        let (offset, xmax) = (self.base + (self.log.len() - lag) as u64, self.xid + 1 - lag as u64);
+        let (seen, xid) = self.past[self.horizon].clone();
+        let (offset, xmax) = (self.base + (self.log.len() - lag) as u64, if lag == 0 { self.xid } else { xid } + 1);
         let (epoch, shape) = (self.epoch, self.shape);
         let page = |items: Vec<Value>, next: Option<String>| {
             json!({ "items": items, "next": next, "offset": offset, "epoch": epoch,
