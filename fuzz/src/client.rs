@@ -135,7 +135,8 @@ impl Driven {
                         self.settled.insert(line.entry);
                     }
                 }
-                Output::Close { .. } => {}
+                // What is said to other tabs, and asked of the store that they share, has its own tests.
+                _ => {}
             }
         }
     }
