@@ -43,10 +43,10 @@ impl SmallDisk {
         let mut file = File::create(self.ballast()).context("the ballast cannot be made")?;
         for piece_bytes in [1 << 20, 1 << 12, 1] {
             let piece = vec![0; piece_bytes];
+            // What is written in part is part of the ballast.
             let full = loop {
-                match file.write(&piece) {
-                    Ok(_) => {}
-                    Err(error) => break error,
+                if let Err(error) = file.write_all(&piece) {
+                    break error;
                 }
             };
             ensure!(full.kind() == std::io::ErrorKind::StorageFull, "the disk is not full but {full}");
