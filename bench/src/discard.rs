@@ -44,6 +44,7 @@ const EMPTY: Head = Head {
     last: ActivityId::new(0),
     durable: ActivityId::new(0),
     visible: ActivityId::new(0),
+    begun: true,
     floor: ActivityId::new(0),
 };
 
@@ -66,6 +67,10 @@ impl ActivityLog for Discard {
     }
 
     async fn newest_of(&self, _: &str, _: &str, _: &[String], _: Span) -> Result<Vec<Activity>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn of_transaction(&self, _: &[&str], _: &str, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
         Ok(Vec::new())
     }
 

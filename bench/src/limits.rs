@@ -69,7 +69,7 @@ pub(crate) async fn run(mut options: Options) -> Result<()> {
         (options.rounds, options.seconds) = (1, 6);
     }
     idle::raise_nofile()?;
-    let served = Served::start(options.postgres, 1).await?;
+    let served = Served::start(options.postgres, 1, true).await?;
     let reference = "the same readers and writer without the flood, in turns";
     let mut figures = Figures::new(&served.version, reference);
     // More than the flood may take: the burst, and a turn of its rate, at some 300 bytes a row.

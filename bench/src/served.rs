@@ -40,7 +40,8 @@ pub(crate) struct Served {
 
 impl Served {
     /// Sets everything up; `orgs` organisations besides the usual one are named `org1` and so on.
-    pub(crate) async fn start(postgres: u32, orgs: usize) -> Result<Served> {
+    /// Without `held` no connection is held to a byte rate, because then the rate would be what is measured.
+    pub(crate) async fn start(postgres: u32, orgs: usize, held: bool) -> Result<Served> {
         let version = if postgres == 18 { PgVersion::V18 } else { PgVersion::V15 };
         let settings = [
             ("fsync", "on"),
@@ -65,7 +66,8 @@ impl Served {
             pg.url("bench_log"),
             folder.path().join("spool").display()
         );
-        let file = format!("{file}[limits]\nmutations_per_second = 0\n");
+        let rate = if held { "" } else { "stream_bytes_per_second = 0\n" };
+        let file = format!("{file}[limits]\nmutations_per_second = 0\n{rate}");
         std::fs::write(folder.path().join("antiphon.toml"), file)?;
         let run = |arguments: Vec<String>| run(folder.path().to_owned(), arguments);
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();

@@ -51,7 +51,7 @@ pub(crate) async fn run(mut options: Options) -> Result<()> {
     let nofile = idle::raise_nofile()?;
     let connections: Vec<usize> = if options.quick { vec![200] } else { vec![1_000, 10_000] };
     let orgs = connections.iter().max().map_or(1, |most| most.div_ceil(1_000) + 1);
-    let mut served = Served::start(options.postgres, orgs).await?;
+    let mut served = Served::start(options.postgres, orgs, false).await?;
     let reference = "bench/floor/test_decoding.mjs, in turns with ours";
     let mut figures = Figures::new(&served.version, reference);
     let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|only| only == part);

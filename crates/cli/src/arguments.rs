@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Types(commands::types::TypesArgs),
     /// Print activities as they come
     Tail(commands::tail::TailArgs),
+    /// Keep a local replica with an outbox
+    Sync(commands::sync::SyncArgs),
     /// Manage replication slots
     #[command(subcommand)]
     Slots(commands::slots::SlotsCommand),

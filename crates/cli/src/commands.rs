@@ -16,6 +16,7 @@ pub(crate) mod orgs;
 pub(crate) mod serve;
 pub(crate) mod slots;
 pub(crate) mod snapshot;
+pub(crate) mod sync;
 pub(crate) mod tail;
 pub(crate) mod tokens;
 pub(crate) mod types;
@@ -35,6 +36,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Stop>
         Command::Entities(command) => interruptible(entities::run(context, command)).await,
         Command::Types(args) => interruptible(types::run(context, args)).await,
         Command::Tail(args) => interruptible(tail::run(context, args)).await,
+        Command::Sync(args) => sync::run(context, args).await,
         Command::Slots(command) => interruptible(slots::run(context, command)).await,
         Command::Snapshot(command) => interruptible(snapshot::run(context, command)).await,
         Command::Orgs(command) => interruptible(orgs::run(context, command)).await,

@@ -69,7 +69,7 @@ pub(crate) fn exit_code(code: Code) -> u8 {
         Code::SourceReplaced | Code::SourceForked | Code::Fenced | Code::LeaseHeld | Code::PortInUse => 6,
         Code::AccessChanged | Code::SchemaChanged | Code::EpochChanged => 6,
         Code::OffsetExpired | Code::OffsetInvalid => 6,
-        Code::SourceUnreachable | Code::LogUnreachable | Code::SlotsExhausted | Code::TryAgain => 7,
+        Code::SourceUnreachable | Code::LogUnreachable | Code::SlotsExhausted | Code::SlotWaits | Code::TryAgain => 7,
         Code::Shutdown | Code::RateLimited => 7,
         Code::SlotLost | Code::PoisonWal | Code::DiskFull | Code::SpoolFull | Code::DecodeFailed => 1,
         Code::LogCorrupt | Code::Internal | Code::PostgresStart => 1,
@@ -83,6 +83,12 @@ pub(crate) fn exit_code(code: Code) -> u8 {
         | Code::TooOldToProve
         | Code::ClockAhead
         | Code::ClockBehind => 1,
+        Code::OutboxFileInvalid => 2,
+        Code::ReplicaNewer => 3,
+        Code::ReplicaEmpty => 5,
+        Code::ReplicaInUse | Code::ReplicaForeign | Code::ReplicaCopied => 6,
+        Code::ServerUnreachable => 7,
+        Code::ReplicaDamaged | Code::OutboxFull => 1,
         Code::Interrupted => 130,
     }
 }

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use antiphon_model::{Activity, ActivityId, EVERYONE, Micros};
+use antiphon_model::{Activity, ActivityId, EVERYONE, Epoch, Micros};
 use tokio::sync::watch;
 
 use crate::{
@@ -200,13 +200,24 @@ impl Bus {
                 head.last = head.last.max(read.last);
                 head.visible = head.visible.max(read.visible);
                 head.floor = head.floor.max(read.floor);
+                head.begun |= read.begun;
             }
-            (before.epoch, before.durable, before.floor) != (head.epoch, head.durable, head.floor)
+            let told = |head: &Head| (head.epoch, head.durable, head.floor, head.begun);
+            told(&before) != told(head)
         });
         if moved {
             // Whose activities these are is not known here.
             self.wake(None);
         }
+    }
+
+    /// Tells that capture has begun in an epoch.
+    pub fn begin(&self, epoch: Epoch) {
+        self.shared.head.send_if_modified(|head| {
+            let begins = head.epoch == epoch && !head.begun;
+            head.begun |= begins;
+            begins
+        });
     }
 
     /// Tells that every transaction up to `to` is visible to readers of the source.

@@ -161,15 +161,18 @@ impl CaptureService {
     /// Acquires, connects and works until something ends it.
     async fn tenure(&self, stop: CancellationToken, streamed: &mut bool) -> Option<Fault> {
         let config = &self.config;
-        let tenure = match config.leadership.acquire(&config.source_name, &config.holder).await {
+        let mut tenure = match config.leadership.acquire(&config.source_name, &config.holder).await {
             Ok(Some(tenure)) => tenure,
             Ok(None) => return Some(Fault::new(Code::LeaseHeld, "")),
             Err(fault) => return Some(fault),
         };
         config.bus.refresh(tenure.head);
+        let waits = |fault: Fault| self.show(SourceState::Initialising, Some(&fault), None);
         let capture = tokio::select! {
             biased;
-            capture = config.source.connect(&tenure.checkpoint) => capture,
+            capture = config.source.connect(&tenure.checkpoint, &waits) => capture,
+            // The wait for others' transactions may outlast a lease.
+            fault = pipeline::renew(&mut *tenure.lease) => Err(fault),
             () = stop.cancelled() => return None,
         };
         let capture = match capture {
@@ -227,12 +230,14 @@ impl CaptureService {
         let bus = &self.config.bus;
         loop {
             tokio::time::sleep(Duration::from_millis(VISIBLE_MS)).await;
-            let before = bus.before_list();
             let head = bus.head();
-            if head.visible >= head.durable {
+            if !head.begun || head.visible >= head.durable {
                 continue;
             }
-            let raised = async { before.vouch(&self.config.source.visibility().await?).await };
+            let raised = async {
+                let before = bus.before_list().await?;
+                before.vouch(&self.config.source.visibility().await?).await
+            };
             if let Err(fault) = raised.await {
                 tracing::debug!(error = %fault.chain(), "what readers see could not be determined");
             }

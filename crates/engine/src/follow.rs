@@ -2,6 +2,8 @@
 //!
 //! Law: hints decide only when the log's head is read, never what it is; with every hint lost, readers are served all
 //! the same, a little later. Hints that say nothing new, such as a writer's own, cost no read; several that wait cost one.
+//! After one that was false the next is followed only some time later: whoever forges them, as any role of the log's
+//! database can, buys few reads.
 
 use std::time::Duration;
 
@@ -18,14 +20,23 @@ use crate::{
 /// The log's head is read this often even without a hint.
 const LOOK_MS: u64 = 1_000;
 
+/// After a hint that turned out to be false, the next one is looked at so much later.
+const FALSE_MS: u64 = 50;
+
 /// Follows the log's head until dropped.
 pub(crate) async fn follow(bus: &Bus, notices: &dyn Notices) {
     let mut heard = notices.subscribe();
     loop {
         // Without hints the time decides alone.
-        drop(tokio::time::timeout(Duration::from_millis(LOOK_MS), news(bus, &mut heard)).await);
+        let told = tokio::time::timeout(Duration::from_millis(LOOK_MS), news(bus, &mut heard)).await.is_ok();
+        let before = bus.head();
         match bus.log().head().await {
-            Ok(head) => bus.refresh(head),
+            Ok(head) => {
+                bus.refresh(head);
+                if told && bus.head() == before {
+                    tokio::time::sleep(Duration::from_millis(FALSE_MS)).await;
+                }
+            }
             Err(fault) => {
                 tracing::debug!(error = %fault.chain(), "the log's marks could not be read");
                 // A database that refuses is not asked again at every hint.
@@ -113,6 +124,10 @@ mod tests {
             Ok(Vec::new())
         }
 
+        async fn of_transaction(&self, _: &[&str], _: &str, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
+            Ok(Vec::new())
+        }
+
         async fn deletes(&self, _: &str, _: &str, _: Span, _: usize) -> Result<DeletedPage, Fault> {
             Ok(DeletedPage::default())
         }
@@ -124,7 +139,7 @@ mod tests {
 
     fn head(durable: u64) -> Head {
         let id = ActivityId::new(durable);
-        Head { epoch: Epoch::new(1), last: id, floor: ActivityId::new(0), durable: id, visible: id }
+        Head { epoch: Epoch::new(1), last: id, floor: ActivityId::new(0), durable: id, visible: id, begun: true }
     }
 
     struct Follower {
@@ -216,9 +231,30 @@ mod tests {
         let follower = Follower::start().await;
         for lie in [Hint { epoch: 1, first: 6, last: 900 }, Hint { epoch: 7, first: 1, last: 900 }] {
             follower.notices.publish(lie);
-            follower.pause(1).await;
+            follower.pause(FALSE_MS + 1).await;
             assert_eq!(follower.bus.head(), head(5));
         }
         assert_eq!(follower.log.reads(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_false_hints_costs_a_read_in_each_space_of_time_and_hides_no_true_one_log_05() {
+        let follower = Follower::start().await;
+        let (began, mut told) = (Instant::now(), 0);
+        while began.elapsed() < Duration::from_secs(10) {
+            // More at once than wait for a listener.
+            for n in 0..200 {
+                told += 1;
+                follower.notices.publish(Hint { epoch: 1 + n % 2, first: 6, last: 1_000 + told });
+            }
+            follower.pause(1).await;
+        }
+        let most = 10_000 / FALSE_MS + 1;
+        let reads = follower.log.reads();
+        assert!(reads <= most, "{reads} reads for {told} hints");
+        assert!(reads > most / 2, "hints were not followed any more: {reads}");
+        follower.notices.publish(follower.log.write());
+        let waited = follower.catches_up().await;
+        assert!(waited <= u128::from(FALSE_MS), "{waited}");
     }
 }

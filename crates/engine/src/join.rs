@@ -3,11 +3,17 @@
 //! Law: the mark is taken first, then the list's snapshot in the source, then the log is tested against it, from the
 //! mark up to the durable head. A commit is decoded before readers see it, so the head itself is no answer; and a
 //! mark taken after the snapshot would be none either, because a later list may have raised it beyond what this
-//! snapshot sees.
+//! snapshot sees. And capture must have begun before the snapshot: what changes between a list and the beginning of the
+//! source's slot reaches nobody, so its offset would vouch for what never comes.
+
+use std::time::Duration;
 
 use antiphon_model::{ActivityId, Code, Epoch, Visibility};
 
 use crate::{Bus, Fault, ports::Head};
+
+/// A list waits so long for the beginning of capture: longer than a start takes and than other servers need to hear of it.
+const BEGIN_WAIT_MS: u64 = 3_000;
 
 /// What was known before a list was read; made by [`Bus::before_list`].
 pub struct BeforeList {
@@ -17,8 +23,25 @@ pub struct BeforeList {
 
 impl Bus {
     /// Notes what is known to be visible before a list's snapshot is taken.
-    pub fn before_list(&self) -> BeforeList {
-        BeforeList { bus: self.clone(), head: self.head() }
+    ///
+    /// Fails with `TRY_AGAIN` where capture has not begun in this epoch, after a short wait for it.
+    pub async fn before_list(&self) -> Result<BeforeList, Fault> {
+        Ok(BeforeList { bus: self.clone(), head: self.begun().await? })
+    }
+
+    /// Returns the log's marks once capture has begun in the epoch; before that, no offset is one to start from.
+    ///
+    /// Fails with `TRY_AGAIN` where it does not begin in a short while.
+    pub async fn begun(&self) -> Result<Head, Fault> {
+        let mut heads = self.subscribe();
+        let begun = heads.wait_for(|head| head.begun);
+        match tokio::time::timeout(Duration::from_millis(BEGIN_WAIT_MS), begun).await {
+            Ok(Ok(head)) => Ok(*head),
+            // INVARIANT: the sender lives as long as this bus.
+            Ok(Err(_)) | Err(_) => {
+                Err(Fault::new(Code::TryAgain, "the capture of the source has not begun in this epoch of the log"))
+            }
+        }
     }
 }
 

@@ -76,7 +76,14 @@ pub(crate) async fn run(
     let mut tasks = JoinSet::new();
     let map = map::Map::new(&works, mapper, copier, checkpoint.clone(), head.last);
     tasks.spawn(map.run(capture, to_append));
-    tasks.spawn(append::run(writer, checkpoint, works.bus.clone(), Arc::clone(&works.clock), from_map, to_flush));
+    tasks.spawn(append::run(
+        writer,
+        (head.epoch, checkpoint),
+        works.bus.clone(),
+        Arc::clone(&works.clock),
+        from_map,
+        to_flush,
+    ));
     let flush = flush::Flush::new(flusher, &works);
     tasks.spawn(flush.run(from_append, acknowledge));
     tasks.spawn(keep_lease(lease, stop));
@@ -95,15 +102,21 @@ pub(crate) async fn run(
 }
 
 async fn keep_lease(mut lease: Box<dyn Lease>, stop: CancellationToken) -> Option<Fault> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        fault = renew(&mut *lease) => return Some(fault),
+    }
+    lease.release().await.err()
+}
+
+/// Keeps a lease until it is lost, and says how.
+pub(crate) async fn renew(lease: &mut dyn Lease) -> Fault {
     let interval = Duration::from_millis(lease.renew_interval_ms());
     loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return lease.release().await.err(),
-            () = tokio::time::sleep(interval) => {}
-        }
+        tokio::time::sleep(interval).await;
         if let Err(fault) = lease.renew().await {
-            return Some(fault);
+            return fault;
         }
     }
 }

@@ -65,6 +65,7 @@ codes! {
     SlotMissing "SLOT_MISSING" Operator "the replication slot is gone" "Rows in the database are safe, but changes since the last checkpoint may be missing from the log. Find out who dropped it; then `antiphon slots create --new-epoch` starts anew and tells every client to list again.";
     SlotLost "SLOT_LOST" Operator "the server removed log that the slot still needed" "Rows in the database are safe, but changes are missing from the log. Raise max_slot_wal_keep_size; then `antiphon slots create --new-epoch` starts anew and tells every client to list again.";
     SlotInUse "SLOT_IN_USE" Transient "another connection uses the replication slot" "Data is safe. The other connection's process id is in the detail; this server waits and takes over when it ends.";
+    SlotWaits "SLOT_WAITS" Transient "capture begins once open transactions have ended" "Nothing is lost; capture begins by itself, and lists are refused until then. `antiphon doctor` shows whom it waits for; end that transaction if it was forgotten.";
     SlotForeign "SLOT_FOREIGN" Operator "the slot's name is taken by another plugin or database" "Nothing was changed. Choose another name with `slot` in the section [database].";
     SlotAdvanced "SLOT_ADVANCED" Operator "someone else moved the replication slot forward" "Rows in the database are safe, but changes in between are missing from the log. `antiphon slots create --new-epoch` starts anew and tells every client to list again.";
     SlotsExhausted "SLOTS_EXHAUSTED" Operator "the server has no free replication slot or sender" "Nothing is lost. Raise max_replication_slots or max_wal_senders, or drop a slot that nobody uses (`antiphon slots list`).";
@@ -126,6 +127,16 @@ codes! {
     Shutdown "SHUTDOWN" Transient "the server is stopping" "Nothing is lost: connect again; another server or the next start goes on from your offset.";
     TryAgain "TRY_AGAIN" Transient "the request could not be served just now" "Nothing was changed. Try again.";
     Internal "INTERNAL" Bug "the server made a mistake" "Nothing was changed by this request. Please report the request id.";
+    // The local replica.
+    ReplicaInUse "REPLICA_IN_USE" Caller "another process has this replica open" "Nothing was changed. Let the other process end, or stop it; a replica that nobody has open is free at once.";
+    ReplicaDamaged "REPLICA_DAMAGED" Operator "the replica's file cannot be read" "Nothing was changed. `antiphon sync export` saves its outbox; then move the file away, and `antiphon sync import` takes the outbox over into a new one.";
+    ReplicaNewer "REPLICA_NEWER" Operator "the replica's file belongs to a newer version" "Nothing was changed. Use the newer binary; `antiphon sync export` saves the outbox.";
+    ReplicaForeign "REPLICA_FOREIGN" Caller "the replica belongs to another user, organisation or server" "Nothing was changed or sent. Use the token and the organisation that the replica was made with, or another file.";
+    ReplicaCopied "REPLICA_COPIED" Operator "the replica's file is a copy" "Nothing was changed or sent. If the original is no longer used, `--adopt` goes on with this one; else `antiphon sync export` saves its outbox.";
+    ReplicaEmpty "REPLICA_EMPTY" Caller "the replica has not been filled yet" "Nothing was changed. `antiphon sync once` brings the data here.";
+    OutboxFull "OUTBOX_FULL" Caller "too many edits wait to be sent" "Nothing was changed. `antiphon sync once` sends them.";
+    OutboxFileInvalid "OUTBOX_FILE_INVALID" Caller "the file does not hold an exported outbox" "Nothing was changed. `antiphon sync export` writes such files.";
+    ServerUnreachable "SERVER_UNREACHABLE" Transient "the server does not answer" "Nothing is lost: edits wait in the replica. Check the address and the network, then try again.";
     // Command line and configuration.
     ConfigMissing "CONFIG_MISSING" Operator "there is no configuration" "Nothing was changed. Run `antiphon init`, or `antiphon dev` for a demonstration.";
     ConfigInvalid "CONFIG_INVALID" Operator "the configuration is not valid" "Nothing was changed. The detail names the key and says what is valid.";

@@ -32,6 +32,16 @@ impl Visibility {
     pub fn sees(&self, xid: Xid) -> bool {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
+
+    /// Tells whether the snapshot contains all that another one does.
+    pub fn contains(&self, other: &Visibility) -> bool {
+        let hidden = self.running.iter().any(|xid| other.sees(*xid));
+        let beyond = other.xmax.as_u64().saturating_sub(self.xmax.as_u64());
+        // What lies beyond this one's end must all have been running: more than are named cannot have been.
+        let ends = beyond <= other.running.len() as u64;
+        let later = || (self.xmax.as_u64()..other.xmax.as_u64()).any(|xid| other.sees(Xid::new(xid)));
+        !hidden && ends && !later()
+    }
 }
 
 /// The text is not a snapshot.
@@ -101,6 +111,27 @@ mod tests {
             assert_eq!(snapshot.sees(Xid::new(xid)), seen, "xid {xid}");
         }
         assert_eq!(snapshot.to_string(), "744:760:750,752");
+    }
+
+    #[test]
+    fn one_snapshot_contains_another_where_it_sees_all_of_it() {
+        let read = |text: &str| text.parse::<Visibility>().unwrap();
+        for (one, other, contains) in [
+            ("10:10:", "10:10:", true),
+            ("10:12:", "10:10:", true),
+            ("10:10:", "10:12:", false),
+            ("10:12:10", "10:12:11", false),
+            ("10:12:10", "10:12:10,11", true),
+            ("10:12:10", "11:12:", false),
+            ("10:10:", "10:12:10,11", true),
+            ("10:10:", "9:12:9,10", false),
+            ("10:10:", "10:99999999999:", false),
+        ] {
+            let (one, other) = (read(one), read(other));
+            assert_eq!(one.contains(&other), contains, "{one} {other}");
+            let sees_more = (1..20).map(Xid::new).any(|xid| other.sees(xid) && !one.sees(xid));
+            assert_eq!(!sees_more, contains, "{one} {other}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl CaptureEnded<'_> {
     }
 }
 
-/// A slot's creation waits for transactions that were open before it (PG-20).
+/// The beginning of capture waits for transactions that were open before it (PG-20).
 pub(crate) struct SlotWaits<'a> {
     pub(crate) slot: &'a str,
     pub(crate) blockers: &'a [Blocker],
@@ -79,7 +79,7 @@ impl SlotWaits<'_> {
                 pid = oldest.pid,
                 database = oldest.database,
                 open_seconds = oldest.open_seconds,
-                "the slot {slot} can be created only when {} open transaction(s) have ended; the oldest is {:?}",
+                "capture from the slot {slot} can begin only when {} open transaction(s) have ended; the oldest is {:?}",
                 self.blockers.len(),
                 oldest.name
             ),

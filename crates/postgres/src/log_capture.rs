@@ -10,6 +10,7 @@ mod delivery;
 mod driver;
 mod spooler;
 mod timeline;
+mod visible;
 mod watch;
 
 use std::{
@@ -23,7 +24,7 @@ use std::{
 
 use antiphon_engine::{
     Fault,
-    ports::{Capture, SnapshotTable, Source},
+    ports::{Capture, SnapshotTable, Source, Waits},
 };
 use antiphon_model::{Checkpoint, Code, EntityType, RelationName, Visibility};
 use async_trait::async_trait;
@@ -145,8 +146,8 @@ impl LogSource {
 
 #[async_trait]
 impl Source for LogSource {
-    async fn connect(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Capture>, Fault> {
-        let prepared = check::prepare(&self.config, checkpoint).await?;
+    async fn connect(&self, checkpoint: &Checkpoint, waits: &Waits<'_>) -> Result<Box<dyn Capture>, Fault> {
+        let prepared = check::prepare(&self.config, checkpoint, waits).await?;
         self.note_carried(&prepared.baseline)?;
         if self.connected_before.swap(true, Ordering::Relaxed) {
             Reconnected { slot: &self.config.slot }.emit();

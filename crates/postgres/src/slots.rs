@@ -5,7 +5,7 @@
 //! Laws: a slot in use is never dropped unless the caller forces it; a slot is created by the function that waits for
 //! open transactions, and giving up while it waits cancels it, so that no half slot stays (PG-20).
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use antiphon_engine::Fault;
 use antiphon_model::{Code, Lsn};
@@ -79,6 +79,16 @@ pub struct Blocker {
     pub open_seconds: i64,
 }
 
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid}")?,
+            None => f.write_str("a prepared transaction")?,
+        }
+        write!(f, " ({}) in {}", self.name, self.database)
+    }
+}
+
 /// Checks a name by the server's rules, before the server cuts or refuses it (PG-16).
 ///
 /// # Errors
@@ -149,7 +159,7 @@ pub async fn create(
     let row = loop {
         tokio::select! {
             created = &mut creation => break created,
-            () = tokio::time::sleep(WAIT_REPORT) => match blockers(&side).await {
+            () = tokio::time::sleep(WAIT_REPORT) => match blockers(&side, None).await {
                 Ok(blockers) => waiting(&blockers),
                 Err(fault) => tracing::debug!(error = %fault.chain(), "who a slot waits for could not be read"),
             },
@@ -212,18 +222,24 @@ pub(crate) async fn server_version(client: &Client) -> Result<i32, Fault> {
     Ok(client.query_one(statement, &[]).await.map_err(errors::sql)?.get(0))
 }
 
-/// Returns the open transactions that have written, oldest first; a slot's creation waits for each of them.
-async fn blockers(client: &Client) -> Result<Vec<Blocker>, Fault> {
+/// Returns the open transactions that have written, oldest first, a few: any, or those with a lower number.
+///
+/// A slot's creation waits for each of them, and so does the beginning of an epoch.
+pub async fn blockers(client: &Client, below: Option<&str>) -> Result<Vec<Blocker>, Fault> {
     let statement = "
-        select * from (
-            select pid, coalesce(datname::text, '') as database, application_name as name,
+        select pid, database, name, open_seconds from (
+            select pid, coalesce(datname::text, '') as database, application_name as name, backend_xid as xid,
                 coalesce(extract(epoch from pg_catalog.clock_timestamp() - xact_start)::bigint, 0) as open_seconds
             from pg_catalog.pg_stat_activity where backend_xid is not null and pid <> pg_catalog.pg_backend_pid()
             union all
-            select null, database::text, gid, extract(epoch from pg_catalog.clock_timestamp() - prepared)::bigint
+            select null, database::text, gid, transaction,
+                extract(epoch from pg_catalog.clock_timestamp() - prepared)::bigint
             from pg_catalog.pg_prepared_xacts
-        ) as open order by open_seconds desc limit 5";
-    let rows = client.query(statement, &[]).await.map_err(errors::sql)?;
+        ) as open
+        where $1::text is null
+            or pg_catalog.age(xid) > pg_catalog.age(($1::text::pg_catalog.xid8)::pg_catalog.xid)
+        order by open_seconds desc limit 5";
+    let rows = client.query(statement, &[&below]).await.map_err(errors::sql)?;
     let blocker = |row: &Row| Blocker {
         pid: row.get(0),
         database: row.get(1),

@@ -2,6 +2,8 @@
 //!
 //! Each test names the hazard or requirement that it proves. A test waits for conditions with a deadline, never for time.
 
+#[path = "capture/beginning.rs"]
+mod beginning;
 #[path = "capture/large.rs"]
 mod large;
 #[path = "capture/refusals.rs"]

@@ -17,7 +17,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use crate::auth::{Caller, Standing};
-use crate::{auth::Auth, live::Streams, mutations::MutationLimits, operations::SlotView, problem::Problem};
+use crate::{
+    auth::{Auth, Gate},
+    line::StreamBytes,
+    live::Streams,
+    mutations::MutationLimits,
+    operations::SlotView,
+    problem::Problem,
+};
 
 /// A shape is looked up again after this time: a change of a table shows in lists at once and in the schema soon.
 const SHAPE_FRESH: Duration = Duration::from_secs(2);
@@ -33,8 +40,11 @@ pub(crate) struct App {
     pub(crate) schemas: Arc<dyn Schemas>,
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) auth: Auth,
+    pub(crate) gate: Gate,
     /// Streams of one organisation at once; `None`: no limit.
     pub(crate) streams_max: Option<usize>,
+    /// What one connection is sent of streams.
+    pub(crate) stream_bytes: StreamBytes,
     pub(crate) streams: Streams,
     /// Requests and streams end after this.
     pub(crate) drain: CancellationToken,

@@ -6,9 +6,12 @@
 
 mod callers;
 mod config;
+mod gate;
+mod guesses;
 mod judge;
 mod keys;
 mod origins;
+mod peers;
 mod provider;
 mod strict_json;
 mod tickets;
@@ -17,7 +20,7 @@ use std::sync::Arc;
 
 use antiphon_engine::{
     Fault,
-    ports::{Directory, Membership, Principal, Tickets, TokenScopes},
+    ports::{Directory, Membership, Principal, Shown, Tickets, TokenScopes},
 };
 use antiphon_model::Code;
 use tokio::sync::watch;
@@ -27,11 +30,15 @@ pub use self::config::AuthConfig;
 use self::judge::Judge;
 pub(crate) use self::{
     callers::{Caller, Standing},
+    gate::{Gate, Guessed, gate},
     origins::Origins,
+    peers::Peer,
     tickets::issue,
 };
 use crate::{compose::now, problem::Problem};
 
+/// An organisation's id or slug has at most so many bytes.
+pub(crate) const ORG_BYTES_MAX: usize = 200;
 /// What tickets begin with; they are good for streams only.
 const TICKET_PREFIX: &str = "tkt_";
 
@@ -42,7 +49,7 @@ pub(crate) enum Refusal {
     Missing,
     /// It was shown in a URL.
     InUrl,
-    /// A personal access token that is unknown, expired or revoked.
+    /// A personal access token that is unknown or revoked.
     Unknown,
     /// Not of the form of a token.
     Form,
@@ -93,7 +100,26 @@ impl Refusal {
             Refusal::Scope => (Code::ScopeMissing, ""),
             _ => (Code::Unauthenticated, "the token is unknown, expired or revoked"),
         };
-        Problem::new(code, detail)
+        let problem = Problem::new(code, detail);
+        if self.guess() { problem.guessed() } else { problem }
+    }
+
+    /// Tells whether somebody may have guessed: nobody who was once let in with this comes here.
+    pub(crate) const fn guess(self) -> bool {
+        match self {
+            Refusal::Unknown
+            | Refusal::Form
+            | Refusal::Algorithm
+            | Refusal::Key
+            | Refusal::Signature
+            | Refusal::Ticket => true,
+            Refusal::Missing
+            | Refusal::InUrl
+            | Refusal::Claims
+            | Refusal::Expired
+            | Refusal::NotYet
+            | Refusal::Scope => false,
+        }
     }
 
     fn count(self) {
@@ -140,7 +166,11 @@ impl Auth {
     /// Finds out whose token it is.
     async fn bearer(&self, token: &str) -> Result<Result<Principal, Refusal>, Fault> {
         let Some(judge) = self.judge.as_ref().filter(|_| Judge::looks_like(token)) else {
-            return Ok(self.directory.authenticate(token).await?.ok_or(Refusal::Unknown));
+            return Ok(match self.directory.authenticate(token).await? {
+                Shown::Accepted(principal) => Ok(principal),
+                Shown::Expired => Err(Refusal::Expired),
+                Shown::Unknown => Err(Refusal::Unknown),
+            });
         };
         let claims = match judge.judge(token, now()).await? {
             Ok(claims) => claims,
@@ -167,8 +197,7 @@ impl Auth {
 
     /// Finds somebody's place in an organisation named by id or slug.
     async fn place(&self, principal: &Principal, org: &str) -> Result<Option<Membership>, Fault> {
-        // No name holds this character, and the database would refuse the question instead of answering it.
-        if org.contains('\0') {
+        if !may_be_name(org) {
             return Ok(None);
         }
         let place = match &principal.memberships {
@@ -186,6 +215,9 @@ impl Auth {
 
     /// Returns the id of an organisation named by either name; one that our tables do not know is its own id.
     async fn org_id(&self, org: &str) -> Result<String, Fault> {
+        if !may_be_name(org) {
+            return Ok(String::new());
+        }
         Ok(self.directory.org_names(org).await?.map_or_else(|| org.to_owned(), |names| names.id))
     }
 
@@ -200,4 +232,11 @@ impl Auth {
         let meant = self.org_id(&names.slug).await? == names.id;
         Ok(meant.then_some(Membership { org: names.id, role: *role }))
     }
+}
+
+/// Tells whether an organisation may be called so. What cannot be is not looked up: answers are remembered, and the names
+/// of addresses are as long as anybody likes, token or not.
+fn may_be_name(org: &str) -> bool {
+    // The database would refuse this character instead of answering.
+    !org.is_empty() && org.len() <= ORG_BYTES_MAX && !org.contains('\0')
 }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin,
     app::{App, Shapes},
-    auth::{Auth, AuthConfig, Origins},
+    auth::{Auth, AuthConfig, Gate, Origins},
     live::Streams,
     mutations::MutationLimits,
     operations::SlotView,
@@ -45,7 +45,7 @@ const MAINTENANCE: Duration = Duration::from_secs(60);
 /// Streams have so long to end by themselves at a stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// What peers may take: a minute between requests of a kept connection, half a minute for a socket that is full.
-const LIMITS: Limits = Limits { head: Duration::from_secs(60), stalled: Duration::from_secs(30) };
+const LIMITS: Limits = Limits { head: Duration::from_secs(60), stalled: Duration::from_secs(30), sent: None };
 /// The source's name in the log.
 pub(crate) const SOURCE: &str = "main";
 
@@ -71,6 +71,8 @@ pub struct Config {
     pub migrate: bool,
     /// Streams of one organisation at once; `None`: no limit.
     pub streams_max: Option<usize>,
+    /// Bytes of streams that one connection is sent a second, and at once; `None`: no limit.
+    pub stream_bytes: Option<(u64, u64)>,
     /// Edits of one organisation a second, and at once; `None`: no limit.
     pub mutations_per_second: Option<(u64, u64)>,
     /// What the application's triggers and policies are told of an edit.
@@ -83,6 +85,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Origins of web pages that may call.
     pub allowed_origins: Vec<String>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
 }
 
 /// A running server.
@@ -113,6 +117,7 @@ impl Service {
     pub async fn start(config: Config) -> Result<Service, Fault> {
         // Pages of this machine are let in only by `dev`.
         let origins = Origins::read(&config.allowed_origins, config.page.is_some())?;
+        let gate = Gate::new(&config.trusted_proxies)?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| internal("the address cannot be read", error))?;
         let store = open_store(&config).await?;
@@ -150,7 +155,9 @@ impl Service {
             schemas: Arc::new(store.clone()),
             directory: Arc::new(store.clone()),
             auth,
+            gate,
             streams_max: config.streams_max,
+            stream_bytes: config.stream_bytes,
             streams: Streams::default(),
             drain: drain.clone(),
             shapes: Shapes::default(),
@@ -159,6 +166,7 @@ impl Service {
             metrics,
         });
         let router = router::router(Arc::clone(&app), config.page, origins);
+        let limits = Limits { sent: config.stream_bytes, ..LIMITS };
         let (report, ended) = watch::channel(None);
         let report = |task| Ends { task, report: report.clone() };
         let follower = store.clone();
@@ -172,7 +180,7 @@ impl Service {
             ),
             spawn("keys", report("keys").after(async move { app.auth.run(keys_stop).await })),
             spawn("directory", report("directory").after(async move { follower.follow_changes(changes_stop).await })),
-            spawn("http", report("http").after(connections::serve(listener, router, LIMITS, drain.clone()))),
+            spawn("http", report("http").after(connections::serve(listener, router, limits, drain.clone()))),
         ];
         Ok(Service { address, capture, drain, stop, ended, tasks })
     }

@@ -36,7 +36,7 @@ pub(crate) async fn list(
     let entity = app.entity(&name)?;
     let reader = caller.reader();
     let query = request::list(uri.query(), entity, &caller.membership.org, &reader)?;
-    let before = app.bus.before_list();
+    let before = app.bus.before_list().await?;
     let page = app.rows.list(&query).await?;
     let (offset, epoch) = before.vouch(&page.visibility).await?;
     let schema = app.schema_of(entity, &page.fingerprint).await?;
@@ -79,7 +79,7 @@ pub(crate) async fn one(
         after: None,
         limit: 1,
     };
-    let before = app.bus.before_list();
+    let before = app.bus.before_list().await?;
     let page = app.rows.list(&query).await.map_err(not_an_id)?;
     let (offset, epoch) = before.vouch(&page.visibility).await?;
     let schema = app.schema_of(entity, &page.fingerprint).await?;
@@ -107,7 +107,7 @@ pub(crate) async fn field(
     if !shown || !shape.fields.iter().any(|known| known.name == field) {
         return Err(Problem::new(Code::NotFound, "this type has no such field"));
     }
-    let before = app.bus.before_list();
+    let before = app.bus.before_list().await?;
     let query = FieldQuery {
         entity: Arc::clone(entity),
         org: caller.membership.org.clone(),

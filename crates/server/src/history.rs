@@ -66,7 +66,7 @@ pub(crate) async fn history(
     let entity = app.entity(&name)?;
     let query = Query::parse(uri.query(), HISTORY_PARAMETERS, &[])?;
     let limit = query.number("limit", 100, 1..=1_000)?;
-    let head = app.bus.head();
+    let head = app.bus.begun().await?;
     let before = position(&query, "before")?;
     let key = entities::key(entity, &id)?;
     let entity_id = EntityType::entity_id(key.iter().map(String::as_str));
@@ -99,7 +99,7 @@ pub(crate) async fn deleted(
     let entity = app.entity(&name)?;
     let query = Query::parse(uri.query(), DELETED_PARAMETERS, &[])?;
     let limit = query.number("limit", 100, 1..=1_000)?;
-    let head = app.bus.head();
+    let head = app.bus.begun().await?;
     let mut part = span(&head, position(&query, "after")?);
     let reader = caller.reader();
     let whole = Span { after: head.floor, up_to: head.durable };

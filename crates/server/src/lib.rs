@@ -3,6 +3,7 @@
 //! Handlers are thin: they ask who is calling, read the request strictly, call a port and write the answer. HTTP shapes
 //! live here and are converted by hand. The room parses no command line and reads no environment.
 
+mod activities;
 pub mod admin;
 mod app;
 mod auth;
@@ -10,6 +11,7 @@ mod compose;
 pub mod dev;
 mod entities;
 mod history;
+mod line;
 mod live;
 mod mutations;
 mod openapi;

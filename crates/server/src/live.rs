@@ -17,23 +17,34 @@ use antiphon_engine::{Fault, Published};
 use antiphon_model::{Code, Epoch};
 use antiphon_sync::Frame;
 use axum::{
+    Extension,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use guard::Guard;
+use page::Asked;
 pub(crate) use registry::{Entry, Streams, Transport};
 #[cfg(test)]
 pub(crate) use request::PARAMETERS;
 use request::{Form, Request};
-pub(crate) use ws::{limits, open as ws};
+use serde_json::{Value, json};
+use ws::limits as websocket_limits;
+pub(crate) use ws::open as ws;
 
-use crate::{app::App, compose::now, problem::Problem, query::Segments};
+use crate::{
+    app::App,
+    compose::now,
+    line::{Line, StreamBytes},
+    problem::Problem,
+    query::Segments,
+};
 
 /// Answers a reader.
 pub(crate) async fn live(
     State(app): State<Arc<App>>,
     Segments(org): Segments<String>,
+    Extension(line): Extension<Arc<Line>>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
@@ -51,21 +62,27 @@ pub(crate) async fn live(
     let transport = if request.form == Form::Sse { Transport::Sse } else { Transport::Poll };
     let place = app.streams.enter(&caller, transport, app.streams_max)?;
     let feed = request.wanted.feed(&app, &caller).await;
+    let asked = Asked { caller: &caller, line: &line, limit: request.limit };
     let guard = Guard::new(Arc::clone(&app), caller.clone());
     let mut response = match (request.form, feed) {
         (_, Err(Ended::Problem(problem))) => return Err(problem),
         (Form::Sse, Err(Ended::Reset { code, epoch, types })) => sse::ended(&Frame::Reset { code, epoch, types }),
         (_, Err(Ended::Reset { code, epoch, types })) => return Err(gone(code, epoch, &types)),
         (Form::Sse, Ok(feed)) => sse::open(feed, guard, place),
-        (Form::Page, Ok(feed)) => page::page(&app, &caller, feed, request.limit).await?,
-        (Form::Poll { timeout_seconds }, Ok(feed)) => {
-            page::poll(&app, &caller, feed, request.limit, timeout_seconds).await?
-        }
+        (Form::Page, Ok(feed)) => page::page(&app, asked, feed).await?,
+        (Form::Poll { timeout_seconds }, Ok(feed)) => page::poll(&app, asked, feed, timeout_seconds).await?,
     };
     if let Ok(value) = HeaderValue::from_str(&schema) {
         response.headers_mut().insert("antiphon-schema", value);
     }
     Ok(response)
+}
+
+/// What each transport may do, for operators.
+pub(crate) fn limits(bytes: StreamBytes) -> [(&'static str, Value); 3] {
+    let websocket = websocket_limits(bytes);
+    let bytes = json!({ "bytesPerSecond": websocket["bytesPerSecond"], "bytesBurst": websocket["bytesBurst"] });
+    [("websocket", websocket), ("sse", bytes.clone()), ("poll", bytes)]
 }
 
 /// The numbers of every type's shape, as the header `Antiphon-Schema` shows them.

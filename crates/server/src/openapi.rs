@@ -66,6 +66,7 @@ fn describe() -> Value {
                 ("400", "a parameter is unknown or invalid"),
                 ("401", "no valid token"),
                 ("403", "not a member, or no such organisation"),
+                ("429", "RATE_LIMITED: too much was asked for, or too many tokens from this address were not accepted"),
             ] {
                 responses.insert(status.into(), problem(meaning));
             }
@@ -141,6 +142,11 @@ const LIVE: Parameters = &[
     ("ticket", "query", "in place of the header `Authorization`, for clients that cannot set headers"),
 ];
 
+const OF_TRANSACTION: Parameters = &[
+    ("transactionId", "query", "the id in an activity's `tx`: a mutation's, or one that a row got in plain SQL"),
+    ("after", "query", "the `next` of the page before: only activities with larger ids"),
+    ("limit", "query", "activities of a page, 1 to 1000, default 100"),
+];
 const HISTORY: Parameters = &[
     ("before", "query", "the `next` of the page before: only activities with smaller ids"),
     ("limit", "query", "activities of a page, 1 to 1000, default 100"),
@@ -236,6 +242,13 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
              it ends.",
             &[],
             schema("Ticket", "the ticket, this once"),
+        ),
+        "/v1/orgs/{org}/activities" => (
+            "The activities of a transaction",
+            "Those still in the log, in its order, each as the stream would show it under the caller's present access; \
+             an empty list where there is none or none may be seen. Go on while `next` is not null.",
+            OF_TRANSACTION,
+            schema("Activities", "a page of the activities"),
         ),
         path if path.ends_with("/history") || path.ends_with("/deleted") => looking_back(path),
         path if path.starts_with("/v1/admin/") => administering(path),
@@ -359,6 +372,7 @@ fn schemas() -> Value {
         "List": with_frame(json!({ "items": { "type": "array", "items": { "type": "object", "properties": item } }, "next": { "type": ["string", "null"] } })),
         "Entity": with_frame(item),
         "History": log_page(json!({ "$ref": "#/components/schemas/Activity" }), "integer"),
+        "Activities": log_page(json!({ "$ref": "#/components/schemas/Activity" }), "integer"),
         "Deleted": log_page(json!({ "type": "object", "properties": {
             "entityId": { "type": "string" }, "deletedAt": { "type": "string" },
             "deletedBy": { "type": ["string", "null"], "description": "the `sub`; null for plain SQL" },
@@ -384,7 +398,9 @@ fn schemas() -> Value {
         "Ticket": { "type": "object", "properties": {
             "ticket": { "type": "string" }, "expiresAt": { "type": "string", "description": "it must open its stream before" } } },
         "Limits": { "type": "object", "properties": { "streamsPerOrganisation": { "type": ["integer", "null"] },
-            "mutationsPerSecond": { "type": ["integer", "null"] }, "mutationsBurst": { "type": ["integer", "null"] }, "websocket": { "type": "object" } } },
+            "mutationsPerSecond": { "type": ["integer", "null"] }, "mutationsBurst": { "type": ["integer", "null"] },
+            "refusedTokensPerSecond": { "type": "integer", "description": "from one address, before 429" }, "refusedTokensBurst": { "type": "integer" },
+            "websocket": { "type": "object" }, "sse": { "type": "object" }, "poll": { "type": "object" } } },
         "Connections": { "type": "object", "properties": { "total": { "type": "integer" }, "next": { "type": ["integer", "null"] },
             "items": { "type": "array", "items": { "type": "object" } } } },
         "Source": { "type": "object", "properties": {
@@ -401,7 +417,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{entities, history, live};
+    use crate::{activities, entities, history, live};
 
     #[test]
     fn every_parameter_that_is_read_is_described_and_no_other() {
@@ -418,6 +434,7 @@ mod tests {
         };
         assert_eq!(sorted(described(LIVE)), sorted(live::PARAMETERS.to_vec()));
         assert_eq!(sorted(described(HISTORY)), sorted(history::HISTORY_PARAMETERS.to_vec()));
+        assert_eq!(sorted(described(OF_TRANSACTION)), sorted(activities::PARAMETERS.to_vec()));
         assert_eq!(sorted(described(DELETED)), sorted(history::DELETED_PARAMETERS.to_vec()));
         assert_eq!(sorted(described(LIST)), sorted(entities::PARAMETERS.to_vec()));
     }

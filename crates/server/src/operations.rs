@@ -15,7 +15,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::{app::App, live, problem::Problem, process, query::Query};
+use crate::{app::App, auth::Gate, live, problem::Problem, process, query::Query};
 
 /// An operator who asks for the state while the source is away waits at most so long for what it would say.
 const SLOT_WAIT: Duration = Duration::from_secs(2);
@@ -108,12 +108,17 @@ pub(crate) async fn limits(State(app): State<Arc<App>>, headers: HeaderMap, uri:
     app.administrator(&headers, &uri).await?;
     Query::parse(uri.query(), &[], &[])?;
     let rate = app.mutation_limits.rate();
-    let limits = json!({
+    let (refusals, refusals_burst) = Gate::rate();
+    let mut limits = json!({
         "streamsPerOrganisation": app.streams_max,
         "mutationsPerSecond": rate.map(|(rate, _)| rate),
         "mutationsBurst": rate.map(|(_, burst)| burst),
-        "websocket": live::limits(),
+        "refusedTokensPerSecond": refusals,
+        "refusedTokensBurst": refusals_burst,
     });
+    for (transport, may) in live::limits(app.stream_bytes) {
+        limits[transport] = may;
+    }
     Ok(document(StatusCode::OK, &limits))
 }
 

@@ -11,6 +11,8 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::auth::Guessed;
+
 /// Whoever cannot be served just now is to come back after so many seconds.
 const RETRY_SECONDS: std::ops::RangeInclusive<u32> = 1..=5;
 
@@ -22,12 +24,20 @@ pub struct Problem {
     more: Map<String, Value>,
     retry_after_seconds: Option<u32>,
     status: Option<StatusCode>,
+    guessed: bool,
 }
 
 impl Problem {
     /// Makes a problem with its particulars.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), more: Map::new(), retry_after_seconds: None, status: None }
+        Problem {
+            code,
+            detail: detail.into(),
+            more: Map::new(),
+            retry_after_seconds: None,
+            status: None,
+            guessed: false,
+        }
     }
 
     /// Adds a member to the body.
@@ -42,6 +52,18 @@ impl Problem {
     pub fn retry_after(mut self, seconds: u32) -> Problem {
         self.retry_after_seconds = Some(seconds);
         self
+    }
+
+    /// Marks it as the answer to what may have been a guess at a token.
+    #[must_use]
+    pub(crate) fn guessed(mut self) -> Problem {
+        self.guessed = true;
+        self
+    }
+
+    /// Returns in how many seconds to come back, where it says so.
+    pub(crate) fn retry_after_seconds(&self) -> Option<u32> {
+        self.retry_after_seconds
     }
 
     /// Returns the stable code.
@@ -106,6 +128,9 @@ impl From<Fault> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status(), self.body().to_string()).into_response();
+        if self.guessed {
+            response.extensions_mut().insert(Guessed);
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
@@ -143,7 +168,7 @@ fn status(code: Code) -> StatusCode {
         }
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::OutboxFull => StatusCode::TOO_MANY_REQUESTS,
         Code::DecodeFailed | Code::LogCorrupt | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::SourceUnreachable
         | Code::AuthFailed
@@ -153,6 +178,7 @@ fn status(code: Code) -> StatusCode {
         | Code::SlotMissing
         | Code::SlotLost
         | Code::SlotInUse
+        | Code::SlotWaits
         | Code::SlotForeign
         | Code::SlotAdvanced
         | Code::SlotsExhausted
@@ -179,6 +205,14 @@ fn status(code: Code) -> StatusCode {
         | Code::PortInUse
         | Code::PostgresNotFound
         | Code::PostgresStart
+        | Code::ReplicaInUse
+        | Code::ReplicaDamaged
+        | Code::ReplicaNewer
+        | Code::ReplicaForeign
+        | Code::ReplicaCopied
+        | Code::ReplicaEmpty
+        | Code::OutboxFileInvalid
+        | Code::ServerUnreachable
         | Code::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A parameter that is silently ignored is a filter that silently does not apply; so nothing is ignored.
 
+use std::time::Duration;
+
 use antiphon_model::Code;
 use axum::{
     body::Bytes,
@@ -9,8 +11,12 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::problem::Problem;
+
+/// A body comes as a whole within this time.
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// The parts of a path, percent-decoded; what is not UTF-8 is refused like everything else, as a problem.
 pub(crate) struct Segments<T>(pub(crate) T);
@@ -31,7 +37,11 @@ impl<S: Send + Sync> FromRequest<S> for Whole {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Whole, Problem> {
-        Bytes::from_request(request, state).await.map(Whole).map_err(|refused| match refused.status() {
+        // Whoever sends a letter now and then keeps nothing of ours waiting for ever.
+        let Ok(read) = timeout(BODY_TIME, Bytes::from_request(request, state)).await else {
+            return Err(Problem::new(Code::BodyInvalid, "the body did not come in time"));
+        };
+        read.map(Whole).map_err(|refused| match refused.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::BodyTooLarge, "a body may have 1 MiB"),
             _ => Problem::new(Code::BodyInvalid, "the body broke off"),
         })

@@ -20,7 +20,8 @@ use tower_http::{
 use uuid::Uuid;
 
 use crate::{
-    app::App, auth, auth::Origins, entities, history, live, mutations, openapi, operations, problem::Problem, schema,
+    activities, app::App, auth, auth::Origins, entities, history, live, mutations, openapi, operations,
+    problem::Problem, schema,
 };
 
 /// A body may have so many bytes.
@@ -39,6 +40,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("delete", "/v1/orgs/{org}/entities/{type}/{id}"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}/history"),
     ("get", "/v1/orgs/{org}/entities/{type}/deleted"),
+    ("get", "/v1/orgs/{org}/activities"),
     ("post", "/v1/orgs/{org}/mutations"),
     ("get", "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}"),
     ("get", "/v1/ws"),
@@ -61,6 +63,7 @@ pub(crate) fn router(app: Arc<App>, page: Option<Router>, origins: Origins) -> R
     for (method, path) in ROUTES {
         router = router.route(path, handler(method, path));
     }
+    let gate = middleware::from_fn_with_state(Arc::clone(&app), auth::gate);
     let mut router = router.with_state(app);
     if let Some(page) = page {
         router = router.merge(page);
@@ -69,6 +72,7 @@ pub(crate) fn router(app: Arc<App>, page: Option<Router>, origins: Origins) -> R
         .fallback(async || Problem::new(Code::NotFound, "there is no such address"))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed, ""))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(gate)
         .layer(cors(origins));
     router.layer(CatchPanicLayer::custom(panicked)).layer(middleware::from_fn(identify))
 }
@@ -88,6 +92,7 @@ fn handler(method: &str, path: &str) -> MethodRouter<Arc<App>> {
         (_, "/v1/orgs/{org}/entities/{type}/deleted") => {
             get(history::deleted).patch(mutations::patch_deleted).delete(mutations::delete_deleted)
         }
+        (_, "/v1/orgs/{org}/activities") => get(activities::of_transaction),
         (_, "/v1/orgs/{org}/mutations") => post(mutations::batch),
         (_, "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}") => get(entities::field),
         (_, "/v1/ws") => get(live::ws),

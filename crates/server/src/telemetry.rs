@@ -44,6 +44,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("antiphon_notices_refused_total", "Notifications on our channel that are no hints"),
     ("antiphon_notices_listens_total", "Times that listening for hints began"),
     ("antiphon_auth_refusals_total", "Tokens and tickets that were refused, by reason"),
+    ("antiphon_auth_throttled_total", "Refused tokens that were answered 429: too many came from their address"),
     ("antiphon_auth_key_fetches_total", "Times that the identity provider's keys were fetched"),
     ("antiphon_membership_refusals_total", "Requests for an organisation that the caller is no member of"),
     ("antiphon_streams_refused_total", "Streams refused because the organisation has too many"),

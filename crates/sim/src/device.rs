@@ -7,6 +7,7 @@
 
 mod person;
 mod storage;
+mod wanting;
 mod watch;
 
 use std::{
@@ -18,11 +19,14 @@ use antiphon_sync::client::{Client, Config, Input, Loaded, Now, Output, Request 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::{storage::Storage, watch::Watch};
+use self::{storage::Storage, wanting::Wanted, watch::Watch};
 use crate::{Clock, FinalView, Kind, Open, People, ProcessId, Request, workload::Stage};
 
 /// Things that may wait for the machine; more than it ever asks for at once.
 const QUEUE_MAX: usize = 4_096;
+
+/// Released subsets keep so little that some are let go of.
+const BYTES_MAX: usize = 4_096;
 
 /// The types of every run.
 const TYPES: &[&str] = &["note", "page", "task"];
@@ -57,6 +61,9 @@ struct Shared {
     client: Option<Client>,
     lives: u64,
     offline: bool,
+    /// What the person looks at: with the subscription of the present life.
+    wanted: Vec<(u64, Wanted)>,
+    opened: Vec<antiphon_sync::client::EntityKey>,
     watch: Watch,
     /// Cells of the table that former lives reached.
     reached: std::collections::BTreeMap<(State, antiphon_sync::client::Event), u64>,
@@ -95,7 +102,12 @@ impl Device {
             let mut shared = self.shared();
             shared.lives += 1;
             let source = format!("d{}-{}", self.number, shared.lives);
-            let config = Config { source, seed: dice.below(u64::MAX), delete_asks: !self.number.is_multiple_of(3) };
+            let config = Config {
+                source,
+                seed: dice.below(u64::MAX),
+                delete_asks: !self.number.is_multiple_of(3),
+                subsets_bytes_max: BYTES_MAX,
+            };
             match Client::new(config, Loaded { records: self.storage.records() }) {
                 Ok(client) => shared.client = Some(client),
                 Err(corrupt) => shared.watch.complain(format!("the store cannot be read: {corrupt:?}")),
@@ -105,6 +117,7 @@ impl Device {
         let mut act_at_ms = self.now().tick_ms + dice.between(20, 3_000);
         let fence = self.shared().lives;
         self.step(|client, now| client.handle(now, Input::Lead { fence }));
+        self.look_again();
         loop {
             self.perform(&sender, &over, &mut streams);
             let now = self.now();
@@ -227,6 +240,9 @@ impl Device {
         let kind = match wish {
             Wish::Schema => Kind::Schema,
             Wish::List { entity_type, after, limit: _ } => Kind::List { entity_type, after, limit: 4 },
+            Wish::Subset { entity_type, parameters, after, limit } => {
+                Kind::Subset { entity_type, parameters, after, limit: limit.min(2) }
+            }
             Wish::Ids { entity_type, ids } => Kind::Ids { entity_type, ids },
             Wish::Mutations { body } => Kind::Mutate { body },
         };
@@ -332,7 +348,11 @@ impl Device {
             State::Sent | State::Accepted => true,
             State::Conflicted | State::Failed => false,
         };
-        client.position() >= (epoch, offset) && client.status().listed && !client.outbox().iter().any(waiting)
+        let whole = |(number, _): &(u64, Wanted)| client.query(*number).is_some_and(|query| query.complete);
+        shared.wanted.iter().all(whole)
+            && client.position() >= (epoch, offset)
+            && client.status().listed
+            && !client.outbox().iter().any(waiting)
     }
 
     /// Returns what it shows of the confirmed rows.
@@ -347,7 +367,15 @@ impl Device {
             }
         }
         let types = TYPES.iter().map(|name| (*name).to_owned()).collect();
-        FinalView { reader: self.number, subject: self.subject.to_owned(), org: self.org.to_owned(), types, rows }
+        let parts = shared.wanted.iter().map(|(_, wanted)| wanted.part()).collect();
+        FinalView {
+            reader: self.number,
+            subject: self.subject.to_owned(),
+            org: self.org.to_owned(),
+            types,
+            parts,
+            rows,
+        }
     }
 
     /// Returns what is wrong with what its person saw, once the run is over.

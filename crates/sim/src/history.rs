@@ -49,8 +49,21 @@ pub struct FinalView {
     pub org: String,
     /// Which types it reads.
     pub types: Vec<String>,
+    /// Which parts of types it keeps that are not kept whole.
+    pub parts: Vec<FinalPart>,
     /// Rows by type and id.
     pub rows: std::collections::BTreeMap<(String, String), serde_json::Value>,
+}
+
+/// A part of a type that a reader wants.
+#[derive(Clone, Debug)]
+pub struct FinalPart {
+    /// The type.
+    pub entity_type: String,
+    /// A field and its value.
+    pub equals: Option<(String, Option<String>)>,
+    /// The first so many by title.
+    pub first: Option<usize>,
 }
 
 /// Everything that is looked at.

@@ -33,7 +33,7 @@ pub use database::{
 pub use dice::Dice;
 pub use executor::{Clock, ProcessId, Simulation, run};
 pub use hints::{HintLink, Hints};
-pub use history::{FinalView, History, Recorder, Shown, Told};
+pub use history::{FinalPart, FinalView, History, Recorder, Shown, Told};
 pub use log::{Durable, Log, LogLink, LogManners};
 pub use network::{Counts, Faults, Network, REQUEST_TIMEOUT_MS, StreamEnd};
 pub use people::{People, PlaceChange};

@@ -46,6 +46,8 @@ pub struct LogManners {
     pub mutant_no_floor: bool,
     /// Appends leave the stored position where it is.
     pub mutant_no_position: bool,
+    /// Capture counts as begun before the slot of the epoch is there.
+    pub mutant_list_before_slot: bool,
     /// Every offset is vouched for.
     pub mutant_offset_is_head: bool,
 }
@@ -60,6 +62,13 @@ struct Kept {
     expires_at: Micros,
     organisations: BTreeSet<(String, String)>,
     snapshots: BTreeMap<String, SnapshotProgress>,
+}
+
+impl Kept {
+    /// The marks, with what the checkpoint says of them.
+    fn marks(&self) -> Head {
+        Head { begun: self.checkpoint.identity.is_some(), ..self.head }
+    }
 }
 
 /// What was safe on disk from a moment on.
@@ -106,7 +115,7 @@ impl Log {
     pub fn new(simulation: &Simulation, manners: LogManners) -> Log {
         let zero = ActivityId::new(0);
         let kept = Kept {
-            head: Head { epoch: Epoch::FIRST, last: zero, durable: zero, visible: zero, floor: zero },
+            head: Head { epoch: Epoch::FIRST, last: zero, durable: zero, visible: zero, floor: zero, begun: false },
             checkpoint: Checkpoint::start(),
             fence: 0,
             holder: String::new(),
@@ -137,7 +146,7 @@ impl Log {
 
     /// Returns the marks as they stand.
     pub fn marks(&self) -> Head {
-        self.state().now.head
+        self.state().now.marks()
     }
 
     /// Returns every activity of the present epoch up to the durable head, those below the floor included.
@@ -210,7 +219,7 @@ impl Log {
         self.commit(|state| {
             let epoch = state.now.head.epoch.next();
             let base = epoch.base();
-            state.now.head = Head { epoch, last: base, durable: base, visible: base, floor: base };
+            state.now.head = Head { epoch, last: base, durable: base, visible: base, floor: base, begun: false };
             state.now.checkpoint = Checkpoint::start();
             state.now.fence += 1;
             state.now.holder.clear();
@@ -274,12 +283,6 @@ impl LogLink {
     /// Cuts the way to the log, or mends it.
     pub fn reach(&self, reachable: bool) {
         self.reachable.store(reachable, Ordering::Relaxed);
-    }
-
-    /// Tells whether capture has begun in the present epoch: whether its slot is there.
-    pub(crate) async fn begun(&self) -> Result<bool, Fault> {
-        let life = self.call().await?;
-        Ok(self.log.alive(life)?.now.checkpoint.identity.is_some())
     }
 
     /// Waits for the log's answer to begin; returns its life.

@@ -10,7 +10,7 @@ use std::{
 
 use antiphon_engine::{
     Fault,
-    ports::{Directory, Member, Membership, OrgNames, Principal, TokenScopes},
+    ports::{Directory, Member, Membership, OrgNames, Principal, Shown, TokenScopes},
 };
 use antiphon_model::Role;
 use async_trait::async_trait;
@@ -126,8 +126,9 @@ impl Heard {
 
 #[async_trait]
 impl Directory for Heard {
-    async fn authenticate(&self, token: &str) -> Result<Option<Principal>, Fault> {
-        Ok(token.strip_prefix(TOKEN_PREFIX).map(|subject| Principal {
+    async fn authenticate(&self, token: &str) -> Result<Shown, Fault> {
+        let Some(subject) = token.strip_prefix(TOKEN_PREFIX) else { return Ok(Shown::Unknown) };
+        Ok(Shown::Accepted(Principal {
             subject: subject.to_owned(),
             system_admin: false,
             expires_at: None,

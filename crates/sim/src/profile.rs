@@ -88,7 +88,7 @@ impl Profile {
             Mutant::RowNotLocked => self.database.locks = false,
             Mutant::PermissionAtConnectOnly => self.server.mutant_connect_only = true,
             Mutant::AccessMissedOnResume => self.server.mutant_access_on_resume = true,
-            Mutant::ListBeforeTheSlot => self.server.mutant_list_before_slot = true,
+            Mutant::ListBeforeTheSlot => self.log.mutant_list_before_slot = true,
             Mutant::SlotDoesNotWait => self.database.slot_waits = false,
             Mutant::RecordNotKept => self.database.records = false,
             Mutant::FloorIgnored => self.log.mutant_no_floor = true,

@@ -36,8 +36,6 @@ pub struct ServerManners {
     pub mutant_connect_only: bool,
     /// What was brought as access is not compared on resume.
     pub mutant_access_on_resume: bool,
-    /// Lists are answered before the slot of their epoch is there.
-    pub mutant_list_before_slot: bool,
     /// Numbers of transactions are 32 bits wide.
     pub mutant_narrow: bool,
 }
@@ -62,6 +60,17 @@ pub enum Kind {
     List {
         /// The type.
         entity_type: String,
+        /// The `next` of the page before.
+        after: Option<String>,
+        /// At most so many rows.
+        limit: usize,
+    },
+    /// A page of a subset.
+    Subset {
+        /// The type.
+        entity_type: String,
+        /// The parameters that make it.
+        parameters: Vec<(String, String)>,
         /// The `next` of the page before.
         after: Option<String>,
         /// At most so many rows.
@@ -256,11 +265,16 @@ impl App {
         let caller = self.caller(&request.token, &request.org).await?;
         match request.kind {
             Kind::List { entity_type, after, limit } => {
-                self.list(&caller, &entity_type, reading::Wanted { ids: Vec::new(), after, limit }).await
+                self.list(&caller, &entity_type, reading::Wanted { after, limit, ..Default::default() }).await
+            }
+            Kind::Subset { entity_type, parameters, after, limit } => {
+                let (filters, order) = reading::subset(&parameters)?;
+                let wanted = reading::Wanted { ids: Vec::new(), filters, order, after, limit };
+                self.list(&caller, &entity_type, wanted).await
             }
             Kind::Ids { entity_type, ids } => {
                 let limit = ids.len();
-                self.list(&caller, &entity_type, reading::Wanted { ids, after: None, limit }).await
+                self.list(&caller, &entity_type, reading::Wanted { ids, limit, ..Default::default() }).await
             }
             Kind::Mutate { body } => self.mutate(&caller, &body).await,
             Kind::Schema => self.schema(&caller),

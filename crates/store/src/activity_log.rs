@@ -22,7 +22,9 @@ pub(crate) use flush::Flusher;
 
 use crate::{Store, errors};
 
-const MARKS: &str = "select h.epoch, h.last, h.floor, d.durable, v.visible
+/// Capture has begun once every source has proved itself: its identity is saved with its first position.
+const MARKS: &str = "select h.epoch, h.last, h.floor, d.durable, v.visible,
+    (select coalesce(bool_and(identity is not null), false) from log.checkpoints)
   from log.head h, log.durable d, log.visible v where d.epoch = h.epoch and v.epoch = h.epoch";
 
 #[async_trait]
@@ -57,6 +59,11 @@ impl ActivityLog for Store {
     async fn of_entity(&self, entity: &EntityRef<'_>, span: Span, limit: usize) -> Result<Vec<Activity>, Fault> {
         let client = self.client().await?;
         look_up::of_entity(&client, entity, span, limit).await
+    }
+
+    async fn of_transaction(&self, orgs: &[&str], id: &str, span: Span, limit: usize) -> Result<Vec<Activity>, Fault> {
+        let client = self.client().await?;
+        look_up::of_transaction(&client, orgs, (id, span), limit).await
     }
 
     async fn newest_of(
@@ -97,6 +104,7 @@ fn marks(row: Option<Row>) -> Result<Head, Fault> {
         floor: number_id(row.get(2)),
         durable: number_id(row.get(3)),
         visible: number_id(row.get(4)),
+        begun: row.get(5),
     })
 }
 

@@ -4,7 +4,7 @@
 
 use antiphon_engine::{
     Fault,
-    ports::{Directory, Member, Membership, OrgNames, Principal},
+    ports::{Directory, Member, Membership, OrgNames, Principal, Shown},
 };
 use antiphon_model::{Code, Micros, Role};
 use async_trait::async_trait;
@@ -16,7 +16,9 @@ use crate::{Store, cache::Cache, errors, tokens};
 /// Remembered answers.
 #[derive(Default)]
 pub(crate) struct Caches {
-    principals: Cache<[u8; 32], Option<Principal>>,
+    principals: Cache<[u8; 32], Shown>,
+    /// Apart, so that whoever guesses pushes no good token out.
+    strangers: Cache<[u8; 32], ()>,
     memberships: Cache<(String, String), Option<Membership>>,
     names: Cache<String, Option<OrgNames>>,
     administrators: Cache<String, bool>,
@@ -26,6 +28,7 @@ pub(crate) struct Caches {
 impl Caches {
     pub(crate) fn clear(&self) {
         self.principals.clear();
+        self.strangers.clear();
         self.memberships.clear();
         self.names.clear();
         self.administrators.clear();
@@ -59,34 +62,46 @@ pub struct User {
 
 #[async_trait]
 impl Directory for Store {
-    async fn authenticate(&self, token: &str) -> Result<Option<Principal>, Fault> {
-        let Some(hash) = tokens::hash(token) else { return Ok(None) };
+    async fn authenticate(&self, token: &str) -> Result<Shown, Fault> {
+        let Some(hash) = tokens::hash(token) else { return Ok(Shown::Unknown) };
         let era = match self.cache.principals.find(&hash) {
             // The database looked at the clock when it was asked; it may be later now.
-            Ok(known) => return Ok(known.filter(|principal| !expired(principal))),
+            Ok(Shown::Accepted(known)) if expired(&known) => return Ok(Shown::Expired),
+            Ok(known) => return Ok(known),
+            Err(era) => era,
+        };
+        let strange = match self.cache.strangers.find(&hash) {
+            Ok(()) => return Ok(Shown::Unknown),
             Err(era) => era,
         };
         metrics::counter!("antiphon_directory_lookups_total", "of" => "token").increment(1);
         let client = self.client().await?;
         let sql = format!(
             "select u.id, u.system_admin, t.last_used_at is null or t.last_used_at < now() - interval '1 minute',
-                    {}, t.scopes
+                    {}, t.scopes, coalesce(t.expires_at <= now(), false)
              from antiphon.tokens t join antiphon.users u on u.id = t.\"user\"
-             where t.hash = $1 and t.revoked_at is null and (t.expires_at is null or t.expires_at > now())",
+             where t.hash = $1 and t.revoked_at is null",
             tokens::micros("t.expires_at")
         );
         let statement = client.prepare_cached(&sql).await.map_err(errors::sql)?;
-        let row = client.query_opt(&statement, &[&&hash[..]]).await.map_err(errors::sql)?;
-        if row.as_ref().is_some_and(|row| row.get(2)) {
+        let Some(row) = client.query_opt(&statement, &[&&hash[..]]).await.map_err(errors::sql)? else {
+            self.cache.strangers.keep(strange, hash, ());
+            return Ok(Shown::Unknown);
+        };
+        if row.get(5) {
+            self.cache.principals.keep(era, hash, Shown::Expired);
+            return Ok(Shown::Expired);
+        }
+        if row.get(2) {
             // Good to know, and no reason to turn anybody away: a full disk must not lock operators out.
             let sql = "update antiphon.tokens set last_used_at = now() where hash = $1";
             if let Err(error) = client.execute(sql, &[&&hash[..]]).await {
                 tracing::debug!(%error, "the use of a token was not noted");
             }
         }
-        let principal = row.map(|row| principal(&row)).transpose()?;
-        self.cache.principals.keep(era, hash, principal.clone());
-        Ok(principal)
+        let shown = Shown::Accepted(principal(&row)?);
+        self.cache.principals.keep(era, hash, shown.clone());
+        Ok(shown)
     }
 
     async fn membership(&self, org: &str, subject: &str) -> Result<Option<Membership>, Fault> {

@@ -46,12 +46,12 @@ pub struct Done {
     pub floor: Option<ActivityId>,
     /// Numbers of dropped partitions.
     pub dropped: Vec<u64>,
-    /// Numbers of closed partitions that got their look-up index.
+    /// Numbers of closed partitions that got a look-up index.
     pub indexed: Vec<u64>,
 }
 
 impl Store {
-    /// Makes partitions ahead, drops what is older than the retention, and builds the look-up index of partitions
+    /// Makes partitions ahead, drops what is older than the retention, and builds the look-up indexes of partitions
     /// that are closed.
     pub async fn maintain(&self, retention: &Retention) -> Result<Done, Fault> {
         // A connection of its own: building an index may take seconds, and the pool serves readers.
@@ -124,9 +124,15 @@ async fn outdated(client: &Client, number: u64, end: ActivityId, days: u32) -> R
     rows.first().map(|row| row.get(0)).ok_or_else(|| errors::corrupt("an aggregate without a row"))
 }
 
-/// Builds the index by which an entity's activities are found; tells whether it was missing.
+/// Builds the indexes by which an entity's or a transaction's activities are found; tells whether one was missing.
 async fn index(client: &Client, number: u64) -> Result<bool, Fault> {
-    let name = format!("activities_{number}_entity");
+    let of_entity = build(client, number, "entity", "(type, entity, id)").await?;
+    let by_transaction = "((tx::jsonb ->> 'transactionId')) where tx is not null";
+    Ok(build(client, number, "transaction", by_transaction).await? || of_entity)
+}
+
+async fn build(client: &Client, number: u64, suffix: &str, of: &str) -> Result<bool, Fault> {
+    let name = format!("activities_{number}_{suffix}");
     let sql = "select coalesce((select indisvalid from pg_index where indexrelid = to_regclass($1)), false)";
     let there: bool = client.query_one(sql, &[&format!("log.{name}")]).await.map_err(errors::sql)?.get(0);
     if there {
@@ -134,7 +140,7 @@ async fn index(client: &Client, number: u64) -> Result<bool, Fault> {
     }
     // One that was broken off is invalid and stands in the way.
     client.batch_execute(&format!("drop index if exists log.{name}")).await.map_err(errors::sql)?;
-    let sql = format!("create index concurrently {name} on log.activities_{number} (type, entity, id)");
+    let sql = format!("create index concurrently {name} on log.activities_{number} {of}");
     client.batch_execute(&sql).await.map_err(errors::sql)?;
     Ok(true)
 }

@@ -9,12 +9,15 @@ mod arrive;
 mod decide;
 mod entry;
 mod fetch;
+mod held;
 mod journal;
 mod judge;
 mod keys;
 mod lists;
 mod outbox;
 mod pace;
+mod plug;
+mod recent;
 mod rows;
 mod save;
 mod send;
@@ -23,6 +26,8 @@ mod state;
 mod status;
 mod store;
 mod stream;
+mod subset;
+mod subsets;
 #[cfg(test)]
 mod tests;
 mod undo;
@@ -45,6 +50,8 @@ pub use self::{
     state::{Event, State, Step, step},
     status::{Network, Status},
     store::{FORMAT, Record, Write},
+    subset::{Filter, Level, Subset, Test},
+    subsets::{OPEN_MAX, Presence, Query, TooMany, WANTED_MAX},
     value::same,
 };
 use self::{
@@ -56,6 +63,7 @@ use self::{
     send::Sending,
     store::Dirty,
     stream::Stream,
+    subsets::{Asking, Subsets},
     undo::Undo,
     words::Schema,
 };
@@ -82,6 +90,8 @@ pub struct Config {
     pub seed: u64,
     /// Whether a delete asks where others changed the row meanwhile.
     pub delete_asks: bool,
+    /// What subsets that nobody wants any more may keep, in bytes.
+    pub subsets_bytes_max: usize,
 }
 
 /// What is asked of the server.
@@ -93,6 +103,17 @@ pub enum Request {
     List {
         /// The type.
         entity_type: String,
+        /// Where the page before ended.
+        after: Option<String>,
+        /// Rows at most.
+        limit: usize,
+    },
+    /// `GET .../entities/{type}?where[..]&order&limit&after`.
+    Subset {
+        /// The type.
+        entity_type: String,
+        /// The parameters that make the subset, not encoded yet.
+        parameters: Vec<(String, String)>,
         /// Where the page before ended.
         after: Option<String>,
         /// Rows at most.
@@ -122,6 +143,11 @@ pub enum Input<'a> {
     },
     /// It does not speak for its store any more.
     Follow,
+    /// There is a network, or there is none. At first one is taken for granted.
+    Network {
+        /// Whether it is worth asking.
+        usable: bool,
+    },
     /// Time has passed.
     Tick,
     /// A request was answered.
@@ -233,6 +259,8 @@ pub enum Output {
 pub enum Told {
     /// These rows may look different.
     Rows(Vec<EntityKey>),
+    /// These subscriptions became complete, incomplete or refused.
+    Subsets(Vec<u64>),
     /// The outbox changed.
     Outbox,
     /// These edits are on the device.
@@ -299,6 +327,7 @@ pub struct Client {
     dirty: Dirty,
     saving: Saving,
     leading: Option<u64>,
+    unplugged: bool,
     wants_schema: bool,
     pace: Pace,
     asked: BTreeMap<u64, (Asked, u64)>,
@@ -306,6 +335,7 @@ pub struct Client {
     stream: Stream,
     sending: Sending,
     fetches: Fetches,
+    subsets: Subsets,
     shown: BTreeSet<EntityKey>,
     outbox_changed: bool,
     told_status: Option<Status>,
@@ -318,6 +348,7 @@ pub struct Client {
 enum Asked {
     Schema,
     List(String),
+    Piece(Box<Asking>),
     Ids(String, Vec<String>),
     Mutations,
 }
@@ -326,8 +357,12 @@ impl Client {
     /// Lets something happen.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         match input {
-            Input::Lead { fence } => self.leading = Some(fence),
+            Input::Lead { fence } => {
+                self.leading = Some(fence);
+                self.subsets.again();
+            }
             Input::Follow => self.follow(),
+            Input::Network { usable } => self.plug(now, usable),
             Input::Tick => {}
             Input::Answer { id, status, retry_after_ms, server_ms, body } => {
                 if let Some(server_ms) = server_ms {
@@ -430,7 +465,7 @@ impl Client {
 
     /// Tells whether all rows of a type are here.
     pub fn is_complete(&self, entity_type: &str) -> bool {
-        self.rows_of(entity_type).is_some_and(|rows| rows.marks.complete)
+        !self.is_in_parts(entity_type) && self.rows_of(entity_type).is_some_and(|rows| rows.marks.complete)
     }
 
     /// Returns the outbox.
@@ -471,6 +506,7 @@ impl Client {
 
     fn touched(&mut self, entity: &EntityKey) {
         self.shown.insert(entity.clone());
+        self.subsets.loosen(entity);
         self.outbox_changed = true;
     }
 
@@ -492,6 +528,7 @@ impl Client {
         match asked {
             Asked::Schema => self.schema_answered(now, answer),
             Asked::List(name) => self.list_answered(now, &name, answer),
+            Asked::Piece(asking) => self.piece_answered(now, *asking, answer),
             Asked::Ids(name, ids) => self.ids_answered(now, &name, &ids, answer),
             Asked::Mutations => self.mutations_answered(now, answer),
         }
@@ -501,7 +538,7 @@ impl Client {
         match asked {
             Asked::Mutations => self.mutations_unanswered(now, None),
             Asked::Ids(name, ids) => self.fetches.again(&name, ids),
-            Asked::Schema | Asked::List(_) => {}
+            Asked::Schema | Asked::List(_) | Asked::Piece(_) => {}
         }
         self.pace.failed(now.tick_ms, None, &mut self.random);
     }

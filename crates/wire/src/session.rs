@@ -80,6 +80,7 @@ pub struct Session {
     clock_zero: Micros,
     started_at: Lsn,
     received: Lsn,
+    server_clock: Micros,
     durable: Lsn,
     told: Lsn,
     transaction_open: bool,
@@ -98,6 +99,7 @@ impl Session {
             clock_zero: Micros(clock.0.saturating_sub(micros(now))),
             started_at,
             received: started_at,
+            server_clock: Micros(0),
             durable: Lsn::ZERO,
             told: Lsn::ZERO,
             transaction_open: false,
@@ -157,6 +159,11 @@ impl Session {
         self.told
     }
 
+    /// Returns the server's clock at its newest frame; zero before the first.
+    pub fn server_clock(&self) -> Micros {
+        self.server_clock
+    }
+
     /// Returns the highest position that was received.
     pub fn received(&self) -> Lsn {
         self.received
@@ -167,11 +174,13 @@ impl Session {
         self.heard_at = now;
         self.asked_at = None;
         match frame {
-            Frame::LogData { start, payload, .. } => {
+            Frame::LogData { start, payload, sent_at, .. } => {
+                self.server_clock = sent_at;
                 self.received = self.received.max(start);
                 self.outputs.push_back(Output::Payload(payload));
             }
             Frame::Keepalive { end, sent_at, reply } => {
+                self.server_clock = sent_at;
                 self.received = self.received.max(end);
                 if !self.transaction_open && end >= self.started_at {
                     self.outputs.push_back(Output::Progress { lsn: end, server_time: sent_at });

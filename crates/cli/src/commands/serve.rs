@@ -17,7 +17,8 @@ use crate::{
     settings::{
         AUTH_ALGORITHMS, AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS, AUTH_ORGS_CLAIM, AUTH_SECRET, DATABASE_RLS,
         DATABASE_RLS_ROLE, DATABASE_SESSION_VARIABLES, LIMITS_MUTATIONS_BURST, LIMITS_MUTATIONS_PER_SECOND,
-        LOG_RETENTION_DAYS, LOG_RETENTION_MIN_ACTIVITIES, SERVER_ALLOWED_ORIGINS, SERVER_LISTEN, Settings,
+        LIMITS_STREAM_BYTES_BURST, LIMITS_STREAM_BYTES_PER_SECOND, LOG_RETENTION_DAYS, LOG_RETENTION_MIN_ACTIVITIES,
+        SERVER_ALLOWED_ORIGINS, SERVER_LISTEN, SERVER_TRUSTED_PROXIES, Settings,
     },
 };
 
@@ -43,8 +44,11 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> 
         retention_min_activities: settings.count(&LOG_RETENTION_MIN_ACTIVITIES),
         auth: auth_config(&settings),
         allowed_origins: settings.list(&SERVER_ALLOWED_ORIGINS),
+        trusted_proxies: settings.list(&SERVER_TRUSTED_PROXIES),
         mutations_per_second: settings.count(&LIMITS_MUTATIONS_PER_SECOND),
         mutations_burst: settings.count(&LIMITS_MUTATIONS_BURST),
+        stream_bytes_per_second: settings.count(&LIMITS_STREAM_BYTES_PER_SECOND),
+        stream_bytes_burst: settings.count(&LIMITS_STREAM_BYTES_BURST),
         session_variables: settings.list(&DATABASE_SESSION_VARIABLES),
         rls_role: rls_role(&settings)?,
         ..ServeOptions::new(settings.listen()?)

@@ -136,6 +136,13 @@ pub(crate) const SERVER_ALLOWED_ORIGINS: Key = key(
     None,
     "Origins of web pages that may call, such as https://app.example.com; our own pages always may.",
 );
+pub(crate) const SERVER_TRUSTED_PROXIES: Key = key(
+    "server",
+    "trusted_proxies",
+    Kind::List,
+    None,
+    "Addresses and networks of your own proxies, such as 10.0.0.0/8: only from these does `X-Forwarded-For` say whose request it is.",
+);
 pub(crate) const AUTH_JWKS: Key = key(
     "auth",
     "jwks",
@@ -203,8 +210,23 @@ pub(crate) const LIMITS_MUTATIONS_BURST: Key = key(
     "How many edits an organisation may send at once, after a while without any.",
 );
 
+pub(crate) const LIMITS_STREAM_BYTES_PER_SECOND: Key = key(
+    "limits",
+    "stream_bytes_per_second",
+    Kind::Count,
+    Some("1048576"),
+    "How many bytes of streams one connection is sent a second, by whatever transport; 0 is no limit.",
+);
+pub(crate) const LIMITS_STREAM_BYTES_BURST: Key = key(
+    "limits",
+    "stream_bytes_burst",
+    Kind::Count,
+    Some("4194304"),
+    "How many bytes of streams one connection is sent at once, after a while without any.",
+);
+
 /// Every key but `entities`, in the order of the reference.
-pub(crate) const KEYS: [Key; 21] = [
+pub(crate) const KEYS: [Key; 24] = [
     DATABASE_URL,
     DATABASE_LOG_URL,
     DATABASE_SLOT,
@@ -216,6 +238,7 @@ pub(crate) const KEYS: [Key; 21] = [
     DATABASE_RLS_ROLE,
     SERVER_LISTEN,
     SERVER_ALLOWED_ORIGINS,
+    SERVER_TRUSTED_PROXIES,
     AUTH_JWKS,
     AUTH_SECRET,
     AUTH_ALGORITHMS,
@@ -226,6 +249,8 @@ pub(crate) const KEYS: [Key; 21] = [
     LOG_RETENTION_MIN_ACTIVITIES,
     LIMITS_MUTATIONS_PER_SECOND,
     LIMITS_MUTATIONS_BURST,
+    LIMITS_STREAM_BYTES_PER_SECOND,
+    LIMITS_STREAM_BYTES_BURST,
 ];
 
 /// The sections that `KEYS` knows, each once.

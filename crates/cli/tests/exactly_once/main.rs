@@ -6,6 +6,7 @@
 // The verdict is what this test is run for: it is shown, passed or not.
 #![allow(clippy::print_stdout)]
 
+mod failover;
 mod scene;
 mod verify;
 mod workload;
@@ -13,6 +14,7 @@ mod workload;
 use std::{sync::Arc, time::Duration};
 
 use antiphon_testkit::PgVersion;
+use failover::Joiner;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use scene::Scene;
 use workload::Workload;
@@ -93,5 +95,54 @@ async fn copy_and_stream_together_equal_the_table_under_load_cap_20_pg_88_pg_91(
         println!("{} commits, {} rows, {} activities: {verdict}", workload.commits(), source.len(), log.len());
         assert!(workload.commits() > 20, "too little was written to prove anything");
         assert!(verdict.clean(), "seed {seed}: {verdict:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_at_one_server_miss_and_double_nothing_while_the_capturing_other_is_killed_log_05_op_01() {
+    let kills = number("ANTIPHON_KILLS", 6);
+    let seed = number("ANTIPHON_SEED", u64::from(std::process::id()));
+    println!("seed {seed}, kills {kills}");
+    for version in [PgVersion::V15, PgVersion::V18] {
+        let Some(mut scene) = Scene::open(version, 0).await else { continue };
+        scene.copied().await;
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut other = scene.another();
+        let bases = [scene.base(), other.base()];
+        let both = |first: usize| vec![bases[first].clone(), bases[1 - first].clone()];
+        let readers = [scene.follow_at(both(0), "acme"), scene.follow_at(both(1), "acme")];
+        let workload = Arc::new(Workload::default());
+        let mut writers = workload.start(&scene.pg, scene.database(), SESSIONS, seed);
+        let mut joiners = Vec::new();
+        for kill in 0..kills.div_ceil(2) {
+            // The moment of a kill is what is random here; nothing waits for a condition.
+            tokio::time::sleep(Duration::from_millis(random.random_range(200..2_000))).await;
+            let leads = scene.capturing(&bases).await;
+            joiners.push(Joiner::start(&scene, both(1 - leads)));
+            match leads {
+                0 => scene.kill_server().await,
+                _ => other.kill().await,
+            }
+            joiners.push(Joiner::start(&scene, both(1 - leads)));
+            joiners.push(Joiner::start(&scene, both(leads)));
+            println!("kill {} of server {leads}, {} commits", kill + 1, workload.commits());
+        }
+        workload.stop();
+        while writers.join_next().await.is_some() {}
+        let sentinel = scene.sentinel().await;
+        let log = scene.log_client().await;
+        for reader in readers {
+            let shown = scene.collect(reader, &sentinel).await;
+            let log = verify::log(&log).await.expect("the log can be read");
+            let seen = verify::compare_reader(&shown, &log, "acme");
+            println!("reader: {seen}, {} shown", shown.len());
+            assert!(seen.clean(), "seed {seed}: {seen:#?}");
+        }
+        let source = verify::source(&scene.client().await).await.expect("the source can be read");
+        let verdict = verify::compare(&verify::log(&log).await.expect("the log can be read"), &source);
+        assert!(verdict.clean(), "seed {seed}: {verdict:#?}");
+        for joiner in joiners {
+            assert_eq!(joiner.differs(&source).await, Vec::<String>::new(), "seed {seed}: list and stream");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use antiphon_testkit::{Pg, PgVersion, Process, TestDb, sse};
+use antiphon_testkit::{Pg, PgVersion, Process, TestDb, get, sse};
 use tokio::{process::Command, task::JoinHandle, time::Instant};
 use tokio_postgres::{Client, NoTls};
 
@@ -17,7 +17,7 @@ const ROWS: &str = "insert into items (organization_id, payload)
                            else 'row ' || n end
                     from generate_series(1, $1) n";
 /// Starting, recovering from a crash and catching up must each be done within this time.
-const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A server under test with its database and its one address.
 pub struct Scene {
@@ -111,6 +111,22 @@ impl Scene {
         self.server = Process::start(command(&self.config, &["serve"])).expect("the server starts");
     }
 
+    /// Waits until one of these servers captures, and returns which.
+    pub async fn capturing(&self, bases: &[String]) -> usize {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            for (index, base) in bases.iter().enumerate() {
+                let Ok(ready) = get(&format!("{base}/readyz"), None, &[]).await else { continue };
+                let source = ready.json().map(|ready| ready["source"].clone()).unwrap_or_default();
+                if source["reason"].is_null() && source["state"] != "initialising" && source["ready"] == true {
+                    return index;
+                }
+            }
+            assert!(Instant::now() < deadline, "nobody captures:\n{}", self.server.lines().join("\n"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until the initial copy of the table is in the log.
     pub async fn copied(&self) {
         let client = self.log_client().await;
@@ -146,9 +162,31 @@ impl Scene {
 
     /// Starts a reader of an organisation that begins with the log's first activity.
     pub fn follow(&self, org: &'static str) -> Reader {
-        let url = format!("http://127.0.0.1:{}/v1/orgs/{org}/live?live=sse&offset=-1", self.port);
-        let task = antiphon_testkit::spawn("reader", follow(url, self.token.clone(), org));
+        self.follow_at(vec![self.base()], org)
+    }
+
+    /// As `follow`, at several servers: after each cut at the next one.
+    pub fn follow_at(&self, bases: Vec<String>, org: &'static str) -> Reader {
+        let urls = bases.iter().map(|base| format!("{base}/v1/orgs/{org}/live?live=sse&offset=-1")).collect();
+        let task = antiphon_testkit::spawn("reader", follow(urls, self.token.clone(), org));
         Reader { task }
+    }
+
+    /// The address of the first server.
+    pub fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The token of a member of `acme`.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Starts another server on the same databases.
+    pub fn another(&self) -> Another {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let server = Process::start(serve_at(&self.config, &listen)).expect("the other server starts");
+        Another { config: self.config.clone(), listen, server }
     }
 
     /// Waits until the reader was shown the sentinel, and returns all that it was shown.
@@ -171,11 +209,35 @@ impl Scene {
     }
 }
 
+/// Another server of a scene, at an address of its own.
+pub struct Another {
+    config: PathBuf,
+    listen: String,
+    server: Process,
+}
+
+impl Another {
+    /// Its address.
+    pub fn base(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
+    /// Kills it, and starts it again at once.
+    pub async fn kill(&mut self) {
+        self.server.kill9().await.expect("the other server was running");
+        self.server = Process::start(serve_at(&self.config, &self.listen)).expect("the other server starts");
+    }
+}
+
+fn serve_at(config: &std::path::Path, listen: &str) -> Command {
+    command(config, &["serve", "--listen", listen])
+}
+
 /// Reads until the sentinel, connecting anew with the last id after each cut.
-async fn follow(url: String, token: String, org: &'static str) -> Vec<Seen> {
+async fn follow(urls: Vec<String>, token: String, org: &'static str) -> Vec<Seen> {
     let (mut shown, mut last): (Vec<Seen>, Option<String>) = (Vec::new(), None);
-    loop {
-        let Ok(mut stream) = sse(&url, Some(&token), last.as_deref()).await else {
+    for url in urls.iter().cycle() {
+        let Ok(mut stream) = sse(url, Some(&token), last.as_deref()).await else {
             // The server is being started again; there is no event to wait for.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
@@ -196,6 +258,7 @@ async fn follow(url: String, token: String, org: &'static str) -> Vec<Seen> {
             last = event.id.or(last);
         }
     }
+    shown
 }
 
 fn command(config: &std::path::Path, arguments: &[&str]) -> Command {

@@ -2,10 +2,11 @@
 //!
 //! Progress without activities is saved sparingly: a position is acknowledged only after it was saved, so that a slot
 //! that is ahead of what we saved was moved by someone else (PG-13), and saving writes to the very log that moves it.
+//! The first position of an epoch is saved at once: from then on lists may be joined with the stream.
 
 use std::sync::Arc;
 
-use antiphon_model::{Checkpoint, Lsn, Micros};
+use antiphon_model::{Checkpoint, Epoch, Lsn, Micros};
 use tokio::sync::mpsc;
 
 use super::{Appended, Work};
@@ -23,7 +24,7 @@ const PROGRESS_INTERVAL_MAX: i64 = 10_000_000;
 
 pub(super) async fn run(
     mut writer: Box<dyn LogWriter>,
-    mut saved: Checkpoint,
+    (epoch, mut saved): (Epoch, Checkpoint),
     bus: Bus,
     clock: Arc<dyn Fn() -> Micros + Send + Sync>,
     mut work: mpsc::Receiver<Work>,
@@ -46,6 +47,7 @@ pub(super) async fn run(
                 Ok(last) => bus.appended(last),
                 Err(fault) => return Some(fault),
             }
+            bus.begin(epoch);
             saved = batch.checkpoint.clone();
             saved_at = clock();
         }
@@ -63,7 +65,8 @@ fn empty(checkpoint: Checkpoint) -> Batch {
 
 fn due(saved: &Checkpoint, reached: Lsn, since_saved_micros: i64) -> bool {
     let bytes = reached.bytes_since(saved.acknowledged);
-    (bytes >= PROGRESS_BYTES && since_saved_micros >= PROGRESS_INTERVAL_MIN)
+    saved.identity.is_none()
+        || (bytes >= PROGRESS_BYTES && since_saved_micros >= PROGRESS_INTERVAL_MIN)
         || (bytes > 0 && since_saved_micros >= PROGRESS_INTERVAL_MAX)
 }
 

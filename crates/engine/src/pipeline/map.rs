@@ -18,7 +18,9 @@ use crate::{
 
 /// A batch smaller than this waits for what has come already, never for what has not.
 const BATCH_ACTIVITIES_MIN: usize = 500;
-/// A source whose newest transaction is older than this, in microseconds, is catching up.
+/// What is mapped so long after its commit, in microseconds of the source's own clock, belongs to a backlog.
+///
+/// Our clock does not come into it: the two may differ by any amount, for ever.
 const CATCHING_UP_AFTER: i64 = 2_000_000;
 /// While copies wait for readers to see what was captured before, look this often.
 const BARRIER_INTERVAL_MS: u64 = 100;
@@ -40,7 +42,6 @@ pub(super) struct Map {
     schemas: Arc<dyn Schemas>,
     source: Arc<dyn Source>,
     bus: Bus,
-    clock: Arc<dyn Fn() -> Micros + Send + Sync>,
     observer: Arc<dyn Fn(Observed) + Send + Sync>,
     /// Copies may begin once readers see everything up to here; `None` once they do.
     barrier: Option<ActivityId>,
@@ -63,7 +64,6 @@ impl Map {
             schemas: Arc::clone(&works.schemas),
             source: Arc::clone(&works.source),
             bus: works.bus.clone(),
-            clock: Arc::clone(&works.clock),
             observer: Arc::clone(&works.observer),
             barrier,
             look: tokio::time::interval(Duration::from_millis(BARRIER_INTERVAL_MS)),
@@ -76,12 +76,18 @@ impl Map {
     }
 
     pub(super) async fn run(mut self, mut capture: Box<dyn Capture>, to: mpsc::Sender<Work>) -> Option<Fault> {
-        if self.checkpoint.identity.is_none() {
+        let begins = self.checkpoint.identity.is_none();
+        if begins {
             self.checkpoint.acknowledged = self.checkpoint.acknowledged.max(capture.started_at());
         }
         // After a failover the timeline is a newer one; the adapter has proved that it continues ours.
         self.checkpoint.identity = Some(capture.identity().clone());
         self.observe(false);
+        // The first position of an epoch is not kept waiting for a change: lists wait for it.
+        let progress = Work::Progress { checkpoint: self.checkpoint.clone(), at: Micros(0) };
+        if begins && to.send(progress).await.is_err() {
+            return None;
+        }
         loop {
             let step = match self.step(&mut *capture, &to).await {
                 Ok(step) => step,
@@ -155,7 +161,7 @@ impl Map {
             }
         }
         std::mem::take(&mut self.counts).emit();
-        self.observe((self.clock)().0 - at.0 > CATCHING_UP_AFTER);
+        self.observe(capture.source_clock().0.saturating_sub(at.0) > CATCHING_UP_AFTER);
         let appends = !self.mapped.activities.is_empty() || self.copied.is_some();
         if !self.send(to).await? {
             return Ok(false);
@@ -253,7 +259,7 @@ impl Map {
     /// Lets copies begin once readers see every activity that was in the log when this tenure began.
     async fn check_barrier(&mut self) -> Result<(), Fault> {
         let Some(barrier) = self.barrier else { return Ok(()) };
-        let before = self.bus.before_list();
+        let before = self.bus.before_list().await?;
         let visibility = self.source.visibility().await?;
         let (offset, _) = before.vouch(&visibility).await?;
         self.copier.prune(&visibility);

@@ -23,6 +23,8 @@ pub struct Head {
     pub visible: ActivityId,
     /// The oldest offset from which reading on misses nothing.
     pub floor: ActivityId,
+    /// Whether capture has begun in this epoch: what a snapshot of now does not see will be in the log.
+    pub begun: bool,
 }
 
 /// Whose activities are read.
@@ -112,6 +114,9 @@ pub trait ActivityLog: Send + Sync {
 
     /// Looks at the newest `limit` deletes of a type and returns those whose entity did not come back.
     async fn deletes(&self, org: &str, entity_type: &str, span: Span, limit: usize) -> Result<DeletedPage, Fault>;
+
+    /// Returns these organisations' activities of one transaction id, in rising order, at most `limit`.
+    async fn of_transaction(&self, orgs: &[&str], id: &str, span: Span, limit: usize) -> Result<Vec<Activity>, Fault>;
 
     /// Raises `Head::visible` to at least `to` if the epoch still stands; never lowers it.
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault>;

@@ -96,6 +96,27 @@ pub struct Principal {
     pub only_org: Option<String>,
 }
 
+/// What a token that was shown turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// It is good.
+    Accepted(Principal),
+    /// It was good once, and its time is over.
+    Expired,
+    /// Nobody was ever given it, or it was revoked.
+    Unknown,
+}
+
+impl Shown {
+    /// Returns whose token it is, where it is good.
+    pub fn accepted(self) -> Option<Principal> {
+        match self {
+            Shown::Accepted(principal) => Some(principal),
+            Shown::Expired | Shown::Unknown => None,
+        }
+    }
+}
+
 /// A place in an organisation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
@@ -133,8 +154,8 @@ pub struct Member {
 /// changes nothing is answered from memory. Concurrency: any; answers are remembered, so asking again is cheap.
 #[async_trait]
 pub trait Directory: Send + Sync {
-    /// Returns whose personal access token it is; `None` for an unknown, expired or revoked one.
-    async fn authenticate(&self, token: &str) -> Result<Option<Principal>, Fault>;
+    /// Tells whose personal access token it is.
+    async fn authenticate(&self, token: &str) -> Result<Shown, Fault>;
 
     /// Returns the caller's place in an organisation named by id or slug; `None` if there is none or no such
     /// organisation, so that both look alike.

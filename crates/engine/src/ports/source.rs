@@ -26,6 +26,9 @@ pub enum Captured {
     },
 }
 
+/// Is told, while a connection waits, for whom: a fault that would end by itself, for people to see.
+pub type Waits<'a> = dyn Fn(Fault) + Send + Sync + 'a;
+
 /// A database that can be captured.
 ///
 /// Concurrency: several connections may be opened; only one can stream from the slot at a time.
@@ -34,9 +37,12 @@ pub trait Source: Send + Sync {
     /// Connects, creates publication and slot (in this order) if there never was a checkpoint, checks them otherwise,
     /// proves that this is the server that the checkpoint belongs to, and starts to stream after it.
     ///
+    /// At the first connection of an epoch it returns only when every snapshot taken from then on sees what the stream
+    /// will not bring: a commit may be in the source's log before the slot and become visible after it. `waits` is told
+    /// now and then whom that waits for.
     /// Order: commit order. Repetition: transactions after `checkpoint.acknowledged` may come again after each
     /// connection. Durability: nothing is acknowledged but by the caller.
-    async fn connect(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Capture>, Fault>;
+    async fn connect(&self, checkpoint: &Checkpoint, waits: &Waits<'_>) -> Result<Box<dyn Capture>, Fault>;
 
     /// Returns what a snapshot taken now sees.
     async fn visibility(&self) -> Result<Visibility, Fault>;
@@ -61,6 +67,9 @@ pub trait Capture: Send {
 
     /// Returns which server this is.
     fn identity(&self) -> &SourceIdentity;
+
+    /// Returns the source's clock at its newest sign of life; zero before the first.
+    fn source_clock(&self) -> Micros;
 
     /// Returns the position from which the server streams: the slot's confirmed position or the one asked for.
     fn started_at(&self) -> Lsn;

@@ -11,7 +11,7 @@ use antiphon_engine::{
     Fault,
     ports::{
         ActivityLog, Batch, Capture, Captured, DeletedPage, EntityRef, Head, Leadership, Lease, LogFlusher, LogWriter,
-        Schemas, Scope, SnapshotProgress, SnapshotTable, Source, Span, Tenure,
+        Schemas, Scope, SnapshotProgress, SnapshotTable, Source, Span, Tenure, Waits,
     },
 };
 use antiphon_model::{
@@ -46,6 +46,9 @@ struct State {
     durable: Log,
     acknowledged_max: Lsn,
     acknowledged_early: bool,
+    /// What the source's clock says, and what it said at the commits that are not captured yet.
+    clock: Micros,
+    committed_at: Micros,
 }
 
 #[derive(Clone)]
@@ -103,6 +106,8 @@ impl World {
             durable: log,
             acknowledged_max: Lsn::ZERO,
             acknowledged_early: false,
+            clock: Micros(0),
+            committed_at: Micros(0),
         };
         World { state: Arc::new(Mutex::new(state)) }
     }
@@ -113,20 +118,30 @@ impl World {
 
     /// Commits a few transactions in the source.
     pub fn work(&self) {
+        let count = self.lock().random.random_range(0..6);
+        (0..count).for_each(|_| self.commit());
+    }
+
+    /// Commits a transaction in the source.
+    pub fn commit(&self) {
         let mut state = self.lock();
-        for _ in 0..state.random.random_range(0..6) {
-            let lsn = state.transactions.last().map_or(100, |(lsn, _)| lsn + 10);
-            let rows = state.random.random_range(1..12);
-            let nobodys = state.random.random_bool(0.2);
-            let org = |random: &mut StdRng| match random.random_range(0..3) {
-                _ if nobodys => None,
-                0 => Some(ORG),
-                1 => Some("other"),
-                _ => None,
-            };
-            let rows = (0..rows).map(|row| (lsn * 100 + row, org(&mut state.random))).collect();
-            state.transactions.push((lsn, rows));
-        }
+        let lsn = state.transactions.last().map_or(100, |(lsn, _)| lsn + 10);
+        let rows = state.random.random_range(1..12);
+        let nobodys = state.random.random_bool(0.2);
+        let org = |random: &mut StdRng| match random.random_range(0..3) {
+            _ if nobodys => None,
+            0 => Some(ORG),
+            1 => Some("other"),
+            _ => None,
+        };
+        let rows = (0..rows).map(|row| (lsn * 100 + row, org(&mut state.random))).collect();
+        state.transactions.push((lsn, rows));
+    }
+
+    /// Sets what the source's clock says, and what it said at the commits that are not captured yet.
+    pub fn set_clock(&self, clock: Micros, committed_at: Micros) {
+        let mut state = self.lock();
+        (state.clock, state.committed_at) = (clock, committed_at);
     }
 
     /// Loses what no flush has covered.
@@ -165,6 +180,11 @@ impl World {
         rows.collect()
     }
 
+    /// Returns the last activity that no crash takes back.
+    pub fn durable(&self) -> ActivityId {
+        self.lock().durable.shown
+    }
+
     pub fn check_acknowledged(&self) -> Result<(), String> {
         let state = self.lock();
         if state.acknowledged_early { Err("a position was acknowledged before it was durable".into()) } else { Ok(()) }
@@ -181,7 +201,14 @@ impl ActivityLog for World {
         let state = self.lock();
         let last = state.appended.activities.last().map_or(ActivityId::new(0), |activity| activity.id);
         let durable = state.appended.shown;
-        Ok(Head { epoch: Epoch::FIRST, last, durable, visible: ActivityId::new(0), floor: ActivityId::new(0) })
+        Ok(Head {
+            epoch: Epoch::FIRST,
+            last,
+            durable,
+            visible: ActivityId::new(0),
+            floor: ActivityId::new(0),
+            begun: true,
+        })
     }
 
     async fn read(
@@ -209,6 +236,10 @@ impl ActivityLog for World {
     }
 
     async fn newest_of(&self, _: &str, _: &str, _: &[String], _: Span) -> Result<Vec<Activity>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn of_transaction(&self, _: &[&str], _: &str, _: Span, _: usize) -> Result<Vec<Activity>, Fault> {
         Ok(Vec::new())
     }
 
@@ -334,7 +365,7 @@ struct Connection {
 
 #[async_trait]
 impl Source for World {
-    async fn connect(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Capture>, Fault> {
+    async fn connect(&self, checkpoint: &Checkpoint, _: &Waits<'_>) -> Result<Box<dyn Capture>, Fault> {
         self.fault(10)?;
         let mut state = self.lock();
         // The slot may have gone back to any earlier position: everything after it comes again.
@@ -379,7 +410,7 @@ impl Connection {
         let transaction = Transaction {
             commit_lsn: Lsn::new(*lsn),
             xid: Xid::new(*lsn),
-            committed_at: Micros(0),
+            committed_at: state.committed_at,
             first_ordinal: self.first as u64,
             changes: rows[self.first..end].iter().map(change).collect(),
             last: end == rows.len(),
@@ -416,6 +447,10 @@ impl Capture for Connection {
 
     fn acknowledge(&self) -> watch::Sender<Lsn> {
         self.acknowledge.clone()
+    }
+
+    fn source_clock(&self) -> Micros {
+        self.world.lock().clock
     }
 
     fn identity(&self) -> &SourceIdentity {

@@ -10,11 +10,13 @@ use antiphon_model::Code;
 use tokio_postgres::Client;
 
 use super::{Findings, size};
-use crate::{ConnectionInfo, errors, slots};
+use crate::{ConnectionInfo, errors, quote, slots};
 
 /// So much retained log is worth a look, and so much more is not healthy, where no limit says what is.
 const RETAINED_WARN_BYTES: i64 = 1 << 30;
 const RETAINED_UNHEALTHY_BYTES: i64 = 2 << 30;
+/// A transaction that has written and is open for so long is worth a look before capture begins.
+const OPEN_WARN_SECONDS: i64 = 10;
 /// A disk with less than this may be full before anyone has read the warning.
 const DISK_FREE_MIN_BYTES: u64 = 1 << 30;
 
@@ -77,6 +79,7 @@ pub(super) async fn check(
         let remedy = "alter system set idle_replication_slot_timeout = 0; select pg_reload_conf();".to_owned();
         findings.warn("slot_idle_timeout", detail, Some(remedy));
     }
+    open_transactions(client, findings).await?;
     let Some(slot) = slots::find(client, name).await? else {
         findings.ok("slot", format!("`{name}` is not there yet; the first start creates it"));
         return Ok(());
@@ -91,6 +94,23 @@ pub(super) async fn check(
     } else {
         retained(&slot, limit, findings);
     }
+    Ok(())
+}
+
+/// Tells of transactions that the beginning of capture would wait for, or waits for now.
+async fn open_transactions(client: &Client, findings: &mut Findings) -> Result<(), Fault> {
+    let open = slots::blockers(client, None).await?;
+    let Some(oldest) = open.first().filter(|oldest| oldest.open_seconds >= OPEN_WARN_SECONDS) else {
+        findings.ok("open_transactions", "no transaction that writes has been open for long");
+        return Ok(());
+    };
+    let seconds = oldest.open_seconds;
+    let detail = format!("{oldest} has been open for {seconds} s; a first start, or a new epoch, waits for its end");
+    let remedy = match oldest.pid {
+        Some(pid) => format!("if it was forgotten: select pg_terminate_backend({pid});"),
+        None => format!("if it was forgotten: rollback prepared {};", quote::literal(&oldest.name)?),
+    };
+    findings.warn("open_transactions", detail, Some(remedy));
     Ok(())
 }
 

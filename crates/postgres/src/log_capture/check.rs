@@ -6,15 +6,14 @@
 
 use std::time::Duration;
 
-use antiphon_engine::Fault;
+use antiphon_engine::{Fault, ports::Waits};
 use antiphon_model::{Checkpoint, Code, Lsn, SourceIdentity, Visibility, Xid};
 use tokio_postgres::Client;
 
-use super::{SourceConfig, in_recovery, timeline::contained_until};
+use super::{SourceConfig, in_recovery, timeline::contained_until, visible};
 use crate::{
     connect::connect_sql,
     errors,
-    events::SlotWaits,
     publication::{self, Baseline},
     replication::ReplicationConnection,
     slots::{self, Slot},
@@ -46,16 +45,23 @@ pub(super) struct Prepared {
 }
 
 /// Connects and proves; creates publication and slot at the very first connection.
-pub(super) async fn prepare(config: &SourceConfig, checkpoint: &Checkpoint) -> Result<Prepared, Fault> {
+pub(super) async fn prepare(
+    config: &SourceConfig,
+    checkpoint: &Checkpoint,
+    waits: &Waits<'_>,
+) -> Result<Prepared, Fault> {
     let client = connect_sql(&config.info, "antiphon capture").await?;
     let server = Server::read(&client).await?;
     server.check()?;
     let settings = [("logical_decoding_work_mem", config.decoding_work_memory.as_str())];
     let mut connection = ReplicationConnection::connect(&config.info, "antiphon capture", &settings).await?;
     let identity = identify(&mut connection, &server, checkpoint).await?;
-    let slot = ensure_slot(config, &client, checkpoint).await?;
+    let slot = ensure_slot(config, &client, checkpoint, waits).await?;
     let baseline = Baseline::take(&client, &config.publication, &config.tables()).await?;
     let confirmed = check_slot(&slot, &identity.database, checkpoint)?;
+    if checkpoint.identity.is_none() {
+        visible::wait(&client, &config.slot, waits).await?;
+    }
     let timeout = sender_timeout(&mut connection).await?;
     Ok(Prepared {
         command: command(config, checkpoint.acknowledged, server.version),
@@ -160,7 +166,12 @@ async fn identify(
     Ok(now)
 }
 
-async fn ensure_slot(config: &SourceConfig, client: &Client, checkpoint: &Checkpoint) -> Result<Slot, Fault> {
+async fn ensure_slot(
+    config: &SourceConfig,
+    client: &Client,
+    checkpoint: &Checkpoint,
+    waits: &Waits<'_>,
+) -> Result<Slot, Fault> {
     let name = &config.slot;
     if let Some(slot) = slots::find(client, name).await? {
         let published = publication::find(client, &config.publication, &[]).await?.is_some();
@@ -177,7 +188,7 @@ async fn ensure_slot(config: &SourceConfig, client: &Client, checkpoint: &Checkp
         return Err(Fault::new(Code::SlotMissing, format!("there is no slot {name}")));
     }
     publication::create_if_missing(client, &config.publication).await?;
-    slots::create(&config.info, name, &|blockers| SlotWaits { slot: name, blockers }.emit()).await?;
+    slots::create(&config.info, name, &|blockers| visible::tell(name, blockers, waits)).await?;
     let gone = || Fault::new(Code::SlotMissing, format!("the slot {name} went away as soon as it was made"));
     slots::find(client, name).await?.ok_or_else(gone)
 }

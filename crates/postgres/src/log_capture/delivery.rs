@@ -4,7 +4,10 @@
 //! many. Each parcel holds permits for its bytes until the caller takes it.
 //! Law: more than the bound never waits here, but for one transaction that is larger than the bound itself.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use antiphon_engine::{
     Fault,
@@ -36,12 +39,14 @@ pub(super) struct Outbox {
     transactions: Vec<Transaction>,
     bytes: usize,
     progress: Option<(Lsn, Micros)>,
+    clock: Arc<AtomicI64>,
 }
 
 /// The receiving end, as the engine knows it.
 pub(super) struct LogCapture {
     receiver: mpsc::Receiver<Parcel>,
     acknowledged: watch::Sender<Lsn>,
+    clock: Arc<AtomicI64>,
     identity: SourceIdentity,
     started_at: Lsn,
 }
@@ -51,8 +56,9 @@ pub(super) fn channel(identity: SourceIdentity, started_at: Lsn) -> (Outbox, Log
     let (sender, receiver) = mpsc::channel(PARCELS_MAX);
     let (acknowledged, durable) = watch::channel(Lsn::ZERO);
     let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
-    let outbox = Outbox { sender, room, transactions: Vec::new(), bytes: 0, progress: None };
-    (outbox, LogCapture { receiver, acknowledged, identity, started_at }, durable)
+    let clock = Arc::new(AtomicI64::new(0));
+    let outbox = Outbox { sender, room, transactions: Vec::new(), bytes: 0, progress: None, clock: Arc::clone(&clock) };
+    (outbox, LogCapture { receiver, acknowledged, clock, identity, started_at }, durable)
 }
 
 impl Outbox {
@@ -67,6 +73,11 @@ impl Outbox {
     /// Adds a position; a newer one replaces an older one.
     pub(super) fn progress(&mut self, lsn: Lsn, at: Micros) {
         self.progress = Some((lsn, at));
+    }
+
+    /// Notes the source's clock, ahead of everything that waits here.
+    pub(super) fn heard(&self, clock: Micros) {
+        self.clock.store(clock.0, Ordering::Relaxed);
     }
 
     /// Tells whether more may be gathered.
@@ -151,6 +162,10 @@ impl Capture for LogCapture {
 
     fn acknowledge(&self) -> watch::Sender<Lsn> {
         self.acknowledged.clone()
+    }
+
+    fn source_clock(&self) -> Micros {
+        Micros(self.clock.load(Ordering::Relaxed))
     }
 
     fn identity(&self) -> &SourceIdentity {

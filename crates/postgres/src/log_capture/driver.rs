@@ -183,6 +183,7 @@ impl Driver {
         }
         self.stream.report();
         self.stream.spooler.start();
+        self.outbox.heard(self.stream.session.server_clock());
         self.outbox.flush();
         Ok(())
     }

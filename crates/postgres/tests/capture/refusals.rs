@@ -10,7 +10,7 @@ use antiphon_testkit::{Pg, PgVersion, for_each_postgres};
 use crate::stage::{Reader, Stage, until, within};
 
 async fn refusal(source: &LogSource, checkpoint: &Checkpoint) -> antiphon_engine::Fault {
-    match within(source.connect(checkpoint)).await {
+    match within(source.connect(checkpoint, &|_| {})).await {
         Ok(_) => panic!("the connection was not refused"),
         Err(fault) => fault,
     }

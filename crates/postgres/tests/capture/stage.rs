@@ -84,7 +84,7 @@ pub struct Reader {
 
 impl Reader {
     pub async fn connect(source: &LogSource, mut checkpoint: Checkpoint) -> Result<Reader, Fault> {
-        let capture = within(source.connect(&checkpoint)).await?;
+        let capture = within(source.connect(&checkpoint, &|_| {})).await?;
         checkpoint.acknowledged = checkpoint.acknowledged.max(capture.started_at());
         checkpoint.identity = Some(capture.identity().clone());
         Ok(Reader { capture, checkpoint })

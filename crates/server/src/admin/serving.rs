@@ -20,6 +20,9 @@ const MUTATIONS_PER_SECOND: u64 = 100;
 /// Edits of one organisation at once.
 const MUTATIONS_BURST: u64 = 200;
 
+/// Bytes of streams that one connection is sent a second, and at once.
+const STREAM_BYTES: (u64, u64) = (1 << 20, 4 << 20);
+
 /// How to serve; begin with `new` and change what differs.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
@@ -35,10 +38,16 @@ pub struct ServeOptions {
     pub auth: AuthConfig,
     /// Origins of web pages that may call.
     pub allowed_origins: Vec<String>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
     /// Edits of one organisation a second; 0: no limit.
     pub mutations_per_second: u64,
     /// Edits of one organisation at once.
     pub mutations_burst: u64,
+    /// Bytes of streams that one connection is sent a second; 0: no limit.
+    pub stream_bytes_per_second: u64,
+    /// Bytes of streams that one connection is sent at once.
+    pub stream_bytes_burst: u64,
     /// Settings that edits set for the application's triggers and policies, as `app.user=actor` or `app.tenant=org`.
     pub session_variables: Vec<String>,
     /// The role that edits are made under, so that row security counts for them.
@@ -56,8 +65,11 @@ impl ServeOptions {
             retention_min_activities: kept.activities_min,
             auth: AuthConfig::default(),
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             mutations_per_second: MUTATIONS_PER_SECOND,
             mutations_burst: MUTATIONS_BURST,
+            stream_bytes_per_second: STREAM_BYTES.0,
+            stream_bytes_burst: STREAM_BYTES.1,
             session_variables: Vec::new(),
             rls_role: None,
         }
@@ -98,11 +110,14 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         streams_max: page.is_none().then_some(STREAMS_MAX),
         mutations_per_second: (page.is_none() && options.mutations_per_second > 0)
             .then_some((options.mutations_per_second, options.mutations_burst.max(1))),
+        stream_bytes: (options.stream_bytes_per_second > 0)
+            .then_some((options.stream_bytes_per_second, options.stream_bytes_burst.max(1))),
         writes: WriteConfig { session: WriteConfig::read_session(&options.session_variables)?, role: options.rls_role },
         page,
         listen: options.listen,
         auth: options.auth,
         allowed_origins: options.allowed_origins,
+        trusted_proxies: options.trusted_proxies,
     });
     started.await
 }

@@ -58,7 +58,8 @@ impl Admin {
         if present.is_none_or(|slot| slot.plugin.as_deref() != Some(slots::PLUGIN)) {
             let tell = |blockers: &[slots::Blocker]| {
                 for blocker in blockers {
-                    waiting(waits_for(blocker));
+                    let seconds = blocker.open_seconds;
+                    waiting(format!("waiting for an open transaction: {blocker}, open for {seconds} s"));
                 }
             };
             let created = slots::create(&self.source, &self.config.slot, &tell).await;
@@ -120,10 +121,4 @@ impl Admin {
             catalog_xmin_age: slot.catalog_xmin_age,
         }
     }
-}
-
-fn waits_for(blocker: &slots::Blocker) -> String {
-    let who = blocker.pid.map_or_else(|| "a prepared transaction".to_owned(), |pid| format!("process {pid}"));
-    let (name, database, seconds) = (&blocker.name, &blocker.database, blocker.open_seconds);
-    format!("waiting for an open transaction: {who} ({name}) in {database}, open for {seconds} s")
 }

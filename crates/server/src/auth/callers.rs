@@ -106,9 +106,9 @@ impl App {
         }
     }
 
-    /// Finds out whose token it is, wherever it was shown; `None` for one that is not accepted.
-    pub(crate) async fn authenticate(&self, token: &str) -> Result<Option<Principal>, Fault> {
-        Ok(self.auth.bearer(token).await?.inspect_err(|refusal| refusal.count()).ok())
+    /// Finds out whose token it is, wherever it was shown.
+    pub(crate) async fn authenticate(&self, token: &str) -> Result<Result<Principal, Refusal>, Fault> {
+        Ok(self.auth.bearer(token).await?.inspect_err(|refusal| refusal.count()))
     }
 
     /// Finds out who is asking and what place they have in an organisation.

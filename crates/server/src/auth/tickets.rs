@@ -15,12 +15,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::{Caller, Refusal, TICKET_PREFIX, callers::bearer};
 use crate::{
     app::App,
     problem::Problem,
-    query::{Query, invalid},
+    query::{BODY_TIME, Query, invalid},
 };
 
 /// The request's body is at most so long.
@@ -57,7 +58,9 @@ pub(crate) async fn issue(
 }
 
 async fn wanted(body: Body) -> Result<Wanted, Problem> {
-    let bytes = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| Problem::new(Code::BodyTooLarge, ""))?;
+    let read = timeout(BODY_TIME, to_bytes(body, BODY_BYTES_MAX)).await;
+    let read = read.map_err(|_| Problem::new(Code::BodyInvalid, "the body did not come in time"))?;
+    let bytes = read.map_err(|_| Problem::new(Code::BodyTooLarge, ""))?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Wanted::default());
     }
@@ -80,10 +83,7 @@ impl App {
         if bearer(headers).is_some() {
             return self.caller(headers, uri, org).await.and(Err(both()));
         }
-        let id = match org.contains('\0') {
-            true => String::new(),
-            false => self.auth.org_id(org).await?,
-        };
+        let id = self.auth.org_id(org).await?;
         let principal = self.open_ticket(ticket, Some(&id), last_event_id.is_some_and(resumes)).await?;
         self.caller_of(principal, ticket.to_owned(), org).await
     }

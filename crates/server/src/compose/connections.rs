@@ -31,18 +31,23 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use crate::takeover::{self, Run, Taken, Takeover};
+use crate::{
+    line::{Line, StreamBytes},
+    takeover::{self, Run, Taken, Takeover},
+};
 
 /// After a failure to accept (no file descriptors left), the next attempt waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a peer may take.
+/// How long a peer may take, and how much.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// From the connection, or the last answer, to the whole head of the next request.
     pub(super) head: Duration,
     /// Without any progress of a write.
     pub(super) stalled: Duration,
+    /// Bytes of streams.
+    pub(super) sent: StreamBytes,
 }
 
 /// Serves until `drain`; returns when every connection has ended.
@@ -56,8 +61,9 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
             () = drain.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => {
-                    connections.spawn(connection(socket, router.clone(), limits, drain.clone(), taken.clone()));
+                Ok((socket, peer)) => {
+                    let service = Served { line: Arc::new(Line::new(peer.ip(), limits.sent)), router: router.clone() };
+                    connections.spawn(connection(socket, service, limits, drain.clone(), taken.clone()));
                 }
                 Err(error) if of_one_connection(&error) => {}
                 Err(error) => {
@@ -79,6 +85,13 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
     taken.tasks.wait().await;
 }
 
+/// What answers the requests of one connection.
+#[derive(Clone)]
+struct Served {
+    line: Arc<Line>,
+    router: Router,
+}
+
 /// Connections that streams have taken over.
 #[derive(Clone)]
 struct TakenOver {
@@ -91,7 +104,7 @@ type Slot = Arc<Mutex<Option<(Run, Vec<u8>, bool)>>>;
 
 async fn connection(
     socket: TcpStream,
-    router: Router,
+    served: Served,
     limits: Limits,
     drain: CancellationToken,
     taken_over: TakenOver,
@@ -107,7 +120,7 @@ async fn connection(
     let left = Arc::new(Notify::new());
     let service = {
         let (slot, left) = (Arc::clone(&slot), Arc::clone(&left));
-        service_fn(move |request| answer(router.clone(), request, Arc::clone(&slot), Arc::clone(&left)))
+        service_fn(move |request| answer(served.clone(), request, Arc::clone(&slot), Arc::clone(&left)))
     };
     let mut connection = builder.serve_connection(io, service);
     let ended = tokio::select! {
@@ -129,13 +142,14 @@ async fn connection(
 
 /// Answers a request; one whose connection is taken over leaves that behind and never answers.
 async fn answer(
-    router: Router,
-    request: Request<Incoming>,
+    served: Served,
+    mut request: Request<Incoming>,
     slot: Slot,
     left: Arc<Notify>,
 ) -> Result<Response<Body>, Infallible> {
     let (version, head_only) = (request.version(), request.method() == Method::HEAD);
-    let mut response = router.oneshot(request.map(Body::new)).await?;
+    request.extensions_mut().insert(served.line);
+    let mut response = served.router.oneshot(request.map(Body::new)).await?;
     let takeover = response.extensions_mut().remove::<Takeover>().filter(|_| !head_only);
     if let Some(run) = takeover.and_then(|takeover| takeover.take()) {
         let (head, chunked) = takeover::head(&response, version);

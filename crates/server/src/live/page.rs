@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Told, gone};
 use crate::{
     app::{App, Caller, Standing},
+    line::Line,
     problem::Problem,
 };
 
@@ -24,49 +25,74 @@ use crate::{
 /// not durable yet is waited for.
 const PAGE_TIME: Duration = Duration::from_secs(20);
 
+/// An answer that has so many bytes is given, however many activities were asked for: it lies in memory as a whole, and
+/// a connection is sent as many a second.
+const ANSWER_BYTES: usize = 1 << 20;
+
 /// What was found for an answer.
 #[derive(Default)]
 struct Found {
     activities: Vec<String>,
+    bytes: usize,
     confirmed: Vec<String>,
     caught_up: bool,
 }
 
+/// Who asks for how much, over which connection.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) line: &'a Line,
+    pub(super) limit: usize,
+}
+
+impl Asked<'_> {
+    /// Waits until the connection has paid for its former answers.
+    async fn paid(&self) -> Result<(), Problem> {
+        let refused = |wait: Duration| {
+            let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+            Problem::new(Code::RateLimited, "this connection takes too many bytes").retry_after(seconds)
+        };
+        self.line.room(PAGE_TIME).await.map_err(refused)
+    }
+}
+
 /// Answers with what is there.
-pub(super) async fn page(app: &App, caller: &Caller, mut feed: Feed, limit: usize) -> Result<Response, Problem> {
+pub(super) async fn page(app: &App, asked: Asked<'_>, mut feed: Feed) -> Result<Response, Problem> {
+    asked.paid().await?;
     let deadline = Instant::now() + PAGE_TIME;
     let mut found = Found::default();
-    while found.activities.len() < limit && !found.caught_up {
+    while !found.full(asked.limit) && !found.caught_up {
         let Some(frame) = next(app, &mut feed, deadline).await else { break };
         found.take(frame, &feed)?;
     }
     if found.activities.is_empty() && !found.caught_up {
         return Err(Problem::new(Code::TryAgain, "the offset is not durable yet, or the log is away").retry_after(1));
     }
-    entitled(app, caller, &feed).await?;
-    Ok(found.answer(&feed, caller))
+    entitled(app, asked.caller, &feed).await?;
+    Ok(found.answer(&feed, asked.caller, asked.line))
 }
 
 /// Answers as soon as there is something, or after the timeout.
 pub(super) async fn poll(
     app: &App,
-    caller: &Caller,
+    asked: Asked<'_>,
     mut feed: Feed,
-    limit: usize,
     timeout_seconds: usize,
 ) -> Result<Response, Problem> {
+    asked.paid().await?;
     let deadline = Instant::now() + Duration::from_secs(timeout_seconds as u64);
     let mut found = Found::default();
     while found.nothing() {
         let Some(frame) = next(app, &mut feed, deadline).await else { break };
         found.take(frame, &feed)?;
-        while found.activities.len() < limit {
+        while !found.full(asked.limit) {
             let Some(frame) = feed.ready() else { break };
             found.take(frame, &feed)?;
         }
     }
-    entitled(app, caller, &feed).await?;
-    Ok(found.answer(&feed, caller))
+    entitled(app, asked.caller, &feed).await?;
+    Ok(found.answer(&feed, asked.caller, asked.line))
 }
 
 /// Waits for the next frame; `None` at the deadline, or where the server stops.
@@ -87,6 +113,7 @@ impl Found {
                 if !encoded.json.is_empty() {
                     // INVARIANT: the JSON was a String.
                     self.activities.push(String::from_utf8_lossy(&encoded.json).into_owned());
+                    self.bytes += encoded.json.len();
                 }
             }
             Frame::Confirm { transaction_ids, .. } => self.confirmed.extend(transaction_ids),
@@ -97,11 +124,15 @@ impl Found {
         Ok(())
     }
 
+    fn full(&self, limit: usize) -> bool {
+        self.activities.len() >= limit || self.bytes >= ANSWER_BYTES
+    }
+
     fn nothing(&self) -> bool {
         self.activities.is_empty() && self.confirmed.is_empty()
     }
 
-    fn answer(&self, feed: &Feed, caller: &Caller) -> Response {
+    fn answer(&self, feed: &Feed, caller: &Caller, line: &Line) -> Response {
         let offset = feed.offset();
         let mut body = format!(
             "{{\"activities\":[{}],\"offset\":{offset},\"epoch\":{},\"access\":\"{}\",\"upToDate\":{}",
@@ -121,6 +152,7 @@ impl Found {
             body.push(']');
         }
         body.push('}');
+        line.sent(body.len());
         let mut response = body.into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -20,6 +20,9 @@ use crate::{
 pub(crate) const PARAMETERS: &[&str] =
     &["offset", "epoch", "access", "live", "entityTypes", "snapshot", "limit", "timeout", "ticket"];
 
+/// One read of the log, whatever is asked for: activities may be large, and a reader's page lies in memory.
+const PAGE_MAX: usize = 100;
+
 /// The form of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -98,8 +101,9 @@ impl Request {
             access: query.text("access").map(str::to_owned),
             types: (!types.is_empty()).then_some(types),
             snapshot: snapshot.transpose()?,
-            page: limit,
-            rate: None,
+            page: limit.min(PAGE_MAX),
+            // What an answer costs is its connection's to pay, see `Line`.
+            rate: app.stream_bytes.filter(|_| form == Form::Sse),
         };
         Ok(Request { form, limit, wanted })
     }
@@ -116,8 +120,13 @@ impl Wanted {
             bus.refresh(bus.log().head().await?);
             head = bus.head();
         }
+        let foreign = |head: &Head| self.epoch.is_some_and(|epoch| Epoch::new(epoch) != head.epoch);
+        if self.from == From::Now && !foreign(&head) {
+            // What changes before capture has begun comes to nobody, so until then there is no now.
+            head = bus.begun().await?;
+        }
         let reset = |code| Ended::Reset { code, epoch: head.epoch, types: Vec::new() };
-        if self.epoch.is_some_and(|epoch| Epoch::new(epoch) != head.epoch) {
+        if foreign(&head) {
             return Err(reset(Code::EpochChanged));
         }
         let position = self.position(&head).map_err(reset)?;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use antiphon_model::Code;
 use axum::{
+    Extension,
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
@@ -21,13 +22,18 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 pub(crate) use self::session::limits;
 use self::session::{Identity, Opening, Session};
-use crate::{app::App, problem::Problem, query::Query, takeover::Takeover};
+use crate::{app::App, auth::Peer, problem::Problem, query::Query, takeover::Takeover};
 
 /// The one protocol that is spoken.
 const PROTOCOL: &str = "antiphon.v1";
 
 /// Answers the handshake.
-pub(crate) async fn open(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn open(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
     Query::parse(uri.query(), &["ticket"], &[])?;
     let accept = match accept_key(&headers) {
         Ok(accept) => accept,
@@ -58,13 +64,14 @@ pub(crate) async fn open(State(app): State<Arc<App>>, headers: HeaderMap, uri: U
     if !offered.is_empty() {
         answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
     }
-    Ok(Takeover::answer(response, move |taken| Session::run(app, opening, taken)))
+    Ok(Takeover::answer(response, move |taken| Session::run(app, peer, opening, taken)))
 }
 
 fn accept_key(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     let is = |name: header::HeaderName, wanted: &str| {
-        let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        value.split(',').any(|part| part.trim().eq_ignore_ascii_case(wanted))
+        // Several headers of a name are one list.
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(wanted))
     };
     let refused = |why: &str| Problem::new(Code::ParameterInvalid, why);
     if !is(header::UPGRADE, "websocket") || !is(header::CONNECTION, "upgrade") {

@@ -262,3 +262,54 @@ async fn ids_of_several_columns_and_the_id_that_is_an_address_are_found_log_03()
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_activities_of_a_transaction_are_found_by_its_id_and_cut_like_the_stream_log_03() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::open_with(&pg, ruled()).await;
+        let vera = member(&stage, "vera", Role::Viewer).await;
+        // Whoever sets the metadata by hand can give rows of two organisations one id.
+        let of_both = "1700000000000.0000.import";
+        let tx_of = format!("{{\"transactionId\":\"{of_both}\",\"sourceId\":\"import\",\"changedField\":null}}");
+        stage.run("alter table notes disable trigger user").await;
+        stage
+            .run(&format!(
+                "insert into notes (id, org, title, rank, tx) values ('1', 'acme', 'one', 1, '{tx_of}'),
+                 ('2', 'acme', 'two', 2, '{tx_of}'), ('g', 'globex', 'theirs', 1, '{tx_of}')"
+            ))
+            .await;
+        stage.run("alter table notes enable trigger user").await;
+        brought(&stage, "\"two\"").await;
+        let path = |id: &str, more: &str| format!("/v1/orgs/acme/activities?transactionId={id}{more}");
+        let page = stage.json("/v1/orgs/acme/live?offset=-1&limit=1000").await;
+        let streamed = page["activities"].as_array().expect("activities").clone();
+        // Each organisation has its own.
+        let found = stage.json(&path(of_both, "")).await;
+        assert_eq!((streamed.len(), &found["items"]), (2, &Value::Array(streamed.clone())), "{found}");
+        assert!(found["next"].is_null() && !found.to_string().contains("theirs"), "{found}");
+        let first = stage.json(&path(of_both, "&limit=1")).await;
+        assert_eq!((&first["items"], &first["next"]), (&json!([streamed[0]]), &streamed[0]["activityId"]));
+        let rest = stage.json(&path(of_both, &format!("&after={}", first["next"]))).await;
+        assert_eq!((&rest["items"], &rest["next"]), (&json!([streamed[1]]), &Value::Null));
+        // What a viewer may not see fills no page and is not told.
+        let cut = stage.ask_as(&vera, &path(of_both, "&limit=1")).await.json().expect("JSON");
+        assert_eq!(all_of(&cut, "data"), [&json!({ "id": "1", "title": "one" })], "{cut}");
+        assert!(cut["next"].is_null(), "{cut}");
+        // A mutation is found by the id that its author made.
+        let edit = id();
+        let answer = patch(&stage, &edit, "2", ("title", "edited".into()), Value::Null).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        brought(&stage, "\"edited\"").await;
+        let found = stage.json(&path(&edit, "")).await;
+        assert_eq!(found["items"][0]["data"]["title"], "edited");
+        assert_eq!(found["items"].as_array().unwrap().len(), 1);
+        assert_eq!(stage.json(&path("1700000000000.0000.nobody", "")).await["items"], json!([]));
+        for bad in
+            ["", "?transactionId=", "?transactionId=%00", "?transactionId=1&after=-1", "?transactionId=1&limit=0"]
+        {
+            let answer = stage.get(&format!("/v1/orgs/acme/activities{bad}")).await;
+            assert_eq!(refused(&answer), (400, "PARAMETER_INVALID".into()), "{bad}");
+        }
+    })
+    .await;
+}

@@ -61,6 +61,11 @@ async fn operators_see_limits_and_open_streams_and_nobody_else_does_str_07() {
         assert_eq!((&one["subject"], &one["behind"]), (&"alice".into(), &0.into()));
         let limits = stage.ask_as(&stage.admin, "/v1/admin/limits").await.json().expect("JSON");
         assert_eq!((&limits["mutationsPerSecond"], &limits["websocket"]["subscriptions"]), (&100.into(), &32.into()));
+        for transport in ["websocket", "sse", "poll"] {
+            let bytes = (&limits[transport]["bytesPerSecond"], &limits[transport]["bytesBurst"]);
+            assert_eq!(bytes, (&(1 << 20).into(), &(4 << 20).into()), "{transport}");
+        }
+        assert_eq!((&limits["refusedTokensPerSecond"], &limits["refusedTokensBurst"]), (&1.into(), &100.into()));
         for path in ["/v1/admin/connections", "/v1/admin/limits"] {
             assert_eq!(stage.get(path).await.status, 403, "{path}");
         }

@@ -1,14 +1,17 @@
 //! A reader that reads nothing costs others nothing and itself nothing but time (STR-04).
 
+use antiphon_server::admin::ServeOptions;
 use antiphon_testkit::for_each_postgres;
 use serde_json::Value;
 
-use crate::stage::{SOON, Stage, next};
+use crate::stage::{SOON, Setup, Stage, next};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reads_nothing_disturbs_nobody_and_finds_everything_afterwards_str_04() {
     for_each_postgres(|pg| async move {
-        let stage = Stage::open(&pg).await;
+        // The byte rate would let the brisk one go as well: what is looked at here is the sockets.
+        let unheld = |options| ServeOptions { stream_bytes_per_second: 0, ..options };
+        let stage = Stage::open_with(&pg, Setup { serve: Some(unheld), ..Setup::default() }).await;
         let mut brisk = stage.stream("offset=-1", None).await;
         let mut slow = stage.stream("offset=-1", None).await;
         let mut last = next(&mut slow, "offset").await.0;

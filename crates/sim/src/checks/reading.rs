@@ -3,13 +3,13 @@
 //! Law: what may be seen is asked of the rules themselves, at the moment of sending, with the two seconds that a server has
 //! to hear of a change; it refuses nothing that the protocol allows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon_model::{Activity, Columns, EntityType, Reader, Role};
+use antiphon_model::{Activity, Columns, EntityType, Reader, Role, Sync};
 use serde_json::Value;
 
 use super::Violation;
-use crate::{FinalView, History, Shown};
+use crate::{FinalPart, FinalView, History, Shown};
 
 /// A place that was lost may be seen from for so long.
 const REVOKED_US: u64 = 2_000_000;
@@ -105,6 +105,11 @@ fn differs(history: &History, view: &FinalView) -> Option<Violation> {
         }
         expected.insert((row.entity_type.clone(), row.entity_id.clone()), whole);
     }
+    // Of what is kept in parts, rows are missing that nothing keeps; none is there in another form.
+    if !view.parts.is_empty() {
+        let wanted: BTreeSet<_> = view.parts.iter().flat_map(|part| rows_of(part, &expected)).collect();
+        expected.retain(|key, _| !in_parts(history, &key.0) || wanted.contains(key) || view.rows.contains_key(key));
+    }
     let mut keys: Vec<_> = expected.keys().chain(view.rows.keys()).collect();
     keys.sort_unstable();
     let key = keys.into_iter().find(|key| expected.get(*key) != view.rows.get(*key))?;
@@ -117,4 +122,19 @@ fn differs(history: &History, view: &FinalView) -> Option<Violation> {
         expected.get(key)
     );
     Some(Violation::new("a quiet reader has the rows that it may see", found))
+}
+
+fn in_parts(history: &History, name: &str) -> bool {
+    history.entities.iter().any(|entity| entity.name == name && entity.sync == Sync::OnDemand)
+}
+
+/// Returns which rows are of a part.
+fn rows_of(part: &FinalPart, rows: &BTreeMap<(String, String), Value>) -> Vec<(String, String)> {
+    let of_type = rows.iter().filter(|((name, _), _)| *name == part.entity_type);
+    let equal = |row: &Value| part.equals.as_ref().is_none_or(|(field, text)| row[field].as_str() == text.as_deref());
+    let mut found: Vec<_> = of_type.filter(|(_, row)| equal(row)).collect();
+    // Nulls last, then by bytes.
+    found.sort_by_key(|(key, row)| (row["title"].is_null(), row["title"].as_str(), *key));
+    found.truncate(part.first.unwrap_or(usize::MAX));
+    found.into_iter().map(|(key, _)| key.clone()).collect()
 }

@@ -5,7 +5,7 @@
 
 use antiphon_engine::{
     Fault,
-    ports::{Capture, Captured, SnapshotTable, Source},
+    ports::{Capture, Captured, SnapshotTable, Source, Waits},
 };
 use antiphon_model::{Checkpoint, Code, Lsn, Micros, SourceIdentity, Transaction, Visibility, Xid};
 use async_trait::async_trait;
@@ -77,7 +77,7 @@ impl Database {
 
 #[async_trait]
 impl Source for SlotSource {
-    async fn connect(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Capture>, Fault> {
+    async fn connect(&self, checkpoint: &Checkpoint, _: &Waits<'_>) -> Result<Box<dyn Capture>, Fault> {
         let life = self.database.session().await?;
         if checkpoint.identity.is_none() {
             self.prepare_slot(life).await?;
@@ -270,6 +270,10 @@ impl Capture for Reading {
 
     fn acknowledge(&self) -> watch::Sender<Lsn> {
         self.acknowledge.clone()
+    }
+
+    fn source_clock(&self) -> Micros {
+        Micros(self.source.database.shared.clock.now().0)
     }
 
     fn identity(&self) -> &SourceIdentity {

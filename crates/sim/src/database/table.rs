@@ -69,6 +69,11 @@ fn note_rules() -> Vec<Rule> {
     vec![own, shown, run]
 }
 
+/// Devices keep tasks in parts only.
+pub(crate) fn on_demand(name: &str) -> bool {
+    name == "task"
+}
+
 impl Table {
     fn new((name, oid): (&str, u32), fields: &[(&str, u32)], rules: (BTreeMap<String, Merge>, Vec<Rule>)) -> Table {
         let types = TypeTable::new();
@@ -91,8 +96,8 @@ impl Table {
             key: vec!["id".into()],
             tx: "tx".into(),
             hidden: Vec::new(),
-            sync: Sync::All,
-            filter: Vec::new(),
+            sync: if on_demand(name) { Sync::OnDemand } else { Sync::All },
+            filter: if on_demand(name) { vec!["status".into(), "title".into()] } else { Vec::new() },
             together: Vec::new(),
             refs: BTreeMap::new(),
             fields: merges,

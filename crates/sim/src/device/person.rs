@@ -38,6 +38,7 @@ impl Device {
                 self.clock.jump(dice.below(20_000_000) as i64 - 10_000_000);
             }
             925..945 => return true,
+            945..985 => self.look(),
             _ => {}
         }
         false
@@ -159,6 +160,9 @@ fn create(entity: EntityKey, subject: &str, text: &str) -> Edit {
 
 /// Texts grow by words at either end, so that two edits of one text often merge.
 fn value(client: &Client, entity: &EntityKey, field: &str, text: &str) -> Value {
+    if field == "status" {
+        return if text.ends_with(['1', '3', '5']) { "open".into() } else { "done".into() };
+    }
     if field == "state" {
         return if text.ends_with('1') { "public".into() } else { "private".into() };
     }

@@ -25,7 +25,8 @@ pub struct LogLink {
 impl ActivityLog for LogLink {
     async fn head(&self) -> Result<Head, Fault> {
         let life = self.call().await?;
-        let mut head = self.log.alive(life)?.now.head;
+        let mut head = self.log.alive(life)?.now.marks();
+        head.begun |= self.log.shared.manners.mutant_list_before_slot;
         if self.log.shared.manners.mutant_no_floor {
             head.floor = head.epoch.base();
         }
@@ -125,6 +126,15 @@ impl ActivityLog for LogLink {
             }
         }
         Ok(page)
+    }
+
+    async fn of_transaction(&self, orgs: &[&str], id: &str, span: Span, limit: usize) -> Result<Vec<Activity>, Fault> {
+        let life = self.call().await?;
+        let state = self.log.alive(life)?;
+        let of_it = |activity: &&Activity| {
+            orgs.contains(&activity.org.as_str()) && activity.read_tx().is_some_and(|tx| tx.transaction_id == id)
+        };
+        Ok(within(&state, span).filter(of_it).take(limit).cloned().collect())
     }
 
     async fn raise_visible(&self, epoch: Epoch, to: ActivityId) -> Result<(), Fault> {

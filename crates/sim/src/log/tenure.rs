@@ -58,7 +58,8 @@ impl Leadership for LogLink {
         flusher.flush(head.last).await?;
         self.call().await?;
         let state = self.log.alive(life)?;
-        let head = state.now.head;
+        let mut head = state.now.marks();
+        head.begun |= self.log.shared.manners.mutant_list_before_slot;
         let writer = Appender {
             link: self.clone(),
             life,

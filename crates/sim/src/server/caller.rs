@@ -25,7 +25,7 @@ impl App {
     /// Finds out who asks.
     pub(crate) async fn caller(&self, token: &str, org: &str) -> Result<Caller, Problem> {
         let principal = self.directory.authenticate(token).await?;
-        let principal = principal.ok_or_else(|| Problem::new(Code::Unauthenticated, ""))?;
+        let principal = principal.accepted().ok_or_else(|| Problem::new(Code::Unauthenticated, ""))?;
         let place = self.directory.membership(org, &principal.subject).await?;
         let place = place.ok_or_else(|| Problem::new(Code::NotAMember, ""))?;
         let access = self.access(&principal.subject, &place);
@@ -34,7 +34,7 @@ impl App {
 
     /// Looks again whether a caller may still read.
     pub(crate) async fn standing(&self, caller: &Caller) -> Result<Standing, Fault> {
-        if self.directory.authenticate(&caller.token).await?.is_none() {
+        if self.directory.authenticate(&caller.token).await?.accepted().is_none() {
             return Ok(Standing::TokenEnded);
         }
         Ok(match self.directory.membership(&caller.place.org, &caller.subject).await? {

@@ -4,17 +4,43 @@
 
 use std::sync::Arc;
 
-use antiphon_engine::ports::{ListQuery, RowImage, Rows};
-use antiphon_model::{Code, Columns, EntityType, Merge, Reader, Tx, cut_object, write_string};
+use antiphon_engine::ports::{Comparison, Filter, ListQuery, Order, RowImage, Rows};
+use antiphon_model::{Code, Columns, EntityType, Merge, Reader, Sync, Tx, cut_object, write_string};
 use serde_json::{Map, Value, json};
 
 use super::{App, caller::Caller, problem::Problem};
 
 /// Which rows are wanted.
+#[derive(Default)]
 pub(super) struct Wanted {
     pub(super) ids: Vec<String>,
+    pub(super) filters: Vec<Filter>,
+    pub(super) order: Vec<Order>,
     pub(super) after: Option<String>,
     pub(super) limit: usize,
+}
+
+/// Reads the parameters of a subset, as far as devices here ask for any: equal, null, and an order.
+pub(super) fn subset(parameters: &[(String, String)]) -> Result<(Vec<Filter>, Vec<Order>), Problem> {
+    let (mut filters, mut order) = (Vec::new(), Vec::new());
+    for (name, value) in parameters {
+        if name == "order" {
+            order.extend(value.split(',').map(|level| match level.strip_prefix('-') {
+                Some(field) => Order { field: field.to_owned(), descending: true },
+                None => Order { field: level.to_owned(), descending: false },
+            }));
+            continue;
+        }
+        let field = name.strip_prefix("where[").and_then(|rest| rest.split_once(']'));
+        let (field, test) = field.ok_or_else(|| Problem::new(Code::ParameterUnknown, name.as_str()))?;
+        let value = match test {
+            "" => Some(value.clone()),
+            "[is]" => None,
+            _ => return Err(Problem::new(Code::ParameterInvalid, name.as_str())),
+        };
+        filters.push(Filter { field: field.to_owned(), comparison: Comparison::Equal, value });
+    }
+    Ok((filters, order))
 }
 
 impl App {
@@ -26,16 +52,12 @@ impl App {
             org: caller.place.org.clone(),
             reader: Some(reader.clone()),
             ids: wanted.ids.into_iter().map(|id| vec![id]).collect(),
-            filters: Vec::new(),
-            order: Vec::new(),
+            filters: wanted.filters,
+            order: wanted.order,
             after: wanted.after,
             limit: wanted.limit,
         };
-        // What changes between a list and the beginning of the slot reaches nobody: a list of an epoch comes after it.
-        if !self.parts.manners.mutant_list_before_slot && !self.parts.log.begun().await? {
-            return Err(Problem::new(Code::TryAgain, "capture has not begun"));
-        }
-        let before = self.bus.before_list();
+        let before = self.bus.before_list().await?;
         let page = self.parts.database.list(&query).await?;
         let (offset, epoch) = before.vouch(&page.visibility).await?;
         let mut body = String::from("{\"items\":[");
@@ -88,8 +110,12 @@ impl App {
                 (field.name.clone(), described)
             })
             .collect();
+        let sync = match entity.sync {
+            Sync::All => "all",
+            Sync::OnDemand => "on_demand",
+        };
         json!({
-            "schema": 1, "key": entity.key, "org": entity.org_column(), "fields": fields, "refs": {}, "sync": "all",
+            "schema": 1, "key": entity.key, "org": entity.org_column(), "fields": fields, "refs": {}, "sync": sync,
             "filter": entity.filter, "together": entity.together, "create": "offline",
             "can": { "create": rights.create, "update": update, "delete": rights.delete },
         })

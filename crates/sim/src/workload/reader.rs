@@ -91,6 +91,7 @@ impl Reading {
             subject: self.subject.to_owned(),
             org: self.org.to_owned(),
             types: self.types.iter().map(|name| (*name).to_owned()).collect(),
+            parts: Vec::new(),
             rows: self.standing().view.rows(),
         }
     }

@@ -91,6 +91,7 @@ impl Writing {
             Some(op) => (Value::Null, json!({ "changedField": field, "op": op })),
             None => {
                 let text = if field == "state" { (*dice.pick(&["public", "private"])?).to_owned() } else { text };
+                let text = if field == "status" { "done".to_owned() } else { text };
                 (json!({ field: text }), json!({ "changedField": field, "expectedTransactionId": expected.clone() }))
             }
         };

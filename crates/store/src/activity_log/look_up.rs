@@ -1,6 +1,6 @@
-//! Looks activities up by their entity: its history, its newest activity, and what of a type is gone.
+//! Looks activities up by their entity (its history, its newest activity, what of a type is gone) or transaction id.
 //!
-//! A closed partition has an index over (type, entity, id), made by maintenance; the open one is walked by the index of
+//! A closed partition has an index over (type, entity, id) and one over transaction ids, made by maintenance; the open one is walked by the index of
 //! the organisation. So whatever concerns several entities is one statement for all of them. Statements are planned for
 //! their values, like those of `read`. Law: every condition names the organisation, because that index does not.
 
@@ -27,6 +27,11 @@ const DELETES: &str = "select id, org, type, entity, action, image, changed, det
   xid, committed_at, tx, policy from log.activities
   where id > $1 and id <= $2 and org = $3 and type = $4 and action = $5 and entity is not null
   order by id desc limit $6";
+/// The expression is that of the index of closed partitions.
+const OF_TRANSACTION: &str = "select id, org, type, entity, action, image, changed, details, schema, lsn, seq, last,
+  xid, committed_at, tx, policy from log.activities
+  where id > $1 and id <= $2 and org = any($3) and tx is not null and (tx::jsonb ->> 'transactionId') = $4
+  order by id limit $5";
 /// For each entity its newest activity, and the newest that holds its row.
 const NEWEST: &str = "select entity, max(id), max(id) filter (where image is not null) from log.activities
   where id > $1 and id <= $2 and org = $3 and type = $4 and entity = any($5) group by entity";
@@ -44,6 +49,26 @@ pub(super) async fn of_entity(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let part = (span, *org, *entity_type);
     let rows = rows(client, OF_ENTITY, part, &[(entity_id, Type::TEXT), (&limit, Type::INT8)]).await?;
+    rows.iter().map(read::activity).collect()
+}
+
+/// Returns these organisations' activities of one transaction id, in order.
+pub(super) async fn of_transaction(
+    client: &Object,
+    orgs: &[&str],
+    (id, span): (&str, Span),
+    limit: usize,
+) -> Result<Vec<Activity>, Fault> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let (after, up_to) = (id_number(span.after), id_number(span.up_to));
+    let values: [(&(dyn ToSql + Sync), Type); 5] = [
+        (&after, Type::INT8),
+        (&up_to, Type::INT8),
+        (&orgs, Type::TEXT_ARRAY),
+        (&id, Type::TEXT),
+        (&limit, Type::INT8),
+    ];
+    let rows = client.query_typed(OF_TRANSACTION, &values).await.map_err(errors::sql)?;
     rows.iter().map(read::activity).collect()
 }
 

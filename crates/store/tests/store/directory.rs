@@ -1,6 +1,6 @@
 //! Organisations, users, tokens.
 
-use antiphon_engine::ports::{Directory, TokenScopes};
+use antiphon_engine::ports::{Directory, Shown, TokenScopes};
 use antiphon_model::{Code, Role};
 use antiphon_store::{NewToken, Organisation, User};
 use antiphon_testkit::for_each_postgres;
@@ -21,8 +21,8 @@ async fn a_token_names_its_user_until_it_expires_or_is_revoked_se_28() {
         let (db, store) = open(&pg, "tokens").await;
         store.save_user(&user("alice")).await.unwrap();
         let token = store.create_token(of("alice", "test", None)).await.unwrap();
-        assert_eq!(store.authenticate(&token).await.unwrap().unwrap().subject, "alice");
-        assert_eq!(store.authenticate("ant_nonsense").await.unwrap(), None);
+        assert_eq!(store.authenticate(&token).await.unwrap().accepted().unwrap().subject, "alice");
+        assert_eq!(store.authenticate("ant_nonsense").await.unwrap(), Shown::Unknown);
         let info = store.tokens().await.unwrap().remove(0);
         assert!(token.starts_with(&info.prefix) && info.prefix.len() < 16);
         assert!(info.last_used_at.is_some(), "its use is noted");
@@ -35,9 +35,15 @@ async fn a_token_names_its_user_until_it_expires_or_is_revoked_se_28() {
             .get(0);
         assert_eq!(stored, 0, "only the hash is stored");
         assert!(store.revoke_token(&info.id).await.unwrap());
-        assert_eq!(store.authenticate(&token).await.unwrap(), None);
+        assert_eq!(store.authenticate(&token).await.unwrap(), Shown::Unknown);
         let expired = store.create_token(of("alice", "old", Some(0))).await.unwrap();
-        assert_eq!(store.authenticate(&expired).await.unwrap(), None);
+        for _ in ["asked", "remembered"] {
+            assert_eq!(store.authenticate(&expired).await.unwrap(), Shown::Expired);
+        }
+        let nobodys = format!("ant_{}", "0".repeat(64));
+        for _ in ["asked", "remembered"] {
+            assert_eq!(store.authenticate(&nobodys).await.unwrap(), Shown::Unknown);
+        }
         let fault = store.create_token(of("nobody", "test", None)).await.unwrap_err();
         assert_eq!(fault.code(), Code::NotFound);
     })

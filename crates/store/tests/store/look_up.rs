@@ -68,19 +68,37 @@ async fn a_closed_partition_is_searched_by_its_index_log_03() {
         let (db, store) = open(&pg, "lookup").await;
         let store = store.with_partition_ids(5_000);
         let mut tenure = store.acquire("main", "one").await.unwrap().unwrap();
-        let activities = (0..12_000).map(|n| activity("acme", &(n % 3_000).to_string(), 10)).collect();
+        let written = |n: u32| {
+            let tx = format!("{{\"transactionId\": \"t{n}\", \"sourceId\": \"s\", \"changedField\": null}}");
+            Activity { tx: Some(tx), ..activity("acme", &(n % 3_000).to_string(), 10) }
+        };
+        let activities = (0..12_000).map(written).collect();
         let last = tenure.writer.append(&mut batch(10, activities)).await.unwrap();
         tenure.flusher.flush(last).await.unwrap();
         store.maintain(&KEEP).await.unwrap();
         let client = db.connect_log().await;
         client.batch_execute("analyze log.activities").await.unwrap();
-        let sql = "explain (analyze, costs off, timing off, summary off) select * from log.activities
-            where id > 0 and id <= 9999 and org = 'acme' and type = 'page' and entity = '7' order by id desc limit 100";
-        let plan = client.query(sql, &[]).await.unwrap();
-        let plan: String = plan.iter().map(|row| row.get::<_, String>(0) + "\n").collect();
-        assert!(plan.contains("activities_1_entity") && !plan.contains("Seq Scan"), "{plan}");
+        for (index, condition) in [
+            ("activities_1_entity", "org = 'acme' and type = 'page' and entity = '7' order by id desc"),
+            (
+                "activities_1_transaction",
+                "org = any('{acme,*}') and tx is not null and (tx::jsonb ->> 'transactionId') = 't7' order by id",
+            ),
+        ] {
+            let sql = format!(
+                "explain (analyze, costs off, timing off, summary off) select * from log.activities
+                where id > 0 and id <= 9999 and {condition} limit 100"
+            );
+            let plan = client.query(&sql, &[]).await.unwrap();
+            let plan: String = plan.iter().map(|row| row.get::<_, String>(0) + "\n").collect();
+            assert!(plan.contains(index) && !plan.contains("Seq Scan"), "{plan}");
+        }
         let found = store.of_entity(&page("7"), Span { after: ActivityId::new(0), up_to: last }, 100).await.unwrap();
         assert_eq!(numbers(&found), [9_008, 6_008, 3_008, 8]);
+        let part = Span { after: ActivityId::new(0), up_to: last };
+        for (orgs, found) in [(["acme", "*"], vec![4_001]), (["globex", "*"], vec![])] {
+            assert_eq!(numbers(&store.of_transaction(&orgs, "t4000", part, 9).await.unwrap()), found);
+        }
     })
     .await;
 }

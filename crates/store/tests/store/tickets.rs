@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use antiphon_engine::ports::{Directory, Principal, Ticket, Tickets, TokenScope, TokenScopes};
+use antiphon_engine::ports::{Directory, Principal, Shown, Ticket, Tickets, TokenScope, TokenScopes};
 use antiphon_model::{Micros, Role};
 use antiphon_store::{NewToken, Store, User};
 use antiphon_testkit::for_each_postgres;
@@ -14,7 +14,7 @@ async fn with_alice(store: &Store, scopes: TokenScopes) -> (String, Principal) {
     let alice = User { id: "alice".into(), name: "Alice".into(), avatar_url: None, system_admin: false };
     store.save_user(&alice).await.unwrap();
     let token = store.create_token(NewToken { user: "alice", name: "", days: None, scopes }).await.unwrap();
-    let principal = store.authenticate(&token).await.unwrap().unwrap();
+    let principal = store.authenticate(&token).await.unwrap().accepted().unwrap();
     (token, principal)
 }
 
@@ -109,13 +109,13 @@ async fn a_change_by_anybody_is_known_to_every_server_within_two_seconds_str_05(
             log.batch_execute(revoke).await.unwrap();
             let told = tokio::time::timeout(Duration::from_secs(2), changes.changed()).await;
             assert!(told.is_ok(), "{revoke} was not told");
-            assert_eq!(other.authenticate(&token).await.unwrap(), None, "{revoke}: {before:?}");
+            assert_eq!(other.authenticate(&token).await.unwrap(), Shown::Unknown, "{revoke}: {before:?}");
         }
         // That a token was used is no change: servers would forget everything at each use.
         let (token, _) = with_alice(&store, TokenScopes::ALL).await;
         while tokio::time::timeout(Duration::from_millis(1_200), changes.changed()).await.is_ok() {}
         log.batch_execute("update antiphon.tokens set last_used_at = null").await.unwrap();
-        over(&db).authenticate(&token).await.unwrap().unwrap();
+        over(&db).authenticate(&token).await.unwrap().accepted().unwrap();
         assert!(tokio::time::timeout(Duration::from_millis(1_200), changes.changed()).await.is_err());
         stop.cancel();
         following.await.unwrap();

@@ -4,7 +4,7 @@
 //! answer; one that is not, meets what arrived at once.
 
 use super::{
-    Change, Client, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, Told,
+    Change, Client, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, Told, held,
     journal::Rule,
     rows::{Arrived, Row},
     words::{Activity, Problem},
@@ -46,6 +46,9 @@ impl Client {
 
     fn apply(&mut self, activity: &Activity) -> Arrived {
         let name = &activity.entity_type;
+        let in_parts = self.is_in_parts(name);
+        let pinned =
+            in_parts && activity.entity_id.as_ref().is_some_and(|id| self.is_pinned(&EntityKey::new(name, id)));
         let shape = self.schema.as_ref().and_then(|schema| schema.types.get(name));
         let (Some(shape), Some(rows)) = (shape, self.types.get_mut(name)) else {
             // A type that is new here: the schema tells what it is.
@@ -58,7 +61,24 @@ impl Client {
         if activity.activity_id <= rows.marks.offset {
             return Arrived::Ignored;
         }
-        rows.apply(shape, activity, &mut self.dirty)
+        if !in_parts {
+            return rows.apply(shape, activity, &mut self.dirty);
+        }
+        rows.recent.begin(rows.marks.offset);
+        rows.recent.push(activity);
+        let rows_before = rows.rows.len();
+        let arrived = rows.apply_part(shape, activity, pinned, &mut self.dirty);
+        if activity.entity_id.is_none() {
+            // Whether open rows are still there is asked.
+            self.subsets.look();
+        }
+        if rows.count(shape) {
+            self.subsets.overgrown(name);
+        }
+        if rows.rows.len() > rows_before {
+            self.subsets.grew(held::bytes_of(activity.data.iter().flatten()));
+        }
+        arrived
     }
 
     fn row_left(&mut self, now: Now, entity: &EntityKey, row: Option<Row>, activity: &Activity) {

@@ -59,6 +59,11 @@ impl Fetches {
         }
     }
 
+    /// Tells whether rows of a type are wanted or on their way.
+    pub(super) fn is_fetching(&self, name: &str) -> bool {
+        self.held.keys().any(|entity| entity.entity_type == name)
+    }
+
     /// Tells whether nothing is wanted or on its way.
     pub(super) fn is_idle(&self) -> bool {
         self.wanted.is_empty() && self.held.is_empty()
@@ -96,20 +101,28 @@ impl Client {
             return;
         }
         let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(name)).cloned() else { return };
+        let in_parts = self.is_in_parts(name);
+        let since = self.types.get(name).and_then(|rows| rows.recent.since(listed.offset, rows.marks.offset));
+        let since: Option<Vec<Activity>> = since.map(|since| since.cloned().collect());
         let mut found: BTreeMap<String, _> =
             listed.items.into_iter().filter_map(|item| Some((shape.id_of(&item.data)?, item))).collect();
         for id in ids {
             let entity = EntityKey::new(name, id);
             let in_doubt = self.outbox.of(&entity).any(|entry| entry.is_in_flight() && entry.change.is_operation());
             let held = self.fetches.held.remove(&entity).unwrap_or_default();
-            if held.too_many || in_doubt {
+            if held.too_many || in_doubt || (in_parts && since.is_none()) {
                 self.fetches.want(&entity);
                 continue;
             }
-            if let Some(rows) = self.types.get_mut(name) {
-                rows.fetched(name, id, found.remove(id), &snapshot, &mut self.dirty);
-                for activity in held.activities {
-                    rows.apply(&shape, &activity, &mut self.dirty);
+            let item = found.remove(id);
+            match &since {
+                Some(since) if in_parts => self.fetched_part(&entity, &shape, (item, &snapshot), since),
+                _ => {
+                    let Some(rows) = self.types.get_mut(name) else { return };
+                    rows.fetched(name, id, item, &snapshot, &mut self.dirty);
+                    for activity in held.activities {
+                        rows.apply(&shape, &activity, &mut self.dirty);
+                    }
                 }
             }
             self.shown.insert(entity.clone());

@@ -21,18 +21,30 @@ impl Client {
     /// Returns the types that are still to be listed.
     pub(super) fn unlisted(&self) -> Vec<String> {
         let Some(schema) = &self.schema else { return Vec::new() };
-        let wanted = schema.types.iter().filter(|(_, shape)| shape.sync != "on_demand").map(|(name, _)| name);
         let missing = |name: &&String| {
             let built = self.building.get(*name).is_some_and(|rows| rows.marks.complete);
             !built && (!self.types.contains_key(*name) || self.stream.stale.contains(*name))
         };
-        wanted.filter(missing).cloned().collect()
+        schema.types.keys().filter(missing).cloned().collect()
     }
 
     /// Asks for the next page, where one is wanted.
     pub(super) fn list(&mut self, now: Now) {
-        let Some(name) = self.unlisted().into_iter().next() else { return self.show(now) };
-        if self.is_asking(|asked| matches!(asked, Asked::List(_))) || self.has_unsettled_operation(&name) {
+        if self.is_asking(|asked| matches!(asked, Asked::List(_) | Asked::Piece(_))) {
+            return;
+        }
+        let Some(name) = self.unlisted().into_iter().next() else {
+            self.show(now);
+            return self.read_on(now);
+        };
+        if self.has_unsettled_operation(&name) {
+            return;
+        }
+        if self.is_in_parts(&name) {
+            if !self.read_piece(now, &name) {
+                self.built(&name);
+                self.list(now);
+            }
             return;
         }
         let after = self.building.get(&name).and_then(|rows| rows.marks.next.clone());
@@ -40,7 +52,17 @@ impl Client {
         self.ask(now, Asked::List(name), request);
     }
 
-    fn has_unsettled_operation(&self, name: &str) -> bool {
+    /// Reads what is wanted of types that are shown already.
+    fn read_on(&mut self, now: Now) {
+        let parts: Vec<String> = self.types.keys().filter(|name| self.is_in_parts(name)).cloned().collect();
+        for name in parts {
+            if !self.has_unsettled_operation(&name) && self.read_piece(now, &name) {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn has_unsettled_operation(&self, name: &str) -> bool {
         let of_type = self.outbox.iter().filter(|entry| entry.entity.entity_type == name);
         of_type.into_iter().any(|entry| entry.is_in_flight() && entry.change.is_operation())
     }
@@ -55,11 +77,16 @@ impl Client {
         };
         self.pace.succeeded();
         self.wants_schema = false;
+        self.subsets.again();
         // What a type's rows are made of has changed: they are listed again. A type that is gone leaves.
         let former = self.schema.replace(schema).unwrap_or_default();
         let Some(schema) = &self.schema else { return };
         for (name, shape) in &schema.types {
-            if former.types.get(name).is_some_and(|known| known.fields != shape.fields || known.key != shape.key) {
+            if former
+                .types
+                .get(name)
+                .is_some_and(|known| known.fields != shape.fields || known.key != shape.key || known.sync != shape.sync)
+            {
                 self.stream.stale.insert(name.clone());
                 self.building.remove(name);
             }
@@ -123,7 +150,7 @@ impl Client {
         }
     }
 
-    fn belongs(&mut self, listed: &Listed) -> bool {
+    pub(super) fn belongs(&mut self, listed: &Listed) -> bool {
         if self.building.is_empty() {
             (self.stream.list_epoch, self.stream.list_access) = (listed.epoch, listed.access.clone());
         }
@@ -160,13 +187,13 @@ impl Client {
         self.review_type(now, name);
     }
 
-    fn review_type(&mut self, now: Now, name: &str) {
+    pub(super) fn review_type(&mut self, now: Now, name: &str) {
         let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == name).cloned().collect();
         edited.iter().for_each(|entity| self.review(now, entity));
     }
 
     /// Puts what was listed in the place of what is shown.
-    fn show(&mut self, now: Now) {
+    pub(super) fn show(&mut self, now: Now) {
         let built = std::mem::take(&mut self.building);
         if built.is_empty() {
             return;
@@ -187,6 +214,8 @@ impl Client {
             names.insert(name);
         }
         self.dirty.put(Record::Meta);
+        self.subsets.look();
+        names.iter().for_each(|name| self.sweep(name));
         names.iter().for_each(|name| self.review_type(now, name));
     }
 

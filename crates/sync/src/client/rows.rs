@@ -4,6 +4,8 @@
 //! and access change together; a list that begins anew is built beside the old rows and takes their place when it is
 //! whole, so generations never mix. Nothing optimistic is in here.
 
+mod parts;
+
 use std::collections::BTreeMap;
 
 use antiphon_model::{Tx, Visibility, Xid};
@@ -11,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    EntityKey, keys,
+    EntityKey,
+    held::Held,
+    keys,
+    recent::Recent,
     store::{Dirty, Record},
     words::{Action, Activity, Item, Listed, TypeShape},
 };
@@ -113,6 +118,10 @@ pub struct TypeRows {
     pub rows: BTreeMap<String, Row>,
     /// What is kept about them.
     pub marks: TypeMarks,
+    /// Rows that were looked for and are not there, with what the answer saw; only of types that are kept in parts.
+    absent: BTreeMap<String, Option<Visibility>>,
+    /// What the stream said lately; only of types that are kept in parts.
+    pub recent: Recent,
 }
 
 /// What is kept about the rows of a type besides them.
@@ -131,13 +140,21 @@ pub struct TypeMarks {
     pub next: Option<String>,
     #[serde(default)]
     pages: Vec<Page>,
+    /// The parts that are kept, by their keys; none where the whole type is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub subsets: BTreeMap<String, Held>,
 }
 
 impl TypeRows {
+    /// Takes over what was kept.
+    pub fn kept(rows: BTreeMap<String, Row>, marks: TypeMarks) -> TypeRows {
+        TypeRows { rows, marks, ..TypeRows::default() }
+    }
+
     /// Begins an empty list.
     pub fn begin(generation: u32) -> TypeRows {
         let marks = TypeMarks { generation, offset: u64::MAX, ..TypeMarks::default() };
-        TypeRows { rows: BTreeMap::new(), marks }
+        TypeRows { marks, ..TypeRows::default() }
     }
 
     /// Takes a page; the caller has checked that it belongs to the same epoch and access as the pages before.
@@ -165,7 +182,8 @@ impl TypeRows {
     pub fn saw(&self, shape: &TypeShape, id: &str, xid: Xid) -> bool {
         let of_page = |page: usize| self.marks.pages.get(page).map(|page| &page.snapshot);
         let own = self.rows.get(id).and_then(|row| row.snapshot.as_ref().or_else(|| row.page.and_then(of_page)));
-        match own.or_else(|| self.page_of(shape, id)) {
+        let absent = || self.absent.get(id).and_then(Option::as_ref);
+        match own.or_else(absent).or_else(|| self.page_of(shape, id)) {
             Some(snapshot) => snapshot.sees(xid),
             None => false,
         }
@@ -187,7 +205,7 @@ impl TypeRows {
 
     /// Takes an activity; those at or below the type's position change nothing.
     pub fn apply(&mut self, shape: &TypeShape, activity: &Activity, dirty: &mut Dirty) -> Arrived {
-        let Some(id) = &activity.entity_id else { return self.clear(&activity.entity_type, dirty) };
+        let Some(id) = &activity.entity_id else { return self.clear(activity, dirty) };
         if self.saw(shape, id, activity.commit.xid) {
             return Arrived::Ignored;
         }
@@ -211,10 +229,18 @@ impl TypeRows {
         Arrived::Put
     }
 
-    fn clear(&mut self, name: &str, dirty: &mut Dirty) -> Arrived {
-        let ids: Vec<String> = std::mem::take(&mut self.rows).into_keys().collect();
+    /// Everything goes, but for what a page brought that had seen the truncation itself.
+    fn clear(&mut self, activity: &Activity, dirty: &mut Dirty) -> Arrived {
+        let xid = activity.commit.xid;
+        let pages = &self.marks.pages;
+        let newer = |row: &Row| {
+            let page = || row.page.and_then(|page| pages.get(page)).map(|page| &page.snapshot);
+            row.snapshot.as_ref().or_else(page).is_some_and(|snapshot| snapshot.sees(xid))
+        };
+        let ids: Vec<String> = self.rows.iter().filter(|(_, row)| !newer(row)).map(|(id, _)| id.clone()).collect();
         for id in &ids {
-            dirty.put(Record::row(self.marks.generation, name, id));
+            self.rows.remove(id);
+            dirty.put(Record::row(self.marks.generation, &activity.entity_type, id));
         }
         Arrived::Cleared(ids)
     }

@@ -141,6 +141,7 @@ impl Client {
             dirty: Default::default(),
             saving: Saving::default(),
             leading: None,
+            unplugged: false,
             wants_schema: true,
             pace: Default::default(),
             asked: BTreeMap::new(),
@@ -148,6 +149,7 @@ impl Client {
             stream: Default::default(),
             sending: Default::default(),
             fetches: Default::default(),
+            subsets: Default::default(),
             shown: BTreeSet::new(),
             outbox_changed: false,
             told_status: None,
@@ -157,6 +159,7 @@ impl Client {
         };
         client.take_over(meta, rows, &unreadable);
         client.saving.unreadable = unreadable;
+        client.released_all();
         client.in_doubt();
         Ok(client)
     }
@@ -181,15 +184,16 @@ impl Client {
                 let whole = kept.into_iter().filter(|(name, marks)| !damaged(name, marks));
                 let with_rows = whole.map(|(name, marks)| {
                     let rows = rows.remove(&(name.clone(), marks.generation)).unwrap_or_default();
-                    (name, TypeRows { rows, marks })
+                    (name, TypeRows::kept(rows, marks))
                 });
                 with_rows.collect::<BTreeMap<String, TypeRows>>()
             };
             (self.types, self.building) = (load(meta.types), load(meta.building));
             (self.stream.list_epoch, self.stream.list_access) = (meta.building_epoch, meta.building_access);
             // Why rows were being listed anew is not kept: the server says it again (seeds 192, 207).
-            let again: Vec<String> =
-                self.building.keys().filter(|name| self.types.contains_key(*name)).cloned().collect();
+            // Subsets are read anew as well: nobody wants any yet.
+            let again = self.building.keys().filter(|name| self.types.contains_key(*name) || self.is_in_parts(name));
+            let again: Vec<String> = again.cloned().collect();
             for name in again {
                 if let Some(rows) = self.building.remove(&name) {
                     self.dirty.clear(&name, rows.marks.generation);

@@ -53,6 +53,9 @@ impl Client {
             xid.zip(shape).zip(rows).is_some_and(|((xid, shape), rows)| rows.saw(shape, &entry.entity.entity_id, xid));
         if seen {
             self.confirm(&entry.key);
+        } else if outcome.status == Status::Duplicate {
+            // It may have gone by before; where its row is not here, only the row itself can tell.
+            self.subsets.look();
         }
     }
 

@@ -48,7 +48,8 @@ impl Client {
     /// Does whatever is due.
     pub(super) fn drive(&mut self, now: Now) {
         self.give_up_requests(now);
-        if self.leading.is_some() {
+        self.look_at_wanted();
+        if self.may_ask() {
             let paced = self.pace.is_due(now.tick_ms);
             if self.wants_schema && paced && !self.is_asking(|asked| *asked == Asked::Schema) {
                 self.ask(now, Asked::Schema, Request::Schema);
@@ -68,8 +69,9 @@ impl Client {
                 self.fetch(now);
             }
         }
+        self.let_go();
         self.save(now);
-        if self.leading.is_some() && self.schema.is_some() {
+        if self.may_ask() && self.schema.is_some() {
             // A save that was not needed lets the request go at once.
             self.send(now);
         }
@@ -102,7 +104,7 @@ impl Client {
     pub fn wake_at_ms(&self, now: Now) -> Option<u64> {
         let requests = self.asked.values().map(|(_, until_ms)| *until_ms).min();
         let mut moments = vec![requests, self.saving.wake_at_ms(), self.stream_wake_ms()];
-        if self.leading.is_some() {
+        if self.may_ask() {
             let idle = !self.stream.open || self.wants_schema || !self.fetches.is_idle();
             moments.push(idle.then(|| self.pace.until_ms()).filter(|at_ms| *at_ms > now.tick_ms));
             moments.push(self.upstream_since_ms.map(|ms| ms + UPSTREAM_FIRST_MS).filter(|at_ms| *at_ms > now.tick_ms));
@@ -121,6 +123,8 @@ impl Client {
     /// Stops speaking for the store: another instance does.
     pub(super) fn follow(&mut self) {
         self.leading = None;
+        // What another instance will have read from the stream is not in here.
+        self.types.values_mut().for_each(|rows| rows.recent = Default::default());
         self.close_stream();
         for (id, (asked, _)) in std::mem::take(&mut self.asked) {
             self.outputs.push_back(Output::Cancel { id });
@@ -134,6 +138,7 @@ impl Client {
     pub fn status(&self) -> Status {
         let count = |states: &[State]| self.outbox.iter().filter(|entry| states.contains(&entry.state)).count();
         let network = match (self.stream.alive, self.stream.refused, self.pace.failures()) {
+            _ if self.unplugged => Network::Offline,
             (true, _, _) => Network::Online,
             (_, Some(status), _) => Network::Refused(status),
             (_, None, 0) => Network::Connecting,
@@ -157,6 +162,7 @@ impl Client {
             let rows: Vec<EntityKey> = std::mem::take(&mut self.shown).into_iter().collect();
             self.tell(Told::Rows(rows));
         }
+        self.tell_subsets();
         if std::mem::take(&mut self.outbox_changed) {
             self.tell(Told::Outbox);
         }

@@ -62,6 +62,7 @@ impl Client {
         // Rows of different positions: from the lowest, and each type passes over what it has.
         self.stream.position = self.types.values().map(|rows| rows.marks.offset).min().unwrap_or_default();
         self.stream.number += 1;
+        self.types.values_mut().for_each(|rows| rows.recent.begin(rows.marks.offset));
         (self.stream.open, self.stream.alive) = (true, false);
         (self.stream.heard_ms, self.stream.progress_ms) = (now.tick_ms, now.tick_ms);
         self.stream.transaction.clear();
@@ -215,7 +216,7 @@ impl Client {
     }
 
     /// Lists types again, all where none is named; the outbox stays as it is.
-    fn list_again(&mut self, _now: Now, types: &[String]) {
+    pub(super) fn list_again(&mut self, _now: Now, types: &[String]) {
         self.close_stream();
         self.drop_building();
         match types {

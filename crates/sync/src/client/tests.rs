@@ -2,7 +2,11 @@
 //!
 //! What is random, and many clients at once, is the simulator's. Here each claim of the requirements has its example.
 
+mod keeping;
+mod parts_model;
+mod plug;
 mod server;
+mod subsets;
 
 use serde_json::{Map, Value, json};
 
@@ -31,7 +35,7 @@ impl Device {
 
     fn with(source: &str, store: BTreeMap<Record, String>) -> Device {
         let records = store.iter().map(|(record, text)| (record.clone(), text.clone())).collect();
-        let config = Config { source: source.into(), seed: 7, delete_asks: true };
+        let config = Config { source: source.into(), seed: 7, delete_asks: true, subsets_bytes_max: 1 << 20 };
         let now = Now { wall_ms: 1_769_860_800_000, tick_ms: 0 };
         let mut client = Client::new(config, Loaded { records }).unwrap();
         client.handle(now, Input::Lead { fence: 1 });
@@ -445,7 +449,7 @@ fn a_store_of_a_newer_format_is_left_alone_and_its_outbox_can_be_read_core_17_sy
             *text = text.replace("\"format\":1", "\"format\":99");
         }
     }
-    let config = Config { source: "b".into(), seed: 1, delete_asks: true };
+    let config = Config { source: "b".into(), seed: 1, delete_asks: true, subsets_bytes_max: 1 << 20 };
     match Client::new(config, Loaded { records }) {
         Err(Corrupt::Newer { format: 99, entries }) => assert_eq!(entries.len(), 1),
         other => panic!("{other:?}"),

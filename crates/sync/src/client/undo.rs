@@ -1,18 +1,20 @@
 //! Undo and redo over what was done in one go (CORE-13, SY-47).
 //!
 //! Laws: what never left is removed; what did is answered by an ordinary edit that expects mine, so another's later value
-//! is never overwritten in silence. What can be undone lives as long as the instance.
+//! is never overwritten in silence: a field that shows something else than what was done is not undone. What can be undone
+//! lives as long as the instance, unless whoever drives it keeps it and hands it to the next.
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Change, Client, Edit, EntityKey, EntryKey, Now, State, value};
+use super::{Change, Client, Edit, EntityKey, EntryKey, Now, State, same, value};
 
 /// So many steps can be undone.
 const STEPS_MAX: usize = 100;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Done {
     group: Option<EntryKey>,
     /// What was done.
@@ -22,10 +24,12 @@ struct Done {
 }
 
 /// What was done, and what was undone.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Undo {
     done: VecDeque<Done>,
     undone: Vec<Done>,
+    #[serde(skip)]
+    changed: bool,
 }
 
 impl Undo {
@@ -43,6 +47,7 @@ impl Undo {
 
     fn push(&mut self, group: Option<EntryKey>, entity: &EntityKey, edit: Edit, before: Option<Map<String, Value>>) {
         let back = back(entity, &edit, before);
+        self.changed = true;
         self.done.push_back(Done { group, edit, back });
         if self.done.len() > STEPS_MAX {
             self.done.pop_front();
@@ -76,11 +81,12 @@ impl Client {
     /// Undoes what was done last; tells whether there was something to undo.
     pub fn undo(&mut self, now: Now) -> bool {
         let Some(step) = self.undo.done.pop_back() else { return false };
+        self.undo.changed = true;
         let untouched = self.undo_untouched(now, &step);
         if !untouched {
             let Some(back) = step.back.clone() else { return false };
             let possible = matches!(back, Edit::Create { .. }) == self.view(back.entity()).is_none();
-            if !possible || !self.outbox.has_room() {
+            if !possible || !self.still_shows(&step.edit) || !self.outbox.has_room() {
                 return false;
             }
             let back = match back {
@@ -95,6 +101,23 @@ impl Client {
         self.undo.undone.push(step);
         self.drive(now);
         true
+    }
+
+    /// Tells whether the row still shows what an edit gave it, as far as that can be asked.
+    fn still_shows(&self, edit: &Edit) -> bool {
+        let Edit::Set { entity, fields } = edit else { return true };
+        self.view(entity)
+            .is_some_and(|row| fields.iter().all(|(field, value)| same(row.get(field).unwrap_or(&Value::Null), value)))
+    }
+
+    /// Returns what can be undone and redone, as JSON, where that changed since the last call.
+    pub fn take_undo(&mut self) -> Option<String> {
+        std::mem::take(&mut self.undo.changed).then(|| serde_json::to_string(&self.undo).ok()).flatten()
+    }
+
+    /// Takes over what a former instance over the same store could undo; what cannot be read is nothing to undo.
+    pub fn resume_undo(&mut self, text: &str) {
+        self.undo = serde_json::from_str(text).unwrap_or_default();
     }
 
     /// Removes what never left, where it stands alone; tells whether it did.
@@ -138,6 +161,7 @@ impl Client {
     /// Does again what was undone last; tells whether there was something.
     pub fn redo(&mut self, now: Now) -> bool {
         let Some(step) = self.undo.undone.pop() else { return false };
+        self.undo.changed = true;
         let entity = step.edit.entity().clone();
         let before = self.view(&entity);
         if matches!(step.edit, Edit::Create { .. }) != before.is_none() || !self.outbox.has_room() {

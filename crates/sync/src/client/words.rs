@@ -287,6 +287,9 @@ pub struct FieldShape {
     /// How two edits are settled.
     #[serde(default)]
     pub merge: Strategy,
+    /// The values of an enum.
+    #[serde(rename = "enum", default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 /// How two edits of one field are settled (CORE-07).

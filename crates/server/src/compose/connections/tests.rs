@@ -69,21 +69,21 @@ async fn ends(socket: &mut TcpStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_head_that_never_ends_is_not_waited_for() {
-    let mut served = served(Limits { head: Duration::from_millis(100), stalled: NEVER }).await;
+    let mut served = served(Limits { head: Duration::from_millis(100), stalled: NEVER, sent: None }).await;
     served.socket.write_all(b"GET /quick HTTP/1.1\r\nhost: he").await.expect("sent");
     assert!(!String::from_utf8_lossy(&ends(&mut served.socket).await).contains("done"));
 }
 
 #[tokio::test]
 async fn a_peer_that_takes_nothing_loses_its_connection_and_its_stream_str_06() {
-    let mut served = served(Limits { head: NEVER, stalled: Duration::from_millis(200) }).await;
+    let mut served = served(Limits { head: NEVER, stalled: Duration::from_millis(200), sent: None }).await;
     ask(&mut served.socket, "/endless").await;
     timeout(SOON, served.dropped.notified()).await.expect("the stream behind it is dropped");
 }
 
 #[tokio::test]
 async fn a_drain_ends_idle_connections_at_once_and_lets_answers_finish() {
-    let mut served = served(Limits { head: NEVER, stalled: NEVER }).await;
+    let mut served = served(Limits { head: NEVER, stalled: NEVER, sent: None }).await;
     ask(&mut served.socket, "/quick").await;
     let mut first = [0; 12];
     timeout(SOON, served.socket.read_exact(&mut first)).await.expect("in time").expect("an answer");
@@ -95,7 +95,7 @@ async fn a_drain_ends_idle_connections_at_once_and_lets_answers_finish() {
 
 #[tokio::test]
 async fn whoever_cuts_the_server_cuts_its_connections() {
-    let mut served = served(Limits { head: NEVER, stalled: NEVER }).await;
+    let mut served = served(Limits { head: NEVER, stalled: NEVER, sent: None }).await;
     ask(&mut served.socket, "/endless").await;
     let mut first = [0; 12];
     timeout(SOON, served.socket.read_exact(&mut first)).await.expect("in time").expect("an answer");

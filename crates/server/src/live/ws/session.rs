@@ -40,6 +40,8 @@ use super::{
 };
 use crate::{
     app::{App, Caller},
+    auth::{Peer, Refusal},
+    line::StreamBytes,
     mutations,
     problem::Problem,
     takeover::Taken,
@@ -53,8 +55,6 @@ const MESSAGES: (u64, u64) = (20, 40);
 const DROPPED_MAX: u64 = 2_000;
 /// What was dropped is told at most this often.
 const DROPPED_TOLD: Duration = Duration::from_secs(5);
-/// Bytes out a second, and at once.
-const BYTES: (u64, u64) = (1 << 20, 4 << 20);
 /// Subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 32;
 /// Mutations under way at once; beyond, nothing more is read.
@@ -96,13 +96,14 @@ pub(super) enum Opening {
 pub(super) struct Session {
     app: Arc<App>,
     socket: WebSocketStream<TcpStream>,
+    peer: Peer,
     connection_id: String,
     identity: Option<Identity>,
     greeted: bool,
     subscriptions: Vec<Subscription>,
     mutations: FuturesUnordered<BoxFuture<'static, String>>,
     inbound: Bucket,
-    outbound: Bucket,
+    outbound: Option<Bucket>,
     started: Instant,
     heard_at: Instant,
     dropped: u64,
@@ -142,7 +143,7 @@ enum Event {
 
 impl Session {
     /// Runs a connection to its end.
-    pub(super) async fn run(app: Arc<App>, opening: Opening, taken: Taken) {
+    pub(super) async fn run(app: Arc<App>, peer: Peer, opening: Opening, taken: Taken) {
         let Taken { mut socket, head, .. } = taken;
         if socket.write_all(&head).await.is_err() {
             return;
@@ -161,16 +162,18 @@ impl Session {
             Opening::Shown(identity) => (Some(identity), false),
             Opening::Silent => (None, false),
         };
+        let outbound = app.stream_bytes.map(|(rate, burst)| Bucket::new(rate, burst, 0));
         let mut session = Session {
             app,
             socket,
+            peer,
             connection_id: uuid::Uuid::new_v4().to_string(),
             identity,
             greeted: false,
             subscriptions: Vec::new(),
             mutations: FuturesUnordered::new(),
             inbound: Bucket::new(MESSAGES.0, MESSAGES.1, 0),
-            outbound: Bucket::new(BYTES.0, BYTES.1, 0),
+            outbound,
             started: Instant::now(),
             heard_at: Instant::now(),
             dropped: 0,
@@ -213,7 +216,7 @@ impl Session {
 
     /// Waits for the next thing that happens.
     async fn event(&mut self) -> Event {
-        let wait = self.outbound.wait_ms(1, self.started.elapsed().as_millis() as u64);
+        let wait = self.outbound_wait_ms();
         let quiet = if self.greeted { self.heard_at + IDLE } else { self.started + HELLO_WITHIN };
         let reads = self.mutations.len() < MUTATIONS_MAX;
         let (app, mutations) = (&self.app, &mut self.mutations);
@@ -228,6 +231,12 @@ impl Session {
             packet = self.socket.next(), if reads => Event::Packet(packet),
             event = next => event,
         }
+    }
+
+    /// Returns for how long what was sent is still to be paid for.
+    fn outbound_wait_ms(&mut self) -> u64 {
+        let now_ms = self.started.elapsed().as_millis() as u64;
+        self.outbound.as_mut().map_or(0, |outbound| outbound.wait_ms(1, now_ms))
     }
 
     async fn packet(&mut self, packet: Packet) -> Result<(), End> {
@@ -311,7 +320,7 @@ impl Session {
     }
 
     async fn greet(&mut self) -> Result<(), End> {
-        let text = outbound::welcome(&self.connection_id, limits(), crate::compose::now());
+        let text = outbound::welcome(&self.connection_id, limits(self.app.stream_bytes), crate::compose::now());
         self.send(text).await
     }
 
@@ -332,18 +341,28 @@ impl Session {
 
     async fn authenticate(&mut self, token: String) -> Result<Identity, End> {
         match self.app.authenticate(&token).await {
-            Ok(Some(principal)) => Ok(Identity { principal, token }),
-            Ok(None) => {
-                let detail = "the token is unknown, expired or revoked";
-                self.send(outbound::error(Code::Unauthenticated, detail, None)).await?;
-                Err(End::Close(4401, "authentication"))
-            }
+            Ok(Ok(principal)) => Ok(Identity { principal, token }),
+            Ok(Err(refusal)) => Err(self.turn_away(refusal).await?),
             Err(fault) => {
                 tracing::warn!(error = %fault.chain(), "a token could not be looked at");
                 self.send(outbound::notice("shutdown", Some(1_000))).await?;
                 Err(End::Close(1013, "try again"))
             }
         }
+    }
+
+    /// Answers a token that is not accepted.
+    async fn turn_away(&mut self, refusal: Refusal) -> Result<End, End> {
+        if refusal.guess()
+            && let Err(problem) = self.app.gate.guessed(self.peer)
+        {
+            let retry_ms = problem.retry_after_seconds().map(|seconds| u64::from(seconds) * 1_000);
+            self.send(outbound::notice("rate_limited", retry_ms)).await?;
+            return Ok(End::Close(4429, "rate"));
+        }
+        let detail = "the token is unknown, expired or revoked";
+        self.send(outbound::error(Code::Unauthenticated, detail, None)).await?;
+        Ok(End::Close(4401, "authentication"))
     }
 
     async fn subscribe(&mut self, wish: Subscribe) -> Result<(), End> {
@@ -406,7 +425,7 @@ impl Session {
             types: wish.entity_types.clone().filter(|types| !types.is_empty()),
             snapshot: None,
             page: PAGE,
-            rate: Some(BYTES),
+            rate: self.app.stream_bytes,
         };
         let place =
             self.app.streams.enter(&caller, Transport::WebSocket, self.app.streams_max).map_err(Ended::Problem)?;
@@ -483,8 +502,7 @@ impl Session {
                 self.subscriptions.remove(index);
                 break;
             }
-            let blocked = self.outbound.wait_ms(1, self.started.elapsed().as_millis() as u64) > 0;
-            next = if blocked { None } else { self.subscriptions[index].feed.ready() };
+            next = if self.outbound_wait_ms() > 0 { None } else { self.subscriptions[index].feed.ready() };
         }
         self.flush().await?;
         metrics::histogram!("antiphon_send_path_seconds").record(began.elapsed().as_secs_f64());
@@ -534,7 +552,9 @@ impl Session {
     }
 
     async fn feed(&mut self, text: String) -> Result<(), End> {
-        self.outbound.charge(text.len() as u64, self.started.elapsed().as_millis() as u64);
+        if let Some(outbound) = &mut self.outbound {
+            outbound.charge(text.len() as u64, self.started.elapsed().as_millis() as u64);
+        }
         metrics::counter!("antiphon_ws_messages_out_total").increment(1);
         metrics::counter!("antiphon_ws_bytes_out_total").increment(text.len() as u64);
         self.write(Packet::text(text)).await
@@ -588,10 +608,10 @@ impl Session {
 }
 
 /// What a connection may do, for its `welcome` and for operators.
-pub(crate) fn limits() -> serde_json::Value {
+pub(crate) fn limits(bytes: StreamBytes) -> serde_json::Value {
     json!({
         "messageBytes": MESSAGE_BYTES_MAX, "messagesPerSecond": MESSAGES.0, "messagesBurst": MESSAGES.1,
-        "bytesPerSecond": BYTES.0, "bytesBurst": BYTES.1, "subscriptions": SUBSCRIPTIONS_MAX,
+        "bytesPerSecond": bytes.map(|(rate, _)| rate), "bytesBurst": bytes.map(|(_, burst)| burst), "subscriptions": SUBSCRIPTIONS_MAX,
         "unacknowledged": antiphon_sync::UNACKNOWLEDGED_MAX, "idleTimeoutSeconds": IDLE.as_secs(),
     })
 }

@@ -3,6 +3,7 @@
 //! Law: whatever is done here, what a person typed last is what the outbox holds for the field, and what was handed to a
 //! transport is not touched.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Change, ENTRIES_MAX, EntityKey, Entry, EntryKey, Event, Outbox, State};
@@ -17,7 +18,8 @@ use crate::{
 };
 
 /// What a person does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
 pub enum Edit {
     /// Makes a row.
     Create {

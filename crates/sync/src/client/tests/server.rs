@@ -7,8 +7,11 @@ use serde_json::{Map, Value, json};
 use super::super::Request;
 use crate::{Verdict, judge};
 
+/// Rows with their metadata.
+type Rows = BTreeMap<String, (Map<String, Value>, Value)>;
+
 pub struct Server {
-    pub rows: BTreeMap<String, (Map<String, Value>, Value)>,
+    pub rows: Rows,
     log: Vec<Value>,
     records: BTreeMap<String, u64>,
     xid: u64,
@@ -21,6 +24,17 @@ pub struct Server {
     pub atomic: usize,
     /// Whether the stream is silent.
     pub mute: bool,
+    /// How much of the type a client keeps: `all` or `on_demand`.
+    pub sync: &'static str,
+    /// So many of the newest transactions are on the stream already, and lists do not see them yet.
+    pub lag: usize,
+    /// Rows after each transaction.
+    past: Vec<Rows>,
+    horizon: usize,
+    /// A field that this reader may not compare.
+    pub refuses: Option<&'static str>,
+    /// Requests for rows that were answered.
+    pub asked: Vec<Request>,
 }
 
 impl Server {
@@ -36,6 +50,12 @@ impl Server {
             applied: 0,
             atomic: 0,
             mute: false,
+            sync: "all",
+            lag: 0,
+            past: vec![BTreeMap::new()],
+            horizon: 0,
+            refuses: None,
+            asked: Vec::new(),
         }
     }
 
@@ -82,8 +102,16 @@ impl Server {
         self.append(json!({ "entityType": "note", "entityId": id, "action": "delete", "data": null, "tx": tx }));
     }
 
+    /// Removes all rows in one statement.
+    pub fn truncate(&mut self) {
+        self.xid += 1;
+        self.rows.clear();
+        self.append(json!({ "entityType": "note", "entityId": null, "action": "truncate", "data": null }));
+    }
+
     fn append(&mut self, mut activity: Value) {
         activity["activityId"] = (self.base + self.log.len() as u64 + 1).into();
+        self.past.push(self.rows.clone());
         activity["commit"] = json!({ "xid": self.xid.to_string(), "last": true });
         self.log.push(activity);
     }
@@ -106,17 +134,54 @@ impl Server {
     }
 
     pub fn answer(&mut self, request: &Request) -> (u16, Value) {
-        let frame = |items: Vec<Value>| {
-            json!({ "items": items, "next": null, "offset": self.base + self.log.len() as u64, "epoch": self.epoch,
-                "snapshot": format!("{0}:{0}:", self.xid + 1), "access": "a", "schema": 1 })
+        // What a list has seen, every later one sees.
+        let newest = self.past.len() - 1;
+        self.horizon = self.horizon.max(newest - self.lag.min(self.log.len()));
+        let lag = newest - self.horizon;
+        let seen = self.past[self.horizon].clone();
+        let (offset, xmax) = (self.base + (self.log.len() - lag) as u64, self.xid + 1 - lag as u64);
+        let epoch = self.epoch;
+        let page = |items: Vec<Value>, next: Option<String>| {
+            json!({ "items": items, "next": next, "offset": offset, "epoch": epoch,
+                "snapshot": format!("{xmax}:{xmax}:"), "access": "a", "schema": 1 })
         };
+        let frame = |items: Vec<Value>| page(items, None);
+        if !matches!(request, Request::Schema | Request::Mutations { .. }) {
+            self.asked.push(request.clone());
+        }
         match request {
-            Request::Schema => (200, schema()),
+            Request::Schema => (200, schema(self.sync)),
+            Request::Subset { parameters, .. }
+                if self.refuses.is_some_and(|field| parameters.iter().any(|(name, _)| name.contains(field))) =>
+            {
+                (422, json!({ "code": "FIELD_FORBIDDEN" }))
+            }
+            Request::Subset { parameters, after, limit, .. } => {
+                let order = parameters.iter().any(|(name, _)| name == "order");
+                // Only this one order is known here.
+                let place = |row: &Map<String, Value>| {
+                    let rank = if order { row["rank"].as_i64() } else { None };
+                    (std::cmp::Reverse(rank), row["id"].as_str().unwrap().to_owned())
+                };
+                let found = seen.values().filter(|(row, _)| parameters.iter().all(|one| meets(row, one)));
+                let mut found: Vec<_> = found.map(|row| (place(&row.0), row)).collect();
+                found.sort_by(|(one, _), (other, _)| one.cmp(other));
+                if let Some(after) = after {
+                    let (rank, id) = after.split_once('/').unwrap();
+                    let after = (std::cmp::Reverse(rank.parse().ok()), id.to_owned());
+                    found.retain(|(place, _)| *place > after);
+                }
+                let next = (found.len() > *limit).then(|| found.get(limit - 1)).flatten();
+                let next =
+                    next.map(|((rank, id), _)| format!("{}/{id}", rank.0.map_or(String::new(), |r| r.to_string())));
+                let items = found.iter().take(*limit).map(|(_, (row, tx))| json!({ "data": row, "tx": tx }));
+                (200, page(items.collect(), next))
+            }
             Request::List { .. } => {
-                (200, frame(self.rows.values().map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
+                (200, frame(seen.values().map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
             }
             Request::Ids { ids, .. } => {
-                let found = ids.iter().filter_map(|id| self.rows.get(id));
+                let found = ids.iter().filter_map(|id| seen.get(id));
                 (200, frame(found.map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
             }
             Request::Mutations { body } => {
@@ -201,10 +266,25 @@ impl Server {
     }
 }
 
-fn schema() -> Value {
+/// Tells whether a row meets a parameter of a list.
+fn meets(row: &Map<String, Value>, (name, value): &(String, String)) -> bool {
+    let Some(condition) = name.strip_prefix("where[") else { return true };
+    let (field, test) = condition.split_once(']').unwrap();
+    let held = &row[field];
+    match (test, held) {
+        ("[is]", held) => held.is_null(),
+        ("", Value::String(text)) => text == value,
+        ("", held) => serde_json::from_str(value).is_ok_and(|value: Value| *held == value),
+        ("[gte]", held) => held.as_i64().is_some_and(|number| number >= value.parse().unwrap()),
+        ("[lt]", held) => held.as_i64().is_some_and(|number| number < value.parse().unwrap()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn schema(sync: &str) -> Value {
     let field = |ty: &str, merge: &str| json!({ "type": ty, "merge": merge });
     json!({ "types": { "note": {
-        "schema": 1, "key": ["id"], "sync": "all", "create": "offline", "together": [], "refs": {},
+        "schema": 1, "key": ["id"], "sync": sync, "create": "offline", "together": [], "refs": {},
         "can": { "create": true, "update": ["title", "body", "rank", "votes", "labels"], "delete": true },
         "fields": { "id": field("text", "lww"), "title": field("text", "manual"), "body": field("text", "text"),
             "rank": field("int4", "lww"), "votes": field("int4", "counter"), "labels": field("text[]", "set") } } }, "access": "a" })

@@ -1,0 +1,350 @@
+//! Reading subsets: piece by piece, beside what is shown where a type begins anew, into it where it is shown already
+//! (protocol 4, the join; CORE-11, CORE-12).
+//!
+//! Laws: pieces of one epoch and one access only; a page that joins what is shown brings along what the stream has told
+//! since the page was read; what the server refuses for good is told and not asked again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon_model::Visibility;
+
+use super::super::{
+    Answer, Asked, Client, EntityKey, Now, Request, Told,
+    held::Held,
+    rows::{Arrived, TypeRows},
+    store::Record,
+    subset::Subset,
+    words::{Activity, Item, Listed, Problem, TypeShape},
+};
+
+/// Ids of a request.
+const IDS_MAX: usize = 100;
+
+/// A part of what is wanted of a type.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) enum Piece {
+    /// A page of a subset.
+    Page {
+        /// The subset's key.
+        key: String,
+        /// The subset.
+        subset: Subset,
+        /// Where the page before ended.
+        after: Option<String>,
+        /// Rows at most.
+        limit: usize,
+    },
+    /// Rows that are open or edited.
+    Ids(Vec<String>),
+    /// Nothing, but for the position: nothing is wanted yet.
+    First,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) struct Asking {
+    name: String,
+    /// The generation that it is for.
+    generation: u32,
+    piece: Piece,
+}
+
+/// A piece that came.
+struct Came {
+    items: BTreeMap<String, Item>,
+    ids: Vec<String>,
+    next: Option<String>,
+    offset: u64,
+    snapshot: Visibility,
+}
+
+impl Client {
+    /// Looks at what is wanted anew, where that was asked for: what cannot be compared, what is open and not here.
+    pub(in super::super) fn look_at_wanted(&mut self) {
+        let Some(schema) = &self.schema else { return };
+        if std::mem::take(&mut self.subsets.check) {
+            let wanted = self.subsets.wanted.values().map(|(_, subset)| subset);
+            let bad = wanted.filter(|subset| {
+                schema.types.get(&subset.entity_type).is_some_and(|shape| subset.incomparable(shape).is_some())
+            });
+            let bad: Vec<Subset> = bad.cloned().collect();
+            self.subsets.refused.extend(bad.into_iter().map(|subset| (subset, "NOT_COMPARABLE".to_owned())));
+        }
+        if std::mem::take(&mut self.subsets.look) {
+            let shown = self.types.keys().filter(|name| self.is_in_parts(name) && !self.stream.stale.contains(*name));
+            let names: Vec<String> = shown.cloned().collect();
+            for name in names {
+                let ids = self.types.get(&name).map(|rows| self.missing_pins(&name, rows)).unwrap_or_default();
+                ids.iter().for_each(|id| self.fetches.want(&EntityKey::new(&name, id)));
+            }
+        }
+    }
+
+    /// Returns rows that are open, or edited and known to the server, and that nothing is known of.
+    fn missing_pins(&self, name: &str, rows: &TypeRows) -> Vec<String> {
+        let open = self.subsets.open.keys();
+        let edited = self.outbox.entities().filter(|entity| self.has_gone_out(entity));
+        let of_type = open.chain(edited).filter(|entity| entity.entity_type == name);
+        let unknown = of_type.map(|e| &e.entity_id).filter(|id| !rows.rows.contains_key(*id) && !rows.is_missing(id));
+        let mut ids: Vec<String> = unknown.cloned().collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
+    /// Takes a row that was asked for by its id, and upon it what the stream has told since.
+    pub(in super::super) fn fetched_part(
+        &mut self,
+        entity: &EntityKey,
+        shape: &TypeShape,
+        (item, snapshot): (Option<Item>, &Visibility),
+        since: &[Activity],
+    ) {
+        let (name, id) = (entity.entity_type.as_str(), entity.entity_id.as_str());
+        let pinned = self.is_pinned(entity);
+        let Some(rows) = self.types.get_mut(name) else { return };
+        let taken = match item {
+            Some(item) => {
+                let items = BTreeMap::from([(id.to_owned(), item)]);
+                !rows.put((name, shape), items, snapshot, &mut self.dirty).is_empty()
+            }
+            None => rows.gone((name, shape), id, snapshot, &mut self.dirty),
+        };
+        let of_row = |activity: &&Activity| activity.entity_id.as_deref().is_none_or(|named| named == id);
+        for activity in since.iter().filter(|_| taken).filter(of_row) {
+            if activity.entity_id.is_none() {
+                rows.truncated((name, shape), &BTreeSet::from([id.to_owned()]), activity, &mut self.dirty);
+                self.subsets.look();
+            } else if rows.apply_part(shape, activity, pinned, &mut self.dirty) == Arrived::Incomplete {
+                self.fetches.want(entity);
+            }
+        }
+        if rows.count(shape) {
+            self.subsets.overgrown(name);
+        }
+        self.subsets.loosen(entity);
+    }
+
+    /// Asks for the next piece of a type; tells whether there was one.
+    pub(in super::super) fn read_piece(&mut self, now: Now, name: &str) -> bool {
+        let Some(piece) = self.next_piece(name) else { return false };
+        let limit = |piece: &Piece| if let Piece::Page { limit, .. } = piece { *limit } else { 1 };
+        let entity_type = name.to_owned();
+        let request = match &piece {
+            Piece::Page { subset, after, .. } => Request::Subset {
+                entity_type,
+                parameters: subset.parameters(),
+                after: after.clone(),
+                limit: limit(&piece),
+            },
+            Piece::Ids(ids) => Request::Ids { entity_type, ids: ids.clone() },
+            Piece::First => Request::List { entity_type, after: None, limit: 1 },
+        };
+        let asking = Asking { name: name.to_owned(), generation: self.generation_of(name), piece };
+        self.ask(now, Asked::Piece(Box::new(asking)), request);
+        true
+    }
+
+    /// Tells whether pieces of a type go into what is shown.
+    fn joins(&self, name: &str) -> bool {
+        self.types.contains_key(name) && !self.stream.stale.contains(name)
+    }
+
+    fn generation_of(&self, name: &str) -> u32 {
+        let shown = self.types.get(name).map_or(0, |rows| rows.marks.generation);
+        if self.joins(name) { shown } else { shown + 1 }
+    }
+
+    fn next_piece(&self, name: &str) -> Option<Piece> {
+        let joins = self.joins(name);
+        let rows = if joins { self.types.get(name) } else { self.building.get(name) };
+        for (key, subset) in self.subsets.of(name) {
+            let held = rows.and_then(|rows| rows.marks.subsets.get(key));
+            let begun = || Held::begin(subset.clone(), 0).wants();
+            let Some((after, limit)) = held.map_or_else(begun, Held::wants) else { continue };
+            return Some(Piece::Page { key: key.clone(), subset: subset.clone(), after, limit });
+        }
+        if joins {
+            return None;
+        }
+        let mut ids = self.missing_pins(name, rows.unwrap_or(&TypeRows::default()));
+        ids.truncate(IDS_MAX);
+        match (ids.is_empty(), rows) {
+            (false, _) => Some(Piece::Ids(ids)),
+            (true, None) => Some(Piece::First),
+            (true, Some(_)) => None,
+        }
+    }
+
+    /// Nothing is left to be read of a type that begins anew.
+    pub(in super::super) fn built(&mut self, name: &str) {
+        if let Some(rows) = self.building.get_mut(name) {
+            rows.marks.complete = true;
+            rows.recent.begin(rows.marks.offset);
+            self.dirty.put(Record::Meta);
+        }
+    }
+
+    pub(in super::super) fn piece_answered(&mut self, now: Now, asking: Asking, answer: &Answer<'_>) {
+        if answer.status != 200 {
+            return self.piece_refused(now, &asking, answer);
+        }
+        let listed = serde_json::from_str::<Listed>(answer.body).ok();
+        let Some((listed, snapshot)) = listed.and_then(|l| l.snapshot.parse::<Visibility>().ok().map(|s| (l, s)))
+        else {
+            self.tell(Told::Nonsense("a list".into()));
+            return self.pace.failed(now.tick_ms, None, &mut self.random);
+        };
+        self.pace.succeeded();
+        let name = asking.name.as_str();
+        let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(name)).cloned() else { return };
+        if self.has_unsettled_operation(name) || asking.generation != self.generation_of(name) {
+            return;
+        }
+        if let Piece::Page { key, .. } = &asking.piece
+            && !self.subsets.of(name).any(|(wanted, _)| wanted == key)
+        {
+            // Released while it was on its way.
+            return;
+        }
+        if listed.schema != shape.schema {
+            self.wants_schema = true;
+        }
+        if self.joins(name) {
+            if listed.epoch != self.epoch || listed.access != self.access {
+                self.wants_schema |= listed.access != self.access;
+                return self.list_again(now, &[]);
+            }
+            return self.join(now, &asking, &shape, came(&shape, listed, snapshot));
+        }
+        if !self.belongs(&listed) {
+            self.drop_building();
+            (self.stream.list_epoch, self.stream.list_access) = (listed.epoch, listed.access);
+            return;
+        }
+        let number = listed.schema;
+        self.build(now, asking, &shape, (number, came(&shape, listed, snapshot)));
+    }
+
+    fn piece_refused(&mut self, now: Now, asking: &Asking, answer: &Answer<'_>) {
+        self.wants_schema |= answer.status == 404;
+        let problem = serde_json::from_str::<Problem>(answer.body).unwrap_or_default();
+        let for_good = matches!(problem.code.as_str(), "PARAMETER_INVALID" | "PARAMETER_UNKNOWN" | "FIELD_FORBIDDEN");
+        let Piece::Page { key, subset, after, .. } = &asking.piece else { return self.not_served(now, answer) };
+        if !for_good {
+            return self.not_served(now, answer);
+        }
+        if after.is_none() {
+            self.pace.succeeded();
+            self.subsets.refused.insert(subset.clone(), problem.code);
+            return;
+        }
+        // The cursor is not good any more: the subset begins anew.
+        let side = if self.joins(&asking.name) { &mut self.types } else { &mut self.building };
+        let held = side.get_mut(&asking.name).and_then(|rows| rows.marks.subsets.get_mut(key));
+        held.into_iter().for_each(Held::restart);
+        self.not_served(now, answer);
+    }
+
+    fn build(&mut self, now: Now, asking: Asking, shape: &TypeShape, (number, came): (u32, Came)) {
+        let Asking { name, generation, piece } = asking;
+        let rows = self.building.entry(name.clone()).or_insert_with(|| TypeRows::begin(generation));
+        rows.marks.offset = rows.marks.offset.min(came.offset);
+        rows.marks.schema = number;
+        let first = !self.types.contains_key(&name);
+        let mut taken = Vec::new();
+        match &piece {
+            Piece::Page { .. } => {
+                taken = read_page(rows, (&name, shape), (&piece, came, self.subsets.uses), &mut self.dirty)
+            }
+            Piece::Ids(ids) => {
+                ids.iter().for_each(|id| rows.missing(id, &came.snapshot));
+                taken = rows.put((&name, shape), came.items, &came.snapshot, &mut self.dirty);
+            }
+            Piece::First => {}
+        }
+        rows.count(shape);
+        self.dirty.put(Record::Meta);
+        if self.next_piece(&name).is_none() {
+            self.built(&name);
+        }
+        if first {
+            self.shown.extend(taken.into_iter().map(|id| EntityKey::new(&name, id)));
+            self.review_type(now, &name);
+        }
+        if self.unlisted().is_empty() {
+            self.show(now);
+        }
+    }
+
+    /// Puts a page into what is shown, and upon it what the stream has told since.
+    fn join(&mut self, now: Now, asking: &Asking, shape: &TypeShape, came: Came) {
+        let name = asking.name.as_str();
+        let (open, outbox) = (&self.subsets.open, &self.outbox);
+        let pinned = |entity: &EntityKey| open.contains_key(entity) || outbox.of(entity).next().is_some();
+        let Some(rows) = self.types.get_mut(name) else { return };
+        let since = rows.recent.since(came.offset, rows.marks.offset);
+        // Read too early for what is still at hand: it is asked for once more.
+        let Some(since) = since.map(|since| since.cloned().collect::<Vec<Activity>>()) else { return };
+        let named = since.iter().filter_map(|activity| activity.entity_id.as_ref());
+        let known: BTreeSet<String> = named.filter(|id| rows.rows.contains_key(*id)).cloned().collect();
+        let taken = read_page(rows, (name, shape), (&asking.piece, came, self.subsets.uses), &mut self.dirty);
+        let mut put: BTreeSet<String> = taken.into_iter().collect();
+        for activity in since {
+            let Some(id) = &activity.entity_id else {
+                rows.truncated((name, shape), &put, &activity, &mut self.dirty);
+                continue;
+            };
+            // What was here before, and is newer than the page, has met all of this already.
+            if known.contains(id) && !put.contains(id) {
+                continue;
+            }
+            let entity = EntityKey::new(name, id);
+            match rows.apply_part(shape, &activity, pinned(&entity), &mut self.dirty) {
+                Arrived::Incomplete => self.fetches.want(&entity),
+                Arrived::Put => drop(put.insert(id.clone())),
+                _ => {}
+            }
+        }
+        if rows.count(shape) {
+            self.subsets.overgrown(name);
+        }
+        self.subsets.look();
+        self.dirty.put(Record::Meta);
+        for id in put {
+            let entity = EntityKey::new(name, id);
+            self.shown.insert(entity.clone());
+            self.review(now, &entity);
+        }
+    }
+}
+
+fn came(shape: &TypeShape, listed: Listed, snapshot: Visibility) -> Came {
+    let ids: Vec<Option<String>> = listed.items.iter().map(|item| shape.id_of(&item.data)).collect();
+    let pairs = ids.iter().cloned().zip(listed.items).filter_map(|(id, item)| Some((id?, item)));
+    Came {
+        items: pairs.collect(),
+        ids: ids.into_iter().flatten().collect(),
+        next: listed.next,
+        offset: listed.offset,
+        snapshot,
+    }
+}
+
+/// Takes a page of a subset; returns the ids of the rows that it brought.
+fn read_page(
+    rows: &mut TypeRows,
+    (name, shape): (&str, &TypeShape),
+    (piece, came, used): (&Piece, Came, u64),
+    dirty: &mut super::super::store::Dirty,
+) -> Vec<String> {
+    let Piece::Page { key, subset, after, .. } = piece else { return Vec::new() };
+    let last = came.ids.last().and_then(|id| came.items.get(id).map(|item| subset.place(id, &item.data)));
+    let taken = rows.put((name, shape), came.items, &came.snapshot, dirty);
+    let held = rows.marks.subsets.entry(key.clone()).or_insert_with(|| Held::begin(subset.clone(), used));
+    if after.is_none() {
+        held.restart();
+    }
+    held.page(came.next, last, came.snapshot);
+    taken
+}
