@@ -43,25 +43,31 @@ fn fits(line: &str, expected: &str) -> bool {
     whole && (expected.contains('…') || rest.is_empty())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_guide_to_call_and_response_prints_what_it_says() {
-    for tool in ["bash", "curl", "node"] {
+/// Runs a page from top to bottom against a demonstration of its own.
+async fn walk(page: &str, tools: &[&str], blocks_min: usize) {
+    for tool in tools {
         let mut version = std::process::Command::new(tool);
         if version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
             skipped(tool);
             return;
         }
     }
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/call-and-response.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide").join(page);
     let blocks = blocks(&std::fs::read_to_string(page).expect("the guide"));
-    assert!(blocks.len() >= 9, "{}", blocks.len());
+    assert!(blocks.len() >= blocks_min, "{}", blocks.len());
     let Some(dev) = Dev::start(None, &[]).await else { return };
+    let folder = tempfile::tempdir().expect("a folder");
     let script: Vec<String> =
         blocks.iter().enumerate().map(|(index, (commands, _))| format!("echo '== {index}'\n{commands}")).collect();
+    let ours = Path::new(env!("CARGO_BIN_EXE_antiphon")).parent().expect("its folder");
     let output = std::process::Command::new("bash")
         .args(["-c", &script.join("\n")])
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .env("PATH", format!("{}:{}", ours.display(), std::env::var("PATH").unwrap_or_default()))
         .env("API", dev.url(""))
         .env("ALICE", dev.token("alice"))
+        .env("BOB", dev.token("bob"))
         .output()
         .expect("bash runs");
     let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -80,4 +86,14 @@ async fn the_guide_to_call_and_response_prints_what_it_says() {
     }
     assert_eq!(printed.len(), blocks.len(), "{errors}");
     dev.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guide_to_call_and_response_prints_what_it_says() {
+    walk("call-and-response.md", &["bash", "curl", "node"], 9).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guide_to_working_offline_prints_what_it_says() {
+    walk("offline.md", &["bash"], 9).await;
 }

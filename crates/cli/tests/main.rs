@@ -8,3 +8,4 @@ mod guide;
 mod operators;
 mod run;
 mod surface;
+mod sync;

@@ -174,7 +174,7 @@ fn words(moment: &Moment<'_>, told: &Told) -> Option<(Tone, String, Value)> {
             let line = format!("the server said what cannot be understood: {what}");
             (Tone::Bad, line, json!({"event": "nonsense", "what": what}))
         }
-        Told::Outbox | Told::Saved(_) => return None,
+        Told::Outbox | Told::Saved(_) | Told::Subsets(_) => return None,
     })
 }
 
