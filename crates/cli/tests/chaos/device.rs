@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::timeout};
 
 pub use self::{
-    outbox::{Applied, Entry, Kind, Outbox},
+    outbox::{Applied, Kind, Outbox},
     replica::Replica,
 };
 
@@ -32,12 +32,13 @@ const SILENCE: Duration = Duration::from_millis(2_500);
 /// So many edits wait before the person stops typing.
 const OUTBOX_MAX: usize = 40;
 /// So many rows are enough.
-const ROWS_MAX: usize = 300;
+pub const ROWS_MAX: usize = 300;
 
 /// Who a device belongs to and where it connects.
 #[derive(Clone, Debug)]
 pub struct Owner {
     pub name: String,
+    pub user: &'static str,
     pub org: &'static str,
     pub token: String,
     pub base: String,
@@ -247,7 +248,7 @@ impl State {
 }
 
 /// Mostly a word, sometimes long enough to be stored out of line.
-fn text(random: &mut StdRng) -> String {
+pub fn text(random: &mut StdRng) -> String {
     let length = if random.random_ratio(1, 25) { 12_000 } else { random.random_range(3..60) };
     (0..length).map(|_| char::from(random.random_range(b'a'..=b'z'))).collect()
 }

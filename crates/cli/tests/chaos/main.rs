@@ -9,6 +9,7 @@
 
 mod device;
 mod fault;
+mod native;
 mod run;
 mod scene;
 mod stop;

@@ -13,8 +13,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    device::Running,
+    device::{Owner, Running},
     fault::{FAULTS, Fault, pause},
+    native::Native,
     scene::{Scene, connect},
     stop::STOPS,
     verdict::{CHECKS, Evidence, examples},
@@ -88,6 +89,7 @@ impl Wish {
 pub struct Run {
     scene: Scene,
     devices: Vec<Running>,
+    natives: Vec<Native>,
     random: StdRng,
     seed: u64,
     struck: Vec<&'static str>,
@@ -108,9 +110,10 @@ impl Run {
         let began = Instant::now();
         let scene = Scene::open(version, seed).await?;
         let devices = scene.owners.iter().cloned().map(Running::start).collect();
+        let natives = natives(&scene, seed);
         let random = StdRng::seed_from_u64(seed);
         println!("open after {:.1} s", began.elapsed().as_secs_f64());
-        Some(Run { scene, devices, random, seed, struck: Vec::new(), wrong: Vec::new(), sentinels: 0, began })
+        Some(Run { scene, devices, natives, random, seed, struck: Vec::new(), wrong: Vec::new(), sentinels: 0, began })
     }
 
     /// Breaks one thing after the other while everybody writes, and compares.
@@ -174,6 +177,7 @@ impl Run {
     /// Lets everybody write.
     async fn write(&mut self) -> Plain {
         self.devices.iter().for_each(|running| running.device.set_editing(true));
+        self.natives.iter().for_each(|native| native.set_editing(true));
         let stop = Arc::new(AtomicBool::new(false));
         let random = StdRng::seed_from_u64(self.random.random());
         let task = spawn("plain writer", plain(self.scene.db.url(), Arc::clone(&stop), random));
@@ -183,25 +187,32 @@ impl Run {
     /// Lets everything come to rest, and holds the checks.
     async fn settle(&mut self, phase: &str, plain: Plain) {
         self.devices.iter().for_each(|running| running.device.set_editing(false));
+        self.natives.iter().for_each(|native| native.set_editing(false));
         plain.stop.store(true, Ordering::Relaxed);
         let commits = plain.task.await.expect("the plain writer does not panic");
         let rest = Instant::now();
         self.until("every outbox is empty", |run| {
             run.devices.iter().all(|running| running.device.look().outbox.entries.is_empty())
+                && run.natives.iter().all(|native| native.look().outbox.is_empty())
         })
         .await;
         let sentinel = self.sentinel().await;
+        // A device may have it from a list; what the log lacks then is still on its way.
+        self.scene.logged(&sentinel).await;
+        self.scene.copied().await;
         self.until("every device has the last row", |run| {
             let has = |running: &Running| {
                 let key = format!("{sentinel}-{}", running.device.owner.org);
                 running.device.look().replica.rows.contains_key(&key)
             };
-            run.devices.iter().all(has)
+            let shows = |native: &Native| native.look().rows.contains_key(&format!("{sentinel}-{}", native.owner.org));
+            run.devices.iter().all(has) && run.natives.iter().all(shows)
         })
         .await;
         let (source, log) = (self.scene.client().await, self.scene.log_client().await);
         let devices = self.devices.iter().map(|running| &*running.device);
-        let evidence = Evidence::gather(&source, &log, devices).await.expect("the evidence can be read");
+        let evidence =
+            Evidence::gather(&source, &log, devices, self.natives.iter()).await.expect("the evidence can be read");
         println!("  {phase}: at rest after {:.1} s; {}", rest.elapsed().as_secs_f64(), evidence.size());
         println!("  {phase}: {commits} commits by SQL; {}", self.pains());
         for (name, check) in CHECKS {
@@ -233,10 +244,15 @@ impl Run {
             self.scene.supervise().await;
             if Instant::now() >= deadline {
                 let ready = self.scene.readiness().await;
+                let sessions = self.scene.sessions().await;
                 let (seed, pains, said) = (self.seed, self.pains(), self.scene.said());
                 let waits = |running: &Running| format!("{:?}", running.device.look().outbox.entries);
-                let waiting: Vec<String> = self.devices.iter().map(waits).collect();
-                panic!("seed {seed}: the server says\n{said}\n{ready}\nnot in time: {what}\n{pains}\n{waiting:#?}");
+                let natives =
+                    self.natives.iter().map(|native| format!("{} {:?}", native.look().status, native.look().outbox));
+                let waiting: Vec<String> = self.devices.iter().map(waits).chain(natives).collect();
+                panic!(
+                    "seed {seed}: the server says\n{said}\n{ready}\n{sessions}\nnot in time: {what}\n{pains}\n{waiting:#?}"
+                );
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -260,7 +276,12 @@ impl Run {
                 state.put_off,
             )
         };
-        self.devices.iter().map(one).collect::<Vec<_>>().join("\n    ")
+        let native = |native: &Native| {
+            let shown = native.look();
+            format!("{}: {} waiting, {:?}", native.owner.name, shown.outbox.len(), shown.counts)
+        };
+        let all: Vec<String> = self.devices.iter().map(one).chain(self.natives.iter().map(native)).collect();
+        all.join("\n    ")
     }
 
     /// Gives the verdict.
@@ -269,6 +290,17 @@ impl Run {
         let (seed, wrong) = (self.seed, self.wrong.join("\n"));
         assert!(wrong.is_empty(), "seed {seed}: the server says\n{}\nand the checks\n{wrong}", self.scene.said());
     }
+}
+
+/// Starts a native device in each organisation.
+fn natives(scene: &Scene, seed: u64) -> Vec<Native> {
+    let start = |(number, org): (u64, &str)| {
+        let owner = scene.owners.iter().find(|owner| owner.org == org)?;
+        let (name, seed) = (format!("native-{org}"), seed.wrapping_mul(37).wrapping_add(number));
+        let file = scene.folder().join(format!("{name}.sqlite"));
+        Some(Native::start(Owner { name, seed, ..owner.clone() }, file))
+    };
+    [(0, "acme"), (1, "globex")].into_iter().filter_map(start).collect()
 }
 
 /// Changes and removes rows by SQL until it is stopped; returns how many commits it knows of.

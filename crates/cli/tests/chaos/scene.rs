@@ -17,7 +17,7 @@ use crate::device::Owner;
 const TABLE: &str = "create table notes (id text primary key, organization_id text not null, title text, body text,
                      votes int4 not null default 0)";
 /// Postgres gives a reader that it does not hear up after this, so that what is stranded comes free within a test.
-const SETTINGS: &[(&str, &str)] = &[("wal_sender_timeout", "4s"), ("tcp_keepalives_idle", "2")];
+const SETTINGS: &[(&str, &str)] = &[("wal_sender_timeout", "4s"), ("max_connections", "300")];
 /// Room for a database and what a test writes, and little more.
 const DISK_BYTES: u64 = 96 << 20;
 /// Starting, recovering from a crash and catching up must each be done within this time.
@@ -49,7 +49,7 @@ pub struct Scene {
     pub disks: Option<[SmallDisk; 2]>,
     pub owners: Vec<Owner>,
     config: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     server: Process,
     past: Vec<String>,
     port: u16,
@@ -87,6 +87,7 @@ impl Scene {
             let token: Value = serde_json::from_str(&token).expect("the token is JSON");
             owners.push(Owner {
                 name: (*name).to_owned(),
+                user,
                 org,
                 token: token["token"].as_str().expect("a token").to_owned(),
                 base: format!("http://{}", links.clients.address()),
@@ -94,18 +95,33 @@ impl Scene {
             });
         }
         let server = Process::start(command(&config, &["serve"])).expect("the server starts");
-        let mut scene = Scene { pg, db, links, disks, owners, config, _folder: folder, server, past: Vec::new(), port };
+        let mut scene = Scene { pg, db, links, disks, owners, config, folder, server, past: Vec::new(), port };
         let line = scene.server.wait_for_line(|line| line.contains("http://"), DEADLINE).await;
         line.expect("the server says its address");
         Some(scene)
     }
 
-    /// Waits until the empty table is copied: every row of the test comes by stream alone.
+    /// Returns the folder of this scene's files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits until the table is copied; an empty one at first, so that rows come by stream alone.
     pub async fn copied(&self) {
+        let sql = "select exists (select from log.snapshots where type = 'note' and complete and $1 <> '')";
+        self.until_log(sql, "the copy").await;
+    }
+
+    /// Waits until the last row of every organisation is in the log.
+    pub async fn logged(&self, sentinel: &str) {
+        let sql = "select count(distinct org) = 2 from log.activities where entity in ($1 || '-acme', $1 || '-globex')";
+        self.until_log(sql, sentinel).await;
+    }
+
+    async fn until_log(&self, sql: &str, what: &str) {
         let (client, deadline) = (self.log_client().await, Instant::now() + DEADLINE);
-        let sql = "select exists (select from log.snapshots where type = 'note' and complete)";
-        while !client.query_one(sql, &[]).await.expect("the log can be read").get::<_, bool>(0) {
-            assert!(Instant::now() < deadline, "the copy never ended:\n{}", self.said());
+        while !client.query_one(sql, &[&what]).await.expect("the log can be read").get::<_, bool>(0) {
+            assert!(Instant::now() < deadline, "{what} is not in the log in time:\n{}", self.said());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -176,6 +192,15 @@ impl Scene {
     pub fn said(&self) -> String {
         let lines: Vec<String> = self.past.iter().cloned().chain(self.server.lines()).collect();
         lines[lines.len().saturating_sub(80)..].join("\n")
+    }
+
+    /// Returns what the databases are busy with, for a message about what never came.
+    pub async fn sessions(&self) -> String {
+        let sql = "select format('%s %s %s: %s %s, since %s, behind %s: %s', pid, datname, application_name, state,
+                   wait_event, now() - xact_start, pg_blocking_pids(pid), left(query, 100))
+                   from pg_stat_activity where state <> 'idle' and pid <> pg_backend_pid()";
+        let rows = self.client().await.query(sql, &[]).await.expect("the sessions can be read");
+        rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>().join("\n")
     }
 
     /// Connects to the source, without a proxy in between.
