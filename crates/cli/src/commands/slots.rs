@@ -66,9 +66,8 @@ pub(crate) async fn run(context: &Context, command: SlotsCommand) -> Result<(), 
                 let question = "Every client lists again and every table is copied anew. Begin a new epoch?";
                 ask::confirm(context, question, "--yes").await?;
             }
-            let waiting = |line: String| context.out.talk(&line);
-            let epoch = if new_epoch { Some(admin.new_epoch(&waiting).await?) } else { None };
-            let slot = admin.create_slot(&waiting).await?;
+            let epoch = if new_epoch { Some(admin.new_epoch().await?) } else { None };
+            let slot = admin.create_slot(&|line| context.out.talk(&line)).await?;
             if context.out.json() {
                 return context.out.document(&json!({"version": 1, "slot": slot, "epoch": epoch}));
             }

@@ -86,7 +86,7 @@ impl Admin {
     }
 
     /// Begins a new epoch: the old slot goes, every table is copied anew, every client lists again.
-    pub async fn new_epoch(&self, waiting: &(dyn Fn(String) + Send + Sync)) -> Result<u32, Fault> {
+    pub async fn new_epoch(&self) -> Result<u32, Fault> {
         let store = self.store().await?;
         let client = connect_sql(&self.source, APPLICATION).await?;
         // The slot goes before the checkpoint: a server that meets the old checkpoint without a slot waits, one that met
@@ -96,9 +96,6 @@ impl Admin {
             Err(fault) if fault.code() == Code::SlotMissing => {}
             Err(fault) => return Err(fault),
         }
-        // The new slot is there before the epoch is: a client that lists in the new epoch must miss nothing of what comes
-        // after its list, and what is written before there is a slot is in no stream.
-        self.create_slot(waiting).await?;
         let epoch = store.new_epoch(super::SOURCE).await?;
         Ok(epoch.as_u32())
     }

@@ -66,7 +66,7 @@ async fn a_new_epoch_resets_open_streams_waiting_polls_and_old_offsets_and_lists
         let (old, _) = next(&mut stream, "change").await;
         let old = old.expect("an id");
         let (poll, epoch) =
-            tokio::join!(stage.get("/v1/orgs/acme/live?live=poll&timeout=60"), stage.operator.new_epoch(&|_| {}));
+            tokio::join!(stage.get("/v1/orgs/acme/live?live=poll&timeout=60"), stage.operator.new_epoch());
         assert_eq!(epoch.expect("a new epoch"), 2);
         let (id, reset) = next(&mut stream, "reset").await;
         assert_eq!(id.as_deref(), Some("end"));
