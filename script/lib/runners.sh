@@ -51,6 +51,11 @@ run_browser_tests() {
     run_counted browser node --test --test-reporter=tap tests/browser/
 }
 
+# Runs simulated worlds: fixed seeds, then fresh ones; the first of those is printed, and the command for one that fails.
+run_sim() {
+  cargo xtask sim --seeds "${ANTIPHON_SIM_SEEDS:-150}" && cargo xtask sim --fresh "${ANTIPHON_SIM_SECONDS:-120}"
+}
+
 # Prints the slowest test programs.
 print_slowest() {
   local log=$runs/tests.log

@@ -44,7 +44,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Runs simulated worlds by seed: `--seeds N [--from S]`, `--seed S`, `--shrink S`, `--mutants [--only NAME]`.
+    /// Runs simulated worlds by seed: `--seeds N [--from S]`, `--fresh SECONDS`, `--long`, `--seed S`, `--shrink S`,
+    /// `--mutants [--only NAME]`.
     Sim {
         /// Options of the simulator.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -125,7 +125,12 @@ fn given_up(last: Option<Fault>) -> Fault {
     }
 }
 
-/// The xid of an earlier application that an answer names: the recorded one where it can still be one, else ours.
+/// What every snapshot of any cluster sees: Postgres numbers what is older than all transactions so.
+const FROZEN_XID: Xid = Xid::new(2);
+
+/// The xid of an earlier application that an answer names: the recorded one where it can still be one.
+///
+/// A record with a number that was not given out yet comes from another cluster; its effect was here before any reader.
 fn applied_xid(recorded: Option<Xid>, transaction: &dyn WriteTransaction) -> Xid {
-    recorded.filter(|xid| *xid < transaction.xid()).unwrap_or_else(|| transaction.xid())
+    recorded.filter(|xid| *xid < transaction.xid()).unwrap_or(FROZEN_XID)
 }

@@ -22,6 +22,8 @@ pub(crate) const KINDS: &[(&str, u64)] = &[
     ("database clock jumped", 3),
     ("retention", 6),
     ("new epoch", 3),
+    ("database restored elsewhere", 3),
+    ("place lost and won again", 8),
 ];
 
 /// Disturbs the world until the end.
@@ -121,6 +123,19 @@ async fn act(stage: &Stage, log: &Log, kind: &str) {
         "new epoch" => {
             stage.database.drop_slot();
             log.new_epoch();
+        }
+        "database restored elsewhere" => {
+            stage.database.restore_elsewhere();
+            log.new_epoch();
+            stage.rest(down_ms).await;
+            stage.database.start();
+        }
+        "place lost and won again" => {
+            let Some((subject, org)) = stage.somebody() else { return };
+            let role = stage.people.role(org, subject);
+            stage.people.place(org, subject, None);
+            stage.rest(dice.between(10, 8_000)).await;
+            stage.people.place(org, subject, role);
         }
         _ => {}
     }

@@ -47,6 +47,7 @@ impl Default for Manners {
             locks: true,
             slot_waits: true,
             records: true,
+            mutant_conflicts_recorded: false,
         }
     }
 }
@@ -66,6 +67,8 @@ pub struct Manners {
     pub slot_waits: bool,
     /// Whether applied edits leave a record; a mutant's switch.
     pub records: bool,
+    /// Whether what had no effect leaves a record all the same; a mutant's switch.
+    pub mutant_conflicts_recorded: bool,
 }
 
 /// The database; cheap to clone.
@@ -87,13 +90,15 @@ struct Shared {
 impl Database {
     /// Makes an empty database with every declared table.
     pub fn new(simulation: &Simulation, process: ProcessId, manners: Manners) -> Database {
+        let mut state = State::new(table::all());
+        state.keeps_records = manners.mutant_conflicts_recorded;
         let shared = Shared {
             simulation: simulation.clone(),
             process,
             clock: simulation.clock().skewed(0),
             manners,
             seal_key: SealKey::new(vec![7; 32]),
-            state: Mutex::new(State::new(table::all())),
+            state: Mutex::new(state),
             moved: watch::Sender::new(0),
         };
         Database { shared: Arc::new(shared) }
@@ -133,6 +138,12 @@ impl Database {
         Some((image.image, image.tx))
     }
 
+    /// Returns the place of a version of a row among all its versions.
+    pub(crate) fn written_at(&self, entity_type: &str, id: &str, version: &str) -> Option<usize> {
+        let (index, _) = self.table(entity_type)?;
+        self.state().stamps.get(&(index, id.to_owned()))?.get(version).map(|(place, _)| *place)
+    }
+
     /// Returns organisation, type, id, image and columns that rules read of every row that readers see.
     pub fn rows(&self) -> Vec<SeenRow> {
         let state = self.state();
@@ -159,6 +170,15 @@ impl Database {
     /// Crashes: what is not in the log is lost, and every session is over.
     pub fn crash(&self) {
         self.state().crash();
+        self.notify();
+    }
+
+    /// Is restored into another cluster, where numbers of transactions are other ones; it is down until it is started.
+    pub fn restore_elsewhere(&self) {
+        let mut state = self.state();
+        state.crash();
+        state.restore_elsewhere();
+        drop(state);
         self.notify();
     }
 

@@ -5,6 +5,8 @@
 //! one queue. Laws: what the store has taken is there after a crash, and nothing else; after each step the watch compares
 //! what the person sees with what the person did.
 
+mod fate;
+mod flight;
 mod person;
 mod storage;
 mod wanting;
@@ -19,7 +21,7 @@ use antiphon_sync::client::{Client, Config, Input, Loaded, Now, Output, Request 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::{storage::Storage, wanting::Wanted, watch::Watch};
+use self::{flight::Flight, storage::Storage, wanting::Wanted, watch::Watch};
 use crate::{Clock, FinalView, Kind, Open, People, ProcessId, Request, workload::Stage};
 
 /// Things that may wait for the machine; more than it ever asks for at once.
@@ -39,6 +41,21 @@ enum Came {
     Ended { stream: u64, status: Option<u16> },
     Saved { token: u64 },
     NotSaved { token: u64, reason: &'static str },
+}
+
+impl Came {
+    /// Returns a name of its kind.
+    fn name(&self) -> String {
+        match self {
+            Came::Answer { status, .. } => format!("answered {status}"),
+            Came::NoAnswer { .. } => "unanswered".into(),
+            Came::Frame { event, .. } => (*event).into(),
+            Came::Ended { status: Some(status), .. } => format!("ended {status}"),
+            Came::Ended { status: None, .. } => "ended".into(),
+            Came::Saved { .. } => "saved".into(),
+            Came::NotSaved { .. } => "not saved".into(),
+        }
+    }
 }
 
 /// A device at work; cheap to clone.
@@ -65,6 +82,9 @@ struct Shared {
     wanted: Vec<(u64, Wanted)>,
     opened: Vec<antiphon_sync::client::EntityKey>,
     watch: Watch,
+    flight: Flight,
+    /// Whether the last step was a frame of the stream.
+    streaming: bool,
     /// Cells of the table that former lives reached.
     reached: std::collections::BTreeMap<(State, antiphon_sync::client::Event), u64>,
 }
@@ -109,8 +129,14 @@ impl Device {
                 subsets_bytes_max: BYTES_MAX,
             };
             match Client::new(config, Loaded { records: self.storage.records() }) {
-                Ok(client) => shared.client = Some(client),
-                Err(corrupt) => shared.watch.complain(format!("the store cannot be read: {corrupt:?}")),
+                Ok(mut client) => {
+                    self.stage.law.into_iter().for_each(|law| client.break_law(law));
+                    shared.client = Some(client);
+                }
+                Err(corrupt) => {
+                    drop(shared);
+                    return self.not_read(&corrupt);
+                }
             }
         }
         let mut streams = Streams::default();
@@ -155,6 +181,7 @@ impl Device {
                 *shared.reached.entry(*cell).or_default() += count;
             }
         }
+        shared.flight.reborn();
         let lives = shared.lives;
         shared.watch.died(lives, &self.storage);
     }
@@ -178,6 +205,12 @@ impl Device {
     }
 
     fn take(&self, came: Came) {
+        {
+            let mut shared = self.shared();
+            shared.streaming = matches!(came, Came::Frame { .. });
+            let cells = shared.client.iter().flat_map(|client| crate::coverage::of_client(client, &came.name()));
+            cells.for_each(|cell| self.stage.recorder.reached(cell));
+        }
         self.step(|client, now| match &came {
             Came::Answer { id, status, retry_after_ms, server_ms, body } => {
                 let (id, status, retry_after_ms, server_ms) = (*id, *status, *retry_after_ms, *server_ms);
@@ -198,6 +231,7 @@ impl Device {
         loop {
             let output = self.shared().client.as_mut().and_then(Client::poll);
             let Some(output) = output else { return };
+            self.inspect(&output);
             match output {
                 Output::Request { id, request } => self.ask(id, request, sender.clone(), over.clone()),
                 // Its answer is not looked for, so what comes is ignored by its number.
@@ -238,6 +272,22 @@ impl Device {
         }
     }
 
+    /// Looks at what the machine wants before it is done.
+    fn inspect(&self, output: &Output) {
+        let mut shared = self.shared();
+        let Shared { client, watch, flight, streaming, .. } = &mut *shared;
+        let Some(client) = client else { return };
+        let wrong = match output {
+            Output::Request { request: Wish::Mutations { body }, .. } => flight.handed(client, body, &self.storage),
+            Output::Tell(told) => match &**told {
+                Told::Rows(rows) => flight.rows(client, rows, &self.stage.database, *streaming),
+                _ => None,
+            },
+            _ => None,
+        };
+        wrong.into_iter().for_each(|wrong| watch.complain(wrong));
+    }
+
     fn ask(&self, id: u64, wish: Wish, sender: mpsc::Sender<Came>, over: CancellationToken) {
         let kind = match wish {
             Wish::Schema => Kind::Schema,
@@ -255,9 +305,10 @@ impl Device {
             let request = Request { id: number, token, org: device.org.to_owned(), kind };
             let server = device.stage.server().clone();
             let offline = device.shared().offline;
-            let answer = match offline {
-                true => None,
-                false => device.stage.network.request(device.number, &server, request).await,
+            let answer = match (offline, device.poisoned(&request)) {
+                (true, _) => None,
+                (false, Some(answer)) => Some(answer),
+                (false, None) => device.stage.network.request(device.number, &server, request).await,
             };
             let came = match answer {
                 None => Came::NoAnswer { id },
@@ -383,8 +434,9 @@ impl Device {
     /// Returns what is wrong with what its person saw, once the run is over.
     pub(crate) fn complaints(&self, applied: &BTreeSet<String>) -> Vec<String> {
         let mut shared = self.shared();
-        let Shared { client, watch, .. } = &mut *shared;
+        let Shared { client, watch, flight, .. } = &mut *shared;
         let who = format!("device {} ({} in {})", self.number, self.subject, self.org);
+        flight.doubled(applied).into_iter().for_each(|wrong| watch.complain(wrong));
         watch.finish(client.as_ref(), applied).into_iter().map(|found| format!("{who}: {found}")).collect()
     }
 
@@ -405,7 +457,8 @@ impl Device {
         let entries: Vec<String> = client
             .iter()
             .flat_map(|client| client.outbox().iter())
-            .map(|entry| format!("{} {:?} due {}", entry.id, entry.state, entry.due_ms))
+            .filter(|entry| entry.state != State::Conflicted)
+            .map(|entry| format!("{entry:?}"))
             .collect();
         let status = client.map(Client::status);
         let position = client.map(Client::position);

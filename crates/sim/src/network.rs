@@ -17,6 +17,8 @@ use crate::{Answer, Open, ProcessId, Request, Server, Simulation, StreamFrame};
 const NETWORK: ProcessId = ProcessId(u32::MAX - 1);
 /// Who gets no answer gives up after this time.
 pub const REQUEST_TIMEOUT_MS: u64 = 10_000;
+/// A link that is half open for a while is so for this long.
+const STALLED_MS: u64 = 10_000;
 /// Frames that one end may have on the way to the other.
 const FRAMES_MAX: usize = 8;
 
@@ -120,7 +122,7 @@ impl Network {
     pub async fn request(&self, client: u32, server: &Server, request: Request) -> Option<Answer> {
         let (answered, answer) = mpsc::channel(2);
         self.simulation.say(|| {
-            let kind: String = format!("{:?}", request.kind).chars().take(200).collect();
+            let kind: String = format!("{:?}", request.kind).chars().take(1_000).collect();
             format!("client {client} asks server {} {}: {kind}", server.process().0, request.id)
         });
         let copies = if self.happens("request doubled", |faults| faults.doubled) { 2 } else { 1 };
@@ -194,7 +196,11 @@ impl Network {
             let Some(frame) = frame else { return };
             self.delay().await;
             let parted = self.state().parted.contains(&(client, server.process()));
-            if parted || self.happens("stream half open", |faults| faults.half_open) {
+            let half_open = self.happens("stream half open", |faults| faults.half_open);
+            if half_open && self.simulation.dice().permille(500) {
+                // Everything arrives, but ten seconds late, in one heap.
+                self.simulation.clock().sleep_ms(STALLED_MS).await;
+            } else if parted || half_open {
                 // Both ends believe in the stream; nothing arrives any more.
                 to.closed().await;
                 return;
@@ -222,7 +228,7 @@ impl Network {
                 }
             });
             let Ok(Some(answer)) = answer.await else { return };
-            let said = |answer: &Answer| answer.body.chars().take(160).collect::<String>();
+            let said = |answer: &Answer| answer.body.chars().take(600).collect::<String>();
             network.simulation.say(|| {
                 let (server, Answer { id, status, .. }) = (server.process().0, &answer);
                 format!("server {server} answers {id} of client {client}: {status} {}", said(&answer))

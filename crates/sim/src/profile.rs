@@ -1,7 +1,8 @@
-//! What a run consists of, drawn by its seed; and the mutants that must be caught (SIM-04).
+//! What a run consists of, drawn by its seed.
 //!
-//! Law: a profile follows from the seed alone, and a mutant changes one switch of it and nothing else, so that what catches
-//! it is the broken law.
+//! Law: a profile follows from the seed alone; what a command or a mutant changes of it is a switch that draws nothing.
+
+use antiphon_sync::client::Law;
 
 use crate::{Dice, Faults, LogManners, Manners, ServerManners, chaos};
 
@@ -34,6 +35,8 @@ pub struct Profile {
     pub log: LogManners,
     /// The servers.
     pub server: ServerManners,
+    /// The law of the client that devices break; a mutant's switch.
+    pub law: Option<Law>,
     /// Whether a line is kept for every event.
     pub trace: bool,
 }
@@ -60,6 +63,7 @@ impl Profile {
                 locks: true,
                 slot_waits: true,
                 records: true,
+                mutant_conflicts_recorded: false,
             },
             log: LogManners {
                 slow_permille: dice.between(50, 300),
@@ -69,6 +73,7 @@ impl Profile {
                 ..LogManners::default()
             },
             server: ServerManners::default(),
+            law: None,
             trace: false,
         }
     }
@@ -86,105 +91,5 @@ impl Profile {
     pub fn with_browsers(mut self, seed: u64) -> Profile {
         (self.devices, self.browsers) = (0, 1 + (seed % 2) as u32);
         self
-    }
-
-    /// Returns the profile with one law of the system under test broken.
-    #[must_use]
-    pub fn broken_by(mut self, mutant: Mutant) -> Profile {
-        match mutant {
-            Mutant::AcknowledgeBeforeFlush => self.log.mutant_no_flush = true,
-            Mutant::MissingFence => self.log.mutant_no_fence = true,
-            Mutant::OffsetOfTheHead => self.log.mutant_offset_is_head = true,
-            Mutant::NarrowXid => self.server.mutant_narrow = true,
-            Mutant::RowNotLocked => self.database.locks = false,
-            Mutant::PermissionAtConnectOnly => self.server.mutant_connect_only = true,
-            Mutant::AccessMissedOnResume => self.server.mutant_access_on_resume = true,
-            Mutant::ListBeforeTheSlot => self.log.mutant_list_before_slot = true,
-            Mutant::SlotDoesNotWait => self.database.slot_waits = false,
-            Mutant::RecordNotKept => self.database.records = false,
-            Mutant::FloorIgnored => self.log.mutant_no_floor = true,
-            Mutant::PositionNotSaved => self.log.mutant_no_position = true,
-        }
-        self
-    }
-}
-
-/// A law that is broken on purpose; each must be caught by a checker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutant {
-    /// A flush is not waited for before readers and the source are told.
-    AcknowledgeBeforeFlush,
-    /// An append looks at neither fence nor position.
-    MissingFence,
-    /// A list's offset is the head of the log.
-    OffsetOfTheHead,
-    /// Numbers of transactions are compared as 32 bits.
-    NarrowXid,
-    /// The door reads a row without its lock.
-    RowNotLocked,
-    /// The right to read is looked at when a stream begins, and never again.
-    PermissionAtConnectOnly,
-    /// The access that a reader brings is not compared on resume.
-    AccessMissedOnResume,
-    /// A list is answered before the slot of its epoch is there.
-    ListBeforeTheSlot,
-    /// Copies may begin while a commit from before the slot is not visible yet.
-    SlotDoesNotWait,
-    /// An applied edit leaves no record.
-    RecordNotKept,
-    /// The log serves offsets below its floor as if nothing were missing.
-    FloorIgnored,
-    /// An append does not move the stored position.
-    PositionNotSaved,
-}
-
-impl Mutant {
-    /// Every mutant.
-    pub const ALL: &[Mutant] = &[
-        Mutant::AcknowledgeBeforeFlush,
-        Mutant::MissingFence,
-        Mutant::OffsetOfTheHead,
-        Mutant::NarrowXid,
-        Mutant::RowNotLocked,
-        Mutant::PermissionAtConnectOnly,
-        Mutant::AccessMissedOnResume,
-        Mutant::ListBeforeTheSlot,
-        Mutant::SlotDoesNotWait,
-        Mutant::RecordNotKept,
-        Mutant::FloorIgnored,
-        Mutant::PositionNotSaved,
-    ];
-
-    /// Returns a seed that catches it; what changes the draws of a run may need another one (`--mutants` finds it).
-    pub const fn kept_seed(self) -> u64 {
-        match self {
-            Mutant::AcknowledgeBeforeFlush | Mutant::NarrowXid => 1,
-            Mutant::FloorIgnored | Mutant::PositionNotSaved => 1,
-            Mutant::PermissionAtConnectOnly | Mutant::RecordNotKept => 2,
-            Mutant::RowNotLocked => 5,
-            Mutant::MissingFence => 7,
-            Mutant::OffsetOfTheHead => 63,
-            Mutant::AccessMissedOnResume => 229,
-            Mutant::SlotDoesNotWait => 291,
-            Mutant::ListBeforeTheSlot => 600,
-        }
-    }
-
-    /// Returns its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Mutant::AcknowledgeBeforeFlush => "acknowledge-before-flush",
-            Mutant::MissingFence => "missing-fence",
-            Mutant::OffsetOfTheHead => "offset-of-the-head",
-            Mutant::NarrowXid => "narrow-xid",
-            Mutant::RowNotLocked => "row-not-locked",
-            Mutant::PermissionAtConnectOnly => "permission-at-connect-only",
-            Mutant::AccessMissedOnResume => "access-missed-on-resume",
-            Mutant::ListBeforeTheSlot => "list-before-the-slot",
-            Mutant::SlotDoesNotWait => "slot-does-not-wait",
-            Mutant::RecordNotKept => "record-not-kept",
-            Mutant::FloorIgnored => "floor-ignored",
-            Mutant::PositionNotSaved => "position-not-saved",
-        }
     }
 }

@@ -58,6 +58,7 @@ fn candidates(of: &Profile) -> Vec<Profile> {
     add(of.servers > 1, &|profile| profile.servers -= 1);
     add(of.readers > 1, &|profile| profile.readers -= 1);
     add(of.writers > 0, &|profile| profile.writers -= 1);
+    add(of.devices > 0, &|profile| profile.devices -= 1);
     add(of.sql_writers > 0, &|profile| profile.sql_writers -= 1);
     add(of.faults != Faults::NONE, &|profile| profile.faults = Faults::NONE);
     add(of.database.hidden_permille > 0, &|profile| profile.database.hidden_permille = 0);

@@ -25,6 +25,8 @@ pub(crate) struct Stage {
     pub(crate) recorder: Recorder,
     /// Becomes true when everybody is to come to an end.
     pub(crate) over: tokio_util::sync::CancellationToken,
+    /// The law that clients break; a mutant's switch.
+    pub(crate) law: Option<antiphon_sync::client::Law>,
 }
 
 impl Stage {

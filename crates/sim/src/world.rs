@@ -121,6 +121,7 @@ fn build(simulation: &Simulation, log: &Log, profile: &Profile) -> Stage {
         network: Network::new(simulation, profile.faults),
         recorder: Recorder::default(),
         over: CancellationToken::new(),
+        law: profile.law,
     }
 }
 
@@ -151,13 +152,21 @@ fn populate(stage: &Stage, profile: &Profile) -> Vec<Reading> {
 
 fn plug_in(stage: &Stage, profile: &Profile) -> Vec<Device> {
     let numbers = DEVICES..DEVICES + profile.devices;
-    let devices = numbers.filter_map(|number| {
-        let who = stage.somebody()?;
-        let device = Device::new(stage.clone(), number, ProcessId(number), who);
-        stage.simulation.start(ProcessId(number), device.clone().run());
-        Some(device)
-    });
-    devices.collect()
+    let mut devices: Vec<Device> = Vec::new();
+    for number in numbers {
+        let copied = devices.first().filter(|_| stage.simulation.dice().permille(300)).cloned();
+        let Some(who) = stage.somebody() else { continue };
+        let device = match &copied {
+            Some(of) => of.twin(number),
+            None => Device::new(stage.clone(), number, ProcessId(number), who),
+        };
+        match copied {
+            Some(of) => stage.simulation.start(ProcessId(number), device.clone().run_as_twin(of)),
+            None => stage.simulation.start(ProcessId(number), device.clone().run()),
+        }
+        devices.push(device);
+    }
+    devices
 }
 
 fn open(stage: &Stage, profile: &Profile) -> Vec<Browser> {
@@ -244,7 +253,7 @@ fn collect(seed: u64, stage: &Stage, log: &Log, people: &Persons<'_>) -> Outcome
     let edits = history.committed.iter().flat_map(|committed| &committed.edits);
     let applied: BTreeSet<String> = edits.filter_map(|edit| edit.transaction_id.clone()).collect();
     for (state, event) in devices.iter().flat_map(Device::reached).map(|(cell, _)| cell) {
-        *history.reached.entry(format!("entry {} {event:?}", state.as_str())).or_default() += 1;
+        *history.reached.entry(crate::coverage::of_entry(state, event)).or_default() += 1;
     }
     browsers.iter().flat_map(Browser::reached).for_each(|cell| *history.reached.entry(cell).or_default() += 1);
     history.complaints.extend(browsers.iter().flat_map(|browser| browser.complaints(&applied)));

@@ -15,6 +15,7 @@ mod held;
 mod journal;
 mod judge;
 mod keys;
+mod law;
 mod lists;
 mod message;
 mod outbox;
@@ -54,6 +55,7 @@ pub use self::{
     export::{Export, ImportRefused, Imported, Owner, store_outbox},
     face::{Call, Face, Verb},
     journal::{Line, Rule},
+    law::Law,
     outbox::{ENTRIES_MAX, Edit, Outbox, Waits},
     role::{Role, RoleEvent, role_step},
     rows::{Row, TypeMarks, Versions},

@@ -134,6 +134,8 @@ pub(crate) struct State {
     pub(crate) tables: Vec<Arc<Table>>,
     pub(crate) rows: BTreeMap<(usize, String), Vec<Version>>,
     pub(crate) records: BTreeMap<(String, String), Record>,
+    /// The place of each id among all that a row was stamped with, and by which transaction; for checkers only.
+    pub(crate) stamps: BTreeMap<(usize, String), BTreeMap<String, (usize, u64)>>,
     pub(crate) log: Vec<Committed>,
     pub(crate) open: BTreeMap<u64, Open>,
     /// Rises with every crash: sessions of a former life are over.
@@ -142,8 +144,11 @@ pub(crate) struct State {
     pub(crate) slot: Option<Slot>,
     pub(crate) slot_from: Lsn,
     pub(crate) acknowledged: Vec<Acknowledged>,
+    /// A mutant's switch: records of what was rolled back stay.
+    pub(crate) keeps_records: bool,
     holders: BTreeMap<LockKey, u64>,
     next_xid: u64,
+    restored: u64,
     completed: u64,
     end: u64,
 }
@@ -154,6 +159,7 @@ impl State {
             tables,
             rows: BTreeMap::new(),
             records: BTreeMap::new(),
+            stamps: BTreeMap::new(),
             log: Vec::new(),
             open: BTreeMap::new(),
             life: 1,
@@ -161,8 +167,10 @@ impl State {
             slot: None,
             slot_from: Lsn::ZERO,
             acknowledged: Vec::new(),
+            keeps_records: false,
             holders: BTreeMap::new(),
             next_xid: FIRST_XID,
+            restored: 0,
             completed: FIRST_XID - 1,
             end: FIRST_LSN,
         }
@@ -233,6 +241,13 @@ impl State {
     /// Puts a new version of a row on top.
     pub(crate) fn write(&mut self, table: usize, id: &str, xid: u64, row: Option<Row>) {
         let key = (table, id.to_owned());
+        if let Some(tx) = row.as_ref().and_then(|row| self.tables[table].tx_of(row)) {
+            let stamps = self.stamps.entry(key.clone()).or_default();
+            let place = stamps.values().map(|(place, _)| place + 1).max().unwrap_or(0);
+            for id in tx.ids() {
+                stamps.entry(id.to_owned()).or_insert((place, xid));
+            }
+        }
         let versions = self.rows.entry(key.clone()).or_default();
         if versions.last().is_some_and(|last| last.xid == xid) {
             versions.pop();
@@ -278,8 +293,11 @@ impl State {
                 if let Some(versions) = self.rows.get_mut(&key) {
                     versions.retain(|version| version.xid != xid);
                 }
+                if let Some(stamps) = self.stamps.get_mut(&key) {
+                    stamps.retain(|_, (_, by)| *by != xid);
+                }
             }
-            for key in open.records {
+            for key in open.records.into_iter().filter(|_| !self.keeps_records) {
                 self.records.remove(&key);
             }
         }
@@ -300,6 +318,25 @@ impl State {
         }
         self.life += 1;
         self.up = false;
+    }
+}
+
+/// What every reader of a restored database sees.
+const FROZEN_XID: u64 = 2;
+/// Where the numbers of a database begin that was restored elsewhere; each time lower, so that none comes twice.
+const RESTORED_XID: u64 = 2_000_000_000;
+
+impl State {
+    /// Is restored into another cluster, after a crash: rows and records as they were, numbers from elsewhere, no slot.
+    pub(crate) fn restore_elsewhere(&mut self) {
+        for versions in self.rows.values_mut() {
+            versions.drain(..versions.len().saturating_sub(1));
+            versions.iter_mut().for_each(|version| version.xid = FROZEN_XID);
+        }
+        self.restored += 1;
+        self.next_xid = RESTORED_XID - self.restored * 1_000_000;
+        self.completed = self.next_xid - 1;
+        self.slot = None;
     }
 }
 

@@ -6,6 +6,7 @@ use antiphon_sync::client::{Client, Decision, Edit, EntityKey, Entry, State};
 use serde_json::{Map, Value, json};
 
 use super::Device;
+use crate::workload::SUBJECTS;
 
 impl Device {
     /// Does something; `true` where the device dies of it.
@@ -35,10 +36,20 @@ impl Device {
             }
             915..925 => {
                 self.stage.network.count("device clock jumped");
-                self.clock.jump(dice.below(20_000_000) as i64 - 10_000_000);
+                // Seconds mostly; years at times.
+                let by = if dice.permille(200) { 300_000_000_000_000 } else { 20_000_000 };
+                self.clock.jump(dice.below(by) as i64 - by as i64 / 2);
             }
-            925..945 => return true,
-            945..985 => self.look(),
+            925..943 => return true,
+            943..945 => {
+                self.wipe();
+                return true;
+            }
+            945..948 => {
+                self.storage.set_format(Some(99));
+                return true;
+            }
+            948..985 => self.look(),
             _ => {}
         }
         false
@@ -46,7 +57,12 @@ impl Device {
 
     fn edit(&self) {
         let dice = self.stage.simulation.dice().clone();
-        let text = format!("{}-{}", self.subject, dice.below(1_000_000));
+        let subject = match dice.below(100) {
+            0 => "poison",
+            1 => "malformed",
+            _ => self.subject,
+        };
+        let text = format!("{subject}-{}", dice.below(1_000_000));
         let kind = ["page", "page", "task", "task", "note"][dice.below(5) as usize];
         let drawn = dice.below(100);
         let pick = dice.below(1_000) as usize;
@@ -55,7 +71,7 @@ impl Device {
         let field = match kind {
             "page" => *dice.pick(&["title", "body", "position"]).unwrap_or(&"title"),
             "task" => *dice.pick(&["title", "status"]).unwrap_or(&"title"),
-            _ => *dice.pick(&["text", "state"]).unwrap_or(&"text"),
+            _ => *dice.pick(&["text", "text", "state", "state", "owner"]).unwrap_or(&"text"),
         };
         let made = self.step(|client, now| {
             let ids: Vec<String> = client.ids(kind).into_iter().collect();
@@ -162,6 +178,10 @@ fn create(entity: EntityKey, subject: &str, text: &str) -> Edit {
 fn value(client: &Client, entity: &EntityKey, field: &str, text: &str) -> Value {
     if field == "status" {
         return if text.ends_with(['1', '3', '5']) { "open".into() } else { "done".into() };
+    }
+    if field == "owner" {
+        let at = text.len() % SUBJECTS.len();
+        return SUBJECTS[at].into();
     }
     if field == "state" {
         return if text.ends_with('1') { "public".into() } else { "private".into() };

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use antiphon_sync::client::{Record, Write};
+use antiphon_sync::client::{Entry, Record, Write};
 
 use crate::Simulation;
 
@@ -20,6 +20,8 @@ pub(super) struct Storage {
 struct State {
     records: BTreeMap<Record, String>,
     full: bool,
+    /// Rises when it is wiped: what was being written then is not.
+    wiped: u64,
 }
 
 impl Storage {
@@ -37,6 +39,39 @@ impl Storage {
         self.state().records.contains_key(&Record::Entry(key.to_owned()))
     }
 
+    /// Returns an entry of an outbox as it was saved.
+    pub(super) fn entry(&self, key: &str) -> Option<Entry> {
+        let text = self.state().records.get(&Record::Entry(key.to_owned())).cloned()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Returns how many entries of an outbox are in it.
+    pub(super) fn entries(&self) -> usize {
+        self.state().records.keys().filter(|record| matches!(record, Record::Entry(_))).count()
+    }
+
+    /// Loses everything.
+    pub(super) fn wipe(&self) {
+        let mut state = self.state();
+        state.records.clear();
+        state.wiped += 1;
+    }
+
+    /// Becomes what another one is.
+    pub(super) fn copy(&self, of: &Storage) {
+        let records = of.state().records.clone();
+        self.state().records = records;
+    }
+
+    /// Writes another number of the format, or this version's.
+    pub(super) fn set_format(&self, format: Option<u32>) {
+        let mut state = self.state();
+        let Some(text) = state.records.get_mut(&Record::Meta) else { return };
+        let mut meta: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+        meta["format"] = format.unwrap_or(antiphon_sync::client::FORMAT).into();
+        *text = meta.to_string();
+    }
+
     /// Takes nothing more, or takes again what it is given.
     pub(super) fn fill(&self, full: bool) {
         self.state().full = full;
@@ -49,9 +84,13 @@ impl Storage {
 
     /// Writes in one transaction, which takes a moment.
     pub(super) async fn write(&self, writes: Vec<Write>) -> Result<(), &'static str> {
+        let wiped = self.state().wiped;
         let ms = self.simulation.dice().below(12);
         self.simulation.clock().sleep_ms(ms).await;
         let mut state = self.state();
+        if state.wiped != wiped {
+            return Err("gone");
+        }
         if state.full {
             return Err("full");
         }

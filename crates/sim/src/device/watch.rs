@@ -80,6 +80,14 @@ impl Watch {
     /// Notes what an edit of the person must have left in the outbox.
     pub(super) fn made(&mut self, client: &Client, edit: &Edit, group: Option<&str>) {
         let entity = edit.entity();
+        // Its own step has brought nothing of others: what stood there expects what it expected.
+        for entry in client.outbox().of(entity) {
+            let before = self.before.get(&entry.key).filter(|before| before.expected != entry.expected);
+            if let Some(before) = before {
+                self.complain(format!("{edit:?} made {before:?} expect {:?}", entry.expected));
+                break;
+            }
+        }
         let shown = client.view(entity);
         match edit {
             Edit::Delete { .. } if shown.is_some() => {
@@ -115,6 +123,11 @@ impl Watch {
 
     pub(super) fn decided(&mut self, line: &Line) {
         self.ended.insert(line.entry.clone());
+    }
+
+    /// Its store is gone: nothing of it can be asked for any more.
+    pub(super) fn wiped(&mut self) {
+        self.saved.clear();
     }
 
     /// Takes what the person's own step did as it is.

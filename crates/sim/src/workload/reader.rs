@@ -161,7 +161,7 @@ impl Reading {
                 let visibility: Visibility = page["snapshot"].as_str().unwrap_or_default().parse().map_err(|_| ())?;
                 let visibility = Arc::new(visibility);
                 for item in page["items"].as_array().into_iter().flatten() {
-                    standing.view.listed(entity_type, &item["data"], &visibility);
+                    standing.view.listed(entity_type, item, &visibility);
                 }
                 after = page["next"].as_str().map(str::to_owned);
                 if after.is_none() {

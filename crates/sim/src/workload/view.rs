@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use antiphon_model::{Visibility, Xid};
 use serde_json::Value;
 
-/// A row, and what the page that brought it had seen.
-type Seen = (Value, Option<Arc<Visibility>>);
+/// A row, who wrote it last, and what the page that brought it had seen.
+type Seen = (Value, Option<String>, Option<Arc<Visibility>>);
 
 /// Rows by type and id, each with what the page that brought it had seen.
 #[derive(Clone, Debug, Default)]
@@ -18,9 +18,10 @@ pub(super) struct View {
 
 impl View {
     /// Takes in a row of a page.
-    pub(super) fn listed(&mut self, entity_type: &str, data: &Value, visibility: &Arc<Visibility>) {
+    pub(super) fn listed(&mut self, entity_type: &str, item: &Value, visibility: &Arc<Visibility>) {
+        let (data, version) = (&item["data"], item["tx"]["transactionId"].as_str().map(str::to_owned));
         let id = data["id"].as_str().unwrap_or_default().to_owned();
-        self.rows.insert((entity_type.to_owned(), id), (data.clone(), Some(Arc::clone(visibility))));
+        self.rows.insert((entity_type.to_owned(), id), (data.clone(), version, Some(Arc::clone(visibility))));
     }
 
     /// Takes in an activity.
@@ -28,21 +29,27 @@ impl View {
         let text = |name: &str| activity[name].as_str().unwrap_or_default().to_owned();
         let key = (text("entityType"), text("entityId"));
         let xid = activity["commit"]["xid"].as_str().and_then(|text| text.parse().ok()).map(Xid::new);
-        let visibility = self.rows.get(&key).and_then(|(_, visibility)| visibility.clone());
+        let visibility = self.rows.get(&key).and_then(|(_, _, visibility)| visibility.clone());
         if let (Some(visibility), Some(xid)) = (&visibility, xid)
             && visibility.sees(xid)
         {
             return;
         }
+        let version = activity["tx"]["transactionId"].as_str().map(str::to_owned);
+        let older = self.rows.get(&key).is_some_and(|(_, known, _)| version.is_some() && *known > version);
+        if activity["action"] == "create" && older {
+            // A copy of the table that is older than the list.
+            return;
+        }
         match activity["action"].as_str() {
-            Some("create" | "update") => drop(self.rows.insert(key, (activity["data"].clone(), visibility))),
+            Some("create" | "update") => drop(self.rows.insert(key, (activity["data"].clone(), version, visibility))),
             _ => drop(self.rows.remove(&key)),
         }
     }
 
     /// Returns the rows.
     pub(super) fn rows(&self) -> BTreeMap<(String, String), Value> {
-        self.rows.iter().map(|(key, (data, _))| (key.clone(), data.clone())).collect()
+        self.rows.iter().map(|(key, (data, ..))| (key.clone(), data.clone())).collect()
     }
 }
 
@@ -56,7 +63,7 @@ mod tests {
     fn what_the_page_has_seen_is_ignored_and_the_rest_applied_str_02() {
         let mut view = View::default();
         let visibility: Arc<Visibility> = Arc::new("10:20:12".parse().unwrap());
-        view.listed("page", &json!({ "id": "1", "title": "new" }), &visibility);
+        view.listed("page", &json!({ "data": { "id": "1", "title": "new" } }), &visibility);
         let change = |xid: &str, action: &str, title: &str| {
             json!({ "entityType": "page", "entityId": "1", "action": action, "data": { "id": "1", "title": title },
                     "commit": { "xid": xid } })

@@ -4,7 +4,7 @@
 //! answer; one that is not, meets what arrived at once.
 
 use super::{
-    Change, Client, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, Told, held,
+    Change, Client, EntityKey, Entry, EntryKey, Event, Law, Now, State, Theirs, Told, held,
     journal::Rule,
     rows::{Arrived, Row},
     words::{Activity, Problem},
@@ -155,6 +155,9 @@ impl Client {
 
     /// Tells whether the confirmed row has an edit in it.
     fn contains(&self, entry: &Entry) -> bool {
+        if self.breaks(Law::RowsConfirm) {
+            return false;
+        }
         let name = &entry.entity.entity_type;
         let Some(rows) = self.rows_of(name) else { return false };
         if let Some(row) = rows.rows.get(&entry.entity.entity_id) {
@@ -163,9 +166,7 @@ impl Client {
                 return true;
             }
         }
-        let shape = self.schema.as_ref().and_then(|schema| schema.types.get(name));
-        let seen = entry.xid.zip(shape).is_some_and(|(xid, shape)| rows.saw(shape, &entry.entity.entity_id, xid));
-        entry.state == State::Accepted && entry.until.is_none() && seen
+        self.is_listed(&entry.key)
     }
 
     /// Tells whether the server holds a newer value of what an edit is about than the edit was made upon.

@@ -173,6 +173,9 @@ pub struct Entry {
     /// The transaction that applied it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub xid: Option<Xid>,
+    /// The generation of its type's rows that was read while it was on its way, or later: only what that saw can confirm it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listed: Option<u32>,
     /// It gives way once this id, or a newer one, has come back; empty: once the row is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,

@@ -130,6 +130,7 @@ impl Client {
                 }
             }
             self.shown.insert(entity.clone());
+            self.confirm_seen(&snapshot, |entry| entry.entity == entity);
             for key in self.fetches.proofs.remove(&entity).unwrap_or_default() {
                 self.proved(now, &key);
             }

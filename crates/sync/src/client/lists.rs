@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use antiphon_model::Visibility;
 
 use super::{
-    Answer, Asked, Client, EntityKey, Event, Now, Request, Told,
+    Answer, Asked, Client, EntityKey, Entry, Event, Law, Now, Request, State, Told,
     rows::TypeRows,
     store::Record,
     words::{Listed, Schema},
@@ -67,7 +67,8 @@ impl Client {
 
     pub(super) fn has_unsettled_operation(&self, name: &str) -> bool {
         let of_type = self.outbox.iter().filter(|entry| entry.entity.entity_type == name);
-        of_type.into_iter().any(|entry| entry.is_in_flight() && entry.change.is_operation())
+        let unsettled = of_type.into_iter().any(|entry| entry.is_in_flight() && entry.change.is_operation());
+        unsettled && !self.breaks(Law::OperationsAreSettled)
     }
 
     pub(super) fn schema_answered(&mut self, now: Now, answer: &Answer<'_>) {
@@ -138,20 +139,34 @@ impl Client {
             return self.pace.failed(now.tick_ms, None, &mut self.random);
         };
         self.pace.succeeded();
+        self.meet_epoch(listed.epoch);
         if self.has_unsettled_operation(name) {
             // It may be in this page or not: the page is asked for again once that is known.
             return;
         }
-        if !self.belongs(&listed) {
+        if !self.belongs(&listed) && !self.breaks(Law::GenerationsApart) {
             // Another generation of the log, or other rights: pages of both do not mix.
             self.drop_building();
             (self.stream.list_epoch, self.stream.list_access) = (listed.epoch, listed.access);
             return;
         }
+        if self.breaks(Law::OwnListConfirms) {
+            self.confirm_seen(&snapshot, |_| true);
+        }
         self.take_page(now, name, listed, snapshot);
         if self.unlisted().is_empty() {
             self.show(now);
         }
+    }
+
+    /// Confirms accepted edits whose transaction was in sight of what was just read.
+    pub(super) fn confirm_seen(&mut self, snapshot: &Visibility, of: impl Fn(&Entry) -> bool) {
+        let seen = |entry: &&Entry| {
+            let waits = entry.state == State::Accepted && entry.until.is_none();
+            waits && of(entry) && entry.xid.is_some_and(|xid| snapshot.sees(xid))
+        };
+        let keys: Vec<String> = self.outbox.iter().filter(seen).map(|entry| entry.key.clone()).collect();
+        keys.iter().for_each(|key| self.confirm(key));
     }
 
     pub(super) fn belongs(&mut self, listed: &Listed) -> bool {
@@ -168,6 +183,7 @@ impl Client {
     pub(super) fn drop_building(&mut self) {
         for (name, rows) in std::mem::take(&mut self.building) {
             self.dirty.clear(&name, rows.marks.generation);
+            self.unmark_read(&name, rows.marks.generation);
             self.shown.extend(rows.rows.into_keys().map(|id| EntityKey::new(&name, id)));
         }
         self.dirty.put(Record::Meta);
@@ -189,6 +205,8 @@ impl Client {
         let rows = self.building.entry(name.to_owned()).or_insert_with(|| TypeRows::begin(generation));
         let ids: Vec<String> = listed.items.iter().filter_map(|item| shape.id_of(&item.data)).collect();
         rows.page(name, shape, listed, snapshot, &mut self.dirty);
+        let generation = rows.marks.generation;
+        self.mark_read(name, generation);
         self.dirty.put(Record::Meta);
         if self.types.contains_key(name) {
             return;
@@ -208,9 +226,6 @@ impl Client {
         let built = std::mem::take(&mut self.building);
         if built.is_empty() {
             return;
-        }
-        if self.epoch != 0 && self.epoch != self.stream.list_epoch {
-            self.epoch_changed();
         }
         (self.epoch, self.access) = (self.stream.list_epoch, self.stream.list_access.clone());
         let mut names = BTreeSet::new();
@@ -242,8 +257,40 @@ impl Client {
         }
     }
 
+    /// Notes that rows of a generation were read: what was handed over before may be in them.
+    pub(super) fn mark_read(&mut self, name: &str, generation: u32) {
+        let on_its_way = |entry: &&Entry| matches!(entry.state, State::Sent | State::Accepted);
+        let of_type = self.outbox.iter().filter(on_its_way).filter(|entry| entry.entity.entity_type == name);
+        for key in of_type.map(|entry| entry.key.clone()).collect::<Vec<_>>() {
+            self.outbox.update(&key, &mut self.dirty, |entry| entry.listed = Some(generation));
+        }
+    }
+
+    /// What was read is dropped, and the next list may have its number.
+    pub(super) fn unmark_read(&mut self, name: &str, generation: u32) {
+        let read = |entry: &&Entry| entry.entity.entity_type == name && entry.listed == Some(generation);
+        let keys: Vec<String> = self.outbox.iter().filter(read).map(|entry| entry.key.clone()).collect();
+        keys.iter().for_each(|key| self.outbox.update(key, &mut self.dirty, |entry| entry.listed = None));
+    }
+
+    /// Compares the epoch of rows that were read with the one that is known.
+    pub(super) fn meet_epoch(&mut self, epoch: u64) {
+        // Before the first list is whole, its own epoch is the one that transactions belong to (seed 162).
+        let known = if self.epoch == 0 { self.stream.list_epoch } else { self.epoch };
+        // Where none is known, the record that says so is lost, and nothing that was accepted means anything (seed 128).
+        if known != epoch && self.stream.voided_by != epoch {
+            self.epoch_changed(epoch);
+        }
+    }
+
     /// A new generation of the log: what was said of transactions is void (CORE-11).
-    fn epoch_changed(&mut self) {
+    ///
+    /// It is void before a page is taken: an operation that was accepted may be in it.
+    fn epoch_changed(&mut self, epoch: u64) {
+        self.stream.voided_by = epoch;
+        if self.breaks(Law::EpochVoidsNumbers) {
+            return;
+        }
         let keys: Vec<String> = self.outbox.iter().map(|entry| entry.key.clone()).collect();
         for key in keys {
             let yields = self.outbox.find(&key).is_some_and(|entry| entry.until.is_some());

@@ -36,6 +36,8 @@ pub struct Outbox {
     fresh: BTreeSet<EntryKey>,
     /// Cells of the table that were reached, and how often; what cannot happen is counted too.
     reached: BTreeMap<(State, Event), u64>,
+    #[cfg(feature = "mutants")]
+    pub(super) broken: Option<super::Law>,
 }
 
 impl Outbox {

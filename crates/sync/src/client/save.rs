@@ -245,6 +245,7 @@ impl Client {
         for name in again {
             if let Some(rows) = self.building.remove(&name) {
                 self.dirty.clear(&name, rows.marks.generation);
+                self.unmark_read(&name, rows.marks.generation);
             }
         }
     }

@@ -7,7 +7,7 @@
 use serde_json::json;
 
 use super::{
-    Answer, Asked, Client, Entry, EntryKey, Event, Now, Refused, Request, State, Told, Waits,
+    Answer, Asked, Client, Entry, EntryKey, Event, Law, Now, Refused, Request, State, Told, Waits,
     pace::{Pace, backoff_ms},
     words::{Problem, Results},
 };
@@ -78,7 +78,7 @@ impl Client {
             self.sending.body = None;
             self.prepare(now);
         }
-        if self.sending.body.is_some() && self.is_saved() {
+        if self.sending.body.is_some() && (self.is_saved() || self.breaks(Law::SavedBeforeSent)) {
             let body = self.sending.body.take().unwrap_or_default();
             self.sending.under_way = true;
             self.ask(now, Asked::Mutations, Request::Mutations { body });
@@ -207,6 +207,9 @@ impl Client {
         for key in keys {
             self.outbox.happen(key, Event::NoAnswer, &mut self.dirty);
             self.outbox.update(key, &mut self.dirty, |entry| entry.doubt = true);
+            if self.breaks(Law::DoubtKeepsItsId) {
+                self.restamp(now, key);
+            }
         }
         self.sending.hold.failed(now.tick_ms, after_ms, &mut self.random);
         self.outbox_changed = true;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Client, Now, Output, Told,
+    Client, Law, Now, Output, Told,
     store::Record,
     words::{Activity, Confirm, Notice, Offset, Reset},
 };
@@ -38,6 +38,8 @@ pub(super) struct Stream {
     /// Types that are to be listed again, while their rows are still shown.
     pub(super) stale: BTreeSet<String>,
     pub(super) list_epoch: u64,
+    /// The epoch whose coming has made what was said of transactions void.
+    pub(super) voided_by: u64,
     pub(super) list_access: String,
     /// How a request was refused last.
     pub(super) refused: Option<u16>,
@@ -147,13 +149,18 @@ impl Client {
         }
     }
 
-    fn change(&mut self, now: Now, activity: Activity) {
+    fn change(&mut self, now: Now, mut activity: Activity) {
+        activity.commit.xid = self.number(activity.commit.xid);
         let newest = self.stream.transaction.last().map_or(self.stream.position, |last| last.activity_id);
         if activity.activity_id <= newest {
             return;
         }
-        let last = activity.commit.last;
+        let (last, id) = (activity.commit.last, activity.activity_id);
         self.stream.transaction.push(activity);
+        if self.breaks(Law::PositionWithRows) {
+            self.advance(now, id);
+            self.dirty.put(Record::Meta);
+        }
         if last || self.stream.transaction.len() >= TRANSACTION_MAX {
             self.apply_transaction(now);
         }

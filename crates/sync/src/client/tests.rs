@@ -419,6 +419,125 @@ fn a_new_epoch_voids_what_was_said_of_transactions_core_11() {
 }
 
 #[test]
+fn a_number_of_another_cluster_confirms_nothing_by_an_old_list_core_11() {
+    let (mut server, mut device) = listed();
+    // The database was restored where numbers are lower, and the log does not know yet.
+    server.xid = 5;
+    server.mute = true;
+    device.set("1", "title", "mine");
+    device.settle(&mut server);
+    assert_eq!((device.shows("1", "title"), device.states()), (json!("mine"), vec![State::Accepted]));
+    server.mute = false;
+    server.restore_without_log();
+    let (stream, _) = device.stream.take().unwrap();
+    device.client.handle(device.now, Input::Ended { stream, status: None, retry_after_ms: None });
+    device.run(&mut server);
+    assert_eq!((device.shows("1", "title"), device.states()), (json!("mine"), vec![]));
+}
+
+#[test]
+fn a_copy_of_a_table_takes_no_row_back_that_a_list_has_brought_protocol_4() {
+    let (_, mut device) = listed();
+    let (stream, offset) = device.stream.unwrap();
+    let before = device.shows("1", "title");
+    let own =
+        json!({ "transactionId": "1769860000000.0000.sql-1", "sourceId": "sql", "actor": null, "changedField": null });
+    // Its number is that of a watermark that the list did not see.
+    let copied = json!({ "activityId": offset + 1, "entityType": "note", "entityId": "1", "action": "create",
+        "data": { "id": "1", "title": "older" }, "changedKeys": ["id", "title"], "tx": own,
+        "commit": { "xid": "900000", "last": true } });
+    device.client.handle(device.now, Input::Frame { stream, event: "change", data: &copied.to_string() });
+    assert_ne!(before, json!("older"));
+    assert_eq!((device.shows("1", "title"), device.client.position().1), (before, offset + 1));
+}
+
+#[test]
+fn a_delete_takes_the_row_that_others_made_under_a_create_that_never_left_core_03() {
+    let (mut server, mut device) = listed();
+    device.edit(Edit::Delete { entity: note("1") });
+    device.run(&mut server);
+    device.offline();
+    device.edit(Edit::Create { entity: note("1"), data: object(json!({ "id": "1", "title": "mine" })) });
+    device.settle(&mut server);
+    assert_eq!(device.states(), [State::Pending]);
+    // Heard of by a list, before the create could go.
+    let made = device.store.clone();
+    let mut device = Device::with("later", made);
+    device.online = false;
+    device.settle(&mut server);
+    server.sql("1", json!({ "id": "1", "title": "theirs" }));
+    let activity = server.frames(0, "alice").0.pop().unwrap().1;
+    let activity = serde_json::from_value(activity).unwrap();
+    let shape = device.client.schema().unwrap().types["note"].clone();
+    device.client.types.get_mut("note").unwrap().apply(&shape, &activity, &mut Default::default());
+    assert_eq!(device.shows("1", "title"), json!("mine"));
+    device.edit(Edit::Delete { entity: note("1") });
+    assert_eq!(device.client.view(&note("1")), None);
+}
+
+#[test]
+fn a_first_list_that_was_not_whole_belongs_to_its_epoch_too_core_11() {
+    let (mut server, mut device) = listed();
+    server.mute = true;
+    device.set("1", "title", "mine");
+    device.settle(&mut server);
+    assert_eq!(device.states(), [State::Accepted]);
+    server.xid = 5;
+    server.restore_without_log();
+    // As if its rows were lost, and its outbox kept.
+    device.store.retain(|record, _| !matches!(record, Record::Row { .. }));
+    let meta = device.store.get_mut(&Record::Meta).unwrap();
+    let mut read: Value = serde_json::from_str(meta).unwrap();
+    (read["epoch"], read["types"]) = (0.into(), json!({}));
+    *meta = read.to_string();
+    let store = device.store.clone();
+    let mut without = store.clone();
+    without.remove(&Record::Meta);
+    for (store, name) in [(store, "again"), (without, "without-meta")] {
+        let mut device = Device::with(name, store);
+        device.run(&mut server);
+        assert_eq!((device.states(), server.applied), (vec![], 1), "{name}");
+    }
+}
+
+#[test]
+fn an_accepted_operation_is_not_counted_again_by_the_list_of_a_new_epoch_core_11() {
+    let (mut server, mut device) = listed();
+    server.mute = true;
+    device.edit(Edit::Add { entity: note("1"), field: "votes".into(), by: 1.into() });
+    device.settle(&mut server);
+    assert_eq!((device.shows("1", "votes"), device.states()), (json!(1), vec![State::Accepted]));
+    server.restore_without_log();
+    let (stream, _) = device.stream.take().unwrap();
+    device.client.handle(device.now, Input::Ended { stream, status: None, retry_after_ms: None });
+    for _ in 0..80 {
+        while let Some(output) = device.client.poll() {
+            device.perform(&mut server, output);
+            assert_eq!(device.shows("1", "votes"), json!(1));
+        }
+        device.pass(500);
+    }
+    assert_eq!((device.states(), server.applied), (vec![], 1));
+}
+
+#[test]
+fn what_a_copy_of_the_store_has_sent_is_confirmed_where_others_have_written_since_sy_55() {
+    let (mut server, mut device) = listed();
+    device.offline();
+    device.set("1", "rank", 1);
+    device.settle(&mut server);
+    let mut twin = Device::with("twin", device.store.clone());
+    twin.run(&mut server);
+    server.sql("1", json!({ "rank": 7 }));
+    twin.run(&mut server);
+    // The device lists again, and then sends what its copy has sent before.
+    server.restore_without_log();
+    device.online = true;
+    device.run(&mut server);
+    assert_eq!((device.shows("1", "rank"), device.states(), server.applied), (json!(7), vec![], 1));
+}
+
+#[test]
 fn while_nothing_can_be_saved_edits_live_in_memory_and_that_is_said_sy_52() {
     let (mut server, mut device) = listed();
     device.full = true;

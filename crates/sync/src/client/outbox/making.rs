@@ -10,6 +10,7 @@ use super::{Change, ENTRIES_MAX, EntityKey, Entry, EntryKey, Event, Outbox, Stat
 use crate::{
     Clock,
     client::{
+        law::Law,
         rows::Row,
         store::{Dirty, Record},
         value::{add, with_elements},
@@ -171,7 +172,9 @@ impl Outbox {
         let about = |entry: &&Entry| entry.change.field() == Some(&field) || entry.change.is_whole_row();
         let last = self.of(entity).rfind(about).cloned();
         if let Some(last) = last.filter(|last| last.mine().is_some()) {
-            let editable = last.is_untouched() || matches!(last.state, State::Conflicted | State::Failed);
+            let editable = last.is_untouched()
+                || matches!(last.state, State::Conflicted | State::Failed)
+                || (last.is_in_flight() && self.breaks(Law::FlightIsImmutable));
             // A group that stands alone may take a member in; one of several keeps its members.
             if editable && (group.is_none() || last.is_untouched()) {
                 self.squash(&last, value, making);
@@ -196,6 +199,11 @@ impl Outbox {
                 *value = new;
             }
         });
+        if self.breaks(Law::SquashKeepsExpected) {
+            let present = making.row.zip(last.change.field());
+            let present = present.and_then(|(row, field)| row.versions.field(field)).map(str::to_owned);
+            self.update(&last.key, making.dirty, |entry| entry.expected = present);
+        }
         self.happen(&last.key, Event::Edited, making.dirty);
         if last.state == State::Failed {
             self.retry(&last.key, making.dirty);
@@ -303,6 +311,7 @@ impl Outbox {
             created_ms: making.now_ms,
             schema: making.schema.types.get(&entity.entity_type).map(|shape| shape.schema),
             xid: None,
+            listed: None,
             until: None,
             kept: false,
             theirs: None,

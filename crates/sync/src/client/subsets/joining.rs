@@ -34,6 +34,7 @@ impl Client {
         let named = since.iter().filter_map(|activity| activity.entity_id.as_ref());
         let known: BTreeSet<String> = named.filter(|id| rows.rows.contains_key(*id)).cloned().collect();
         let taken = read_page(rows, (name, shape), (&asking.piece, came, self.subsets.uses), &mut self.dirty);
+        let generation = rows.marks.generation;
         let mut put: BTreeSet<String> = taken.into_iter().collect();
         for activity in since {
             let Some(id) = &activity.entity_id else {
@@ -55,6 +56,7 @@ impl Client {
             self.subsets.overgrown(name);
         }
         self.subsets.look();
+        self.mark_read(name, generation);
         self.dirty.put(Record::Meta);
         for id in put {
             let entity = EntityKey::new(name, id);

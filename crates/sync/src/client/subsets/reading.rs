@@ -174,6 +174,7 @@ impl Client {
         self.pace.succeeded();
         let name = asking.name.as_str();
         let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(name)).cloned() else { return };
+        self.meet_epoch(listed.epoch);
         if self.has_unsettled_operation(name) || asking.generation != self.generation_of(name) {
             return;
         }
@@ -240,6 +241,8 @@ impl Client {
             Piece::First => {}
         }
         rows.count(shape);
+        let generation = rows.marks.generation;
+        self.mark_read(&name, generation);
         self.dirty.put(Record::Meta);
         if self.next_piece(&name).is_none() {
             self.built(&name);

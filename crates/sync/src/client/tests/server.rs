@@ -14,7 +14,7 @@ pub struct Server {
     pub rows: Rows,
     log: Vec<Value>,
     records: BTreeMap<String, u64>,
-    xid: u64,
+    pub xid: u64,
     base: u64,
     pub epoch: u64,
     pub clock_ms: u64,
