@@ -276,7 +276,7 @@ impl World {
     /// A reading that was asked for is answered, or fails.
     fn read(&mut self, pick: u16) {
         let Some((token, all)) = self.reads.pop() else { return };
-        if pick % 6 == 0 {
+        if pick.is_multiple_of(6) {
             return self.say(Verb::NotRead { token });
         }
         let held = self.store.iter().filter(|(record, _)| all || matches!(record, Record::Entry(_)));
