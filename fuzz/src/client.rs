@@ -135,7 +135,8 @@ impl Driven {
                         self.settled.insert(line.entry);
                     }
                 }
-                Output::Close { .. } => {}
+                // Nobody else is there.
+                Output::Close { .. } | Output::Claim { .. } | Output::Read { .. } | Output::Share { .. } => {}
             }
         }
     }

@@ -4,6 +4,7 @@
 //! Nothing here is part of the product, and the product never calls it.
 
 mod bless;
+mod chaos;
 mod finding;
 mod generate;
 mod layers;
@@ -50,6 +51,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Breaks the real binary and real Postgres by seed, and compares source, log and devices at the end.
+    Chaos(chaos::ChaosArgs),
     /// Records the golden traces of real servers again.
     Bless {
         /// Options of the recorder.
@@ -83,6 +86,7 @@ fn run(task: Task) -> Result<bool> {
         }
         Task::Gen { check } => Ok(report("gen", &generate::run(&project, check)?)),
         Task::Sim { args } => sim::run(&args),
+        Task::Chaos(args) => chaos::run(&args),
         Task::Bless { args } => bless::run(&args).map(|()| true),
     }
 }

@@ -143,6 +143,11 @@ pub(crate) fn configuration() -> String {
         ("ANTIPHON_LOG", "what is logged to stderr, such as `info` or `antiphon_engine=debug`; `warn` without it"),
         ("ANTIPHON_POSTGRES_BIN", "the folder of Postgres's programs for `antiphon dev`"),
         ("ANTIPHON_CACHE", "our cache folder; `~/.cache/antiphon` without it"),
+        ("ANTIPHON_SYNC_URL", "the server of `antiphon sync`, like `--url`"),
+        ("ANTIPHON_SYNC_TOKEN", "the token of `antiphon sync`, like `--token`"),
+        ("ANTIPHON_SYNC_ORG", "the organisation of `antiphon sync`, like `--org`"),
+        ("ANTIPHON_SYNC_USER", "whose replica it is, like `--user`"),
+        ("ANTIPHON_SYNC_FILE", "the replica's file, like `--file`"),
         ("NO_COLOR", "no colours"),
     ] {
         write_line(&mut page, &format!("| `{name}` | {meaning} |"));

@@ -16,7 +16,7 @@ use std::{
 
 use antiphon_engine::Fault;
 use antiphon_model::Code;
-use antiphon_sync::client::{Loaded, Write};
+use antiphon_sync::client::{Loaded, Record, Write};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub use self::salvage::{Salvaged, salvage};
@@ -128,6 +128,16 @@ impl Disk {
     /// Nothing was written, and the reason says why.
     pub fn save_with(&mut self, fence: Option<u64>, writes: &[Write], undo: Option<&str>) -> Result<(), NotSaved> {
         records::save(&mut self.connection, fence, writes, undo)
+    }
+
+    /// Returns everything that is in it, or the edits of the outbox alone.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn records(&self, all: bool) -> Result<Vec<(Record, String)>, Fault> {
+        let loaded = records::load(&self.connection).map_err(|error| fault(&self.path, error))?;
+        let wanted = |record: &Record| all || matches!(record, Record::Entry(_));
+        Ok(loaded.records.into_iter().filter(|(record, _)| wanted(record)).collect())
     }
 
     /// Returns what could be undone when it was last saved.

@@ -21,7 +21,7 @@ pub use tokio_util::sync::CancellationToken as Stopper;
 
 pub use disk::{Disk, NotSaved, Salvaged, salvage};
 pub use place::{Place, user_of};
-pub use portable::{Exported, Imported};
+pub use portable::Exported;
 pub use replica::{Config, Replica};
 pub use run::{Handle, Moment};
 

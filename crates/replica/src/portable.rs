@@ -1,48 +1,46 @@
 //! An outbox as a file: out of a replica in whatever state, and into another of the same place.
 //!
-//! Laws: entries keep their ids, so what was applied already is not applied twice; what is in the replica already stays as
-//! it is there; a file is taken as a whole or not at all, and only for the user that it is of (CORE-18).
+//! Laws: the file is the machine's own document (`client::Export`), with the application and the server beside it, so that
+//! it may go from one kind of client to another; entries keep their ids, so what was applied already is not applied twice;
+//! a file is only for the user that it is of (CORE-18).
 
 use std::path::Path;
 
 use antiphon_engine::Fault;
 use antiphon_model::Code;
-use antiphon_sync::client::{Entry, Record, Write};
+use antiphon_sync::client::{Entry, ImportRefused, Imported, Owner};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
-    Config, Place,
-    disk::{Disk, hold, salvage},
+    Config, Place, Replica,
+    disk::{hold, salvage},
 };
 
 /// The version of the file's format.
 const FORMAT: u32 = 1;
 
 /// An outbox outside of its replica.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exported {
     /// The version of the format.
     pub format: u32,
-    /// Whose it is.
-    pub place: Place,
-    /// The edits, in order.
-    pub entries: Vec<Entry>,
-    /// Edits that could not be understood, as they were found.
+    /// Which application kept it, where that is known.
     #[serde(default)]
-    pub unreadable: Vec<String>,
+    pub application: Option<String>,
+    /// The server that it was for, where that is known.
+    #[serde(default)]
+    pub server: Option<String>,
+    /// Its user.
+    pub user: String,
+    /// Its organisation.
+    pub organization: String,
+    /// The edits in order, as they were kept; a text where that is no JSON.
+    pub entries: Vec<Value>,
     /// Whether more edits may have been in the replica than could be read.
     #[serde(default)]
     pub partial: bool,
-}
-
-/// What an import did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Imported {
-    /// Edits that were taken over.
-    pub taken: usize,
-    /// Edits that were there already.
-    pub known: usize,
 }
 
 impl Exported {
@@ -57,9 +55,21 @@ impl Exported {
         let _held = hold(&config.file)?;
         let found = salvage(&config.file, folder)?;
         let place = found.place.unwrap_or_else(|| config.place.clone());
-        of_place(&place, &config.place)?;
-        let (entries, unreadable, partial) = (found.entries, found.unreadable, found.partial);
-        Ok(Exported { format: FORMAT, place, entries, unreadable, partial })
+        if place != config.place {
+            return Err(foreign(&place.describe(), &config.place));
+        }
+        // An entry is made of texts, numbers and maps of texts: it can always be written.
+        let entries = found.entries.iter().map(|entry| serde_json::to_value(entry).unwrap_or_default());
+        let lost = found.unreadable.into_iter().map(|text| serde_json::from_str(&text).unwrap_or(Value::String(text)));
+        Ok(Exported {
+            format: FORMAT,
+            application: Some(place.application),
+            server: Some(place.server),
+            user: place.user,
+            organization: place.org,
+            entries: entries.chain(lost).collect(),
+            partial: found.partial,
+        })
     }
 
     /// Reads a file.
@@ -68,8 +78,8 @@ impl Exported {
     /// `OUTBOX_FILE_INVALID`, or `REPLICA_NEWER` for a format of a later version.
     pub fn parse(text: &str) -> Result<Exported, Fault> {
         let invalid = |error: serde_json::Error| Fault::new(Code::OutboxFileInvalid, error.to_string());
-        let json: serde_json::Value = serde_json::from_str(text).map_err(invalid)?;
-        match json.get("format").and_then(serde_json::Value::as_u64) {
+        let json: Value = serde_json::from_str(text).map_err(invalid)?;
+        match json.get("format").and_then(Value::as_u64) {
             Some(format) if format > u64::from(FORMAT) => {
                 Err(Fault::new(Code::ReplicaNewer, format!("the file has format {format}")))
             }
@@ -77,42 +87,39 @@ impl Exported {
         }
     }
 
-    /// Takes the edits over into a replica, which is made where there is none.
-    ///
-    /// # Errors
-    /// Nothing was taken over: the file is of another place, or the replica cannot be used.
-    pub fn import(&self, config: &Config) -> Result<Imported, Fault> {
-        of_place(&self.place, &config.place)?;
-        let (mut disk, loaded) = Disk::open(&config.file, &config.place, config.adopt)?;
-        let here: Vec<(Record, String)> =
-            loaded.records.into_iter().filter(|(record, _)| matches!(record, Record::Entry(_))).collect();
-        let ids: Vec<Entry> = here.iter().filter_map(|(_, text)| serde_json::from_str(text).ok()).collect();
-        let is_known = |entry: &&Entry| {
-            let key = Record::Entry(entry.key.clone());
-            here.iter().any(|(record, _)| *record == key) || ids.iter().any(|known| known.id == entry.id)
-        };
-        let (known, new): (Vec<&Entry>, Vec<&Entry>) = self.entries.iter().partition(is_known);
-        let writes = new.iter().map(|entry| {
-            let text = serde_json::to_string(entry)?;
-            Ok(Write::Put(Record::Entry(entry.key.clone()), text))
-        });
-        let writes: Vec<Write> = writes
-            .collect::<serde_json::Result<_>>()
-            .map_err(|error| Fault::new(Code::Internal, "an edit could not be written").with_source(error))?;
-        disk.save(Some(disk.fence()), &writes).map_err(|reason| {
-            let code = if reason == crate::NotSaved::Full { Code::DiskFull } else { Code::Internal };
-            Fault::new(code, reason.reason().to_owned())
-        })?;
-        Ok(Imported { taken: new.len(), known: known.len() })
+    /// Returns how many edits this version cannot read.
+    pub fn unreadable(&self) -> usize {
+        self.entries.iter().filter(|entry| Entry::deserialize(*entry).is_err()).count()
     }
 }
 
-fn of_place(held: &Place, wanted: &Place) -> Result<(), Fault> {
-    if held == wanted {
-        return Ok(());
+impl Replica {
+    /// Takes the edits of an exported outbox over.
+    ///
+    /// # Errors
+    /// Nothing was taken over: the file is of another place, or there is no room; or it is in memory only.
+    pub fn import(&mut self, exported: &Exported) -> Result<Imported, Fault> {
+        let Exported { application, server, user, organization, .. } = exported;
+        let place = self.place.clone();
+        let other = |held: &Option<String>, wanted: &str| held.as_ref().is_some_and(|held| held != wanted);
+        if other(application, &place.application) || other(server, &place.server) {
+            return Err(foreign(&format!("{user} in {organization} at {server:?}"), &place));
+        }
+        let text = serde_json::to_string(exported)
+            .map_err(|error| Fault::new(Code::Internal, "the outbox could not be written").with_source(error))?;
+        let owner = Owner { user: place.user.clone(), organization: place.org.clone() };
+        let imported = self.client.import(self.clock.now(), &owner, &text).map_err(|refused| match refused {
+            ImportRefused::NotAnExport => Fault::new(Code::OutboxFileInvalid, ""),
+            ImportRefused::NotYours => foreign(&format!("{user} in {organization}"), &place),
+            ImportRefused::OutboxFull => Fault::new(Code::OutboxFull, ""),
+        })?;
+        self.keep()?;
+        Ok(imported)
     }
-    let detail = format!("the outbox is that of {}, not of {}", held.describe(), wanted.describe());
-    Err(Fault::new(Code::ReplicaForeign, detail))
+}
+
+fn foreign(held: &str, wanted: &Place) -> Fault {
+    Fault::new(Code::ReplicaForeign, format!("the outbox is that of {held}, not of {}", wanted.describe()))
 }
 
 #[cfg(test)]
@@ -137,8 +144,7 @@ mod tests {
                 "state": "sent", "createdMs": 1, "schema": 1
             })
         };
-        let place = config(Path::new(""), user).place;
-        json!({ "format": 1, "place": place, "entries": [entry(1), entry(2)] }).to_string()
+        json!({ "format": 1, "user": user, "organization": "acme", "entries": [entry(1), entry(2)] }).to_string()
     }
 
     #[test]
@@ -146,21 +152,34 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let config = config(folder.path(), "alice");
         let file = Exported::parse(&exported("alice")).expect("a file");
-        assert_eq!(file.import(&config).expect("an import"), Imported { taken: 2, known: 0 });
-        assert_eq!(file.import(&config).expect("an import"), Imported { taken: 0, known: 2 });
+        let import = || Replica::open(config.clone()).and_then(|mut replica| replica.import(&file)).expect("an import");
+        assert_eq!(import(), Imported { taken: 2, known: 0, unreadable: 0 });
+        assert_eq!(import(), Imported { taken: 0, known: 2, unreadable: 0 });
         let again = Exported::read(&config, folder.path()).expect("an export");
-        assert_eq!((again.entries, again.partial), (file.entries, false));
+        let ids =
+            |exported: &Exported| exported.entries.iter().map(|entry| entry["id"].clone()).collect::<Vec<Value>>();
+        assert_eq!((ids(&again), again.partial, again.unreadable()), (ids(&file), false, 0));
     }
 
     #[test]
     fn an_outbox_is_never_taken_over_by_another_user_core_18() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = Exported::parse(&exported("alice")).expect("a file");
-        let bob = config(folder.path(), "bob");
-        assert_eq!(file.import(&bob).expect_err("a fault").code(), Code::ReplicaForeign);
-        assert!(!bob.file.exists());
-        file.import(&config(folder.path(), "alice")).expect("an import");
-        assert_eq!(Exported::read(&bob, folder.path()).expect_err("a fault").code(), Code::ReplicaForeign);
+        let bob = Config { file: folder.path().join("b.replica"), ..config(folder.path(), "bob") };
+        let mut replica = Replica::open(bob).expect("a replica");
+        assert_eq!(replica.import(&file).expect_err("a fault").code(), Code::ReplicaForeign);
+        assert!(replica.outbox().is_empty());
+        let mut alice = Replica::open(config(folder.path(), "alice")).expect("a replica");
+        for elsewhere in ["application", "server"] {
+            let mut other = serde_json::to_value(&file).expect("JSON");
+            other[elsewhere] = "other".into();
+            let other = Exported::parse(&other.to_string()).expect("a file");
+            assert_eq!(alice.import(&other).expect_err("a fault").code(), Code::ReplicaForeign, "{elsewhere}");
+        }
+        drop(alice);
+        // The replica itself does not give it away either.
+        let fault = Exported::read(&config(folder.path(), "bob"), folder.path()).expect_err("a fault");
+        assert_eq!(fault.code(), Code::ReplicaForeign);
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl fmt::Debug for Config {
 
 /// A local replica of what one user may see in one organisation.
 pub struct Replica {
+    pub(crate) place: Place,
     pub(crate) client: Client,
     pub(crate) disk: Arc<Mutex<Disk>>,
     pub(crate) http: Http,
@@ -114,8 +115,16 @@ impl Replica {
         let fence = disk.fence();
         let clock = Clock { began: Instant::now() };
         let disk = Arc::new(Mutex::new(disk));
-        let mut replica =
-            Replica { client, disk, http, clock, told: Vec::new(), undo: None, commands: crate::run::Commands::new() };
+        let mut replica = Replica {
+            place: config.place,
+            client,
+            disk,
+            http,
+            clock,
+            told: Vec::new(),
+            undo: None,
+            commands: crate::run::Commands::new(),
+        };
         replica.handle(Input::Network { usable: false });
         replica.handle(Input::Lead { fence });
         replica.settle();
@@ -212,7 +221,7 @@ impl Replica {
     }
 
     /// Does what the machine asks for, and tells whether all of it is on the disk.
-    fn keep(&mut self) -> Result<(), Fault> {
+    pub(crate) fn keep(&mut self) -> Result<(), Fault> {
         self.settle();
         self.look_at_undo();
         if let Some(undo) = self.undo.take() {
@@ -245,6 +254,10 @@ impl Replica {
                     let saved = lock(&self.disk).save_with(fence, &writes, self.undo.as_deref());
                     self.saved(token, saved);
                 }
+                Output::Claim { .. } => self.claimed(),
+                Output::Read { token, all } => self.read_again(token, all),
+                // No other instance has this store open.
+                Output::Share { .. } => {}
                 Output::Tell(told) => self.told.push(*told),
                 // There is no network, so nothing of this is asked for; whatever it was, nobody answers.
                 Output::Request { id, .. } => self.handle(Input::NoAnswer { id }),
@@ -253,6 +266,20 @@ impl Replica {
                 }
                 Output::Cancel { .. } | Output::Close { .. } => {}
             }
+        }
+    }
+
+    /// The file is held by this process: whoever raised its fence did so on a copy, and that stands.
+    pub(crate) fn claimed(&mut self) {
+        let fence = lock(&self.disk).fence();
+        self.handle(Input::Claimed { fence, won: false });
+    }
+
+    pub(crate) fn read_again(&mut self, token: u64, all: bool) {
+        let read = lock(&self.disk).records(all);
+        match read {
+            Ok(records) => self.handle(Input::Read { token, records: &records }),
+            Err(_) => self.handle(Input::NotRead { token }),
         }
     }
 

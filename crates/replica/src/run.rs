@@ -221,6 +221,9 @@ impl Replica {
                     let saved = work.await.unwrap_or_else(|error| Err(crate::NotSaved::Other(error.to_string())));
                     self.saved(token, saved);
                 }
+                Output::Claim { .. } => self.claimed(),
+                Output::Read { token, all } => self.read_again(token, all),
+                Output::Share { .. } => {}
                 Output::Tell(told) => self.told.push(*told),
             }
         }

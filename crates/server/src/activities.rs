@@ -45,7 +45,7 @@ pub(crate) async fn of_transaction(
     if id.is_empty() || id.len() > ID_BYTES_MAX || id.chars().any(char::is_control) {
         return Err(invalid("transactionId", "the id of a transaction is wanted, as in an activity's `tx`"));
     }
-    let head = app.bus.head();
+    let head = app.bus.begun().await?;
     let mut part = Span { after: head.floor.max(ActivityId::new(after as u64)), up_to: head.durable };
     let orgs = [caller.membership.org.as_str(), EVERYONE];
     let reader = caller.reader();

@@ -117,9 +117,7 @@ impl Connect for LogConnector {
 impl Service {
     /// Starts everything; when it returns, the address answers.
     pub async fn start(config: Config) -> Result<Service, Fault> {
-        // Pages of this machine are let in only by `dev`.
-        let origins = Origins::read(&config.allowed_origins, config.page.is_some())?;
-        let gate = Gate::new(&config.trusted_proxies)?;
+        let (origins, gate) = doors(&config)?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr().map_err(|error| internal("the address cannot be read", error))?;
         let store = open_store(&config).await?;
@@ -228,6 +226,13 @@ impl Service {
             }
         }
     }
+}
+
+/// Reads who is let in from where.
+fn doors(config: &Config) -> Result<(Origins, Gate), Fault> {
+    // Pages of this machine are let in only by `dev`.
+    let origins = Origins::read(&config.allowed_origins, config.page.is_some())?;
+    Ok((origins, Gate::new(&config.trusted_proxies)?))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Fault> {

@@ -228,21 +228,7 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
         "/v1/orgs/{org}/entities/{type}/{id}/fields/{field}" => {
             ("One value", "Whole, however large: what `omitted` names.", &[], schema("FieldValue", "the value"))
         }
-        "/v1/ws" => (
-            "A WebSocket",
-            "Subprotocol `antiphon.v1`: many subscriptions, acknowledgements and mutations over one connection. JSON \
-             frames with `kind`; `hello {token?}` comes first.",
-            &[("ticket", "query", "in place of the header `Authorization`, for clients that cannot set headers")],
-            json!({ "description": "the handshake is answered with 101" }),
-        ),
-        "/v1/tickets" => (
-            "A ticket",
-            "Opens one stream (`?ticket=`) within 30 seconds, of the organisation that the optional body `{\"org\": ...}` \
-             names or of any; shown again with the `Last-Event-ID` of that stream, it resumes it until the token behind \
-             it ends.",
-            &[],
-            schema("Ticket", "the ticket, this once"),
-        ),
+        "/v1/ws" | "/v1/tickets" => connecting(path),
         "/v1/orgs/{org}/activities" => (
             "The activities of a transaction",
             "Those still in the log, in its order, each as the stream would show it under the caller's present access; \
@@ -259,6 +245,30 @@ fn operation(path: &str) -> (&'static str, &'static str, Parameters, Value) {
         "/metrics" => ("Metrics", "For Prometheus.", &[], plain("text/plain")),
         "/openapi.json" => ("This document", "", &[], plain("application/json")),
         _ => ("This document as a page", "", &[], plain("text/html")),
+    }
+}
+
+/// The operations that open connections.
+fn connecting(path: &str) -> (&'static str, &'static str, Parameters, Value) {
+    let reference = json!({ "$ref": "#/components/schemas/Ticket" });
+    let ticket =
+        json!({ "description": "the ticket, this once", "content": { "application/json": { "schema": reference } } });
+    match path {
+        "/v1/ws" => (
+            "A WebSocket",
+            "Subprotocol `antiphon.v1`: many subscriptions, acknowledgements and mutations over one connection. JSON \
+             frames with `kind`; `hello {token?}` comes first.",
+            &[("ticket", "query", "in place of the header `Authorization`, for clients that cannot set headers")],
+            json!({ "description": "the handshake is answered with 101" }),
+        ),
+        _ => (
+            "A ticket",
+            "Opens one stream (`?ticket=`) within 30 seconds, of the organisation that the optional body `{\"org\": ...}` \
+             names or of any; shown again with the `Last-Event-ID` of that stream, it resumes it until the token behind \
+             it ends.",
+            &[],
+            ticket,
+        ),
     }
 }
 

@@ -152,7 +152,7 @@ fn status(code: Code) -> StatusCode {
         }
         Code::Unauthenticated | Code::TicketInvalid => StatusCode::UNAUTHORIZED,
         Code::NotAMember | Code::Forbidden | Code::OriginRefused | Code::ScopeMissing => StatusCode::FORBIDDEN,
-        Code::NotFound | Code::EntityTypeUnknown | Code::EntityGone => StatusCode::NOT_FOUND,
+        Code::NotFound | Code::EntityTypeUnknown | Code::EntityGone | Code::ReplicaEmpty => StatusCode::NOT_FOUND,
         Code::FieldConflict | Code::StreamBehind | Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
         Code::Constraint
         | Code::FieldUnknown
@@ -210,7 +210,6 @@ fn status(code: Code) -> StatusCode {
         | Code::ReplicaNewer
         | Code::ReplicaForeign
         | Code::ReplicaCopied
-        | Code::ReplicaEmpty
         | Code::OutboxFileInvalid
         | Code::ServerUnreachable
         | Code::Interrupted => StatusCode::SERVICE_UNAVAILABLE,

@@ -83,17 +83,7 @@ async fn act(stage: &Stage, log: &Log, kind: &str) {
             stage.rest(down_ms).await;
             stage.database.start();
         }
-        "log crashed" => {
-            // The worst moment: something is appended and not flushed.
-            for _ in 0..1_000 {
-                if log.unflushed() > 0 || !stage.rest(1).await {
-                    break;
-                }
-            }
-            log.crash();
-            stage.rest(down_ms).await;
-            log.start();
-        }
+        "log crashed" => crash_log(stage, log, down_ms).await,
         "lease session lost" => log.lose_session(),
         "server parted from the log" => {
             let server = stage.server().clone();
@@ -139,4 +129,16 @@ async fn act(stage: &Stage, log: &Log, kind: &str) {
         }
         _ => {}
     }
+}
+
+/// The worst moment: something is appended and not flushed.
+async fn crash_log(stage: &Stage, log: &Log, down_ms: u64) {
+    for _ in 0..1_000 {
+        if log.unflushed() > 0 || !stage.rest(1).await {
+            break;
+        }
+    }
+    log.crash();
+    stage.rest(down_ms).await;
+    log.start();
 }

@@ -118,6 +118,8 @@ impl Device {
         let (sender, mut queue) = mpsc::channel(QUEUE_MAX);
         let over = CancellationToken::new();
         let dice = self.stage.simulation.dice().clone();
+        // The store is read after its fence was raised, so that nobody else can have written since.
+        let fence = self.storage.raise();
         {
             let mut shared = self.shared();
             shared.lives += 1;
@@ -141,7 +143,6 @@ impl Device {
         }
         let mut streams = Streams::default();
         let mut act_at_ms = self.now().tick_ms + dice.between(20, 3_000);
-        let fence = self.shared().lives;
         self.step(|client, now| client.handle(now, Input::Lead { fence }));
         self.look_again();
         loop {
@@ -265,6 +266,8 @@ impl Device {
                         }
                     });
                 }
+                // A device of one tab: nobody is there to hear it.
+                Output::Claim { .. } | Output::Read { .. } | Output::Share { .. } => {}
                 Output::Tell(told) => self.told(*told),
             }
         }

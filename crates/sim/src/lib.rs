@@ -7,6 +7,7 @@
 //! [`Answer`] or nothing, [`Network::open`] brings a [`StreamEnd`] whose frames wait until they are taken. Statuses and
 //! bodies are those of protocol 4 and 5. Checkers look at the [`History`] that a run leaves behind.
 
+mod browser;
 mod chaos;
 pub mod checks;
 pub mod coverage;

@@ -19,6 +19,8 @@ pub struct Profile {
     pub sql_writers: u32,
     /// Devices with the shipped client machine.
     pub devices: u32,
+    /// Browsers with one to three tabs of it.
+    pub browsers: u32,
     /// For so long the world is disturbed, in simulated milliseconds.
     pub disturbed_ms: u64,
     /// On average a disturbance comes this often, in milliseconds; 0: none.
@@ -49,6 +51,7 @@ impl Profile {
             writers: dice.between(1, 4) as u32,
             sql_writers: dice.between(1, 3) as u32,
             devices: 0,
+            browsers: 0,
             disturbed_ms: dice.between(20_000, 60_000),
             disturb_ms: if harsh { dice.between(1_000, 8_000) } else { 0 },
             disturbances: chaos::KINDS.iter().map(|(kind, _)| *kind).collect(),
@@ -79,6 +82,14 @@ impl Profile {
     #[must_use]
     pub fn with_devices(mut self, seed: u64) -> Profile {
         self.devices = 1 + (seed % 4) as u32;
+        self.browsers = u32::from(seed.is_multiple_of(3));
+        self
+    }
+
+    /// Returns the profile with browsers instead of devices.
+    #[must_use]
+    pub fn with_browsers(mut self, seed: u64) -> Profile {
+        (self.devices, self.browsers) = (0, 1 + (seed % 2) as u32);
         self
     }
 }

@@ -8,8 +8,9 @@ use antiphon_model::{Role, SourceState, SourceStatus};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Counts, Database, Hints, Log, Network, Parts, People, ProcessId, Profile, Recorder, Server, Simulation, chaos,
-    checks,
+    Counts, Database, Hints, Log, Network, Parts, People, ProcessId, Profile, Recorder, Server, Simulation,
+    browser::Browser,
+    chaos, checks,
     checks::Violation,
     device::Device,
     workload::{self, ORGS, Reading, SUBJECTS, Stage, Writing},
@@ -23,6 +24,8 @@ const SERVERS: u32 = 10;
 const CLIENTS: u32 = 100;
 /// The first device.
 const DEVICES: u32 = 1_000;
+/// The first browser.
+const BROWSERS: u32 = 2_000;
 /// Whoever disturbs.
 const CHAOS: ProcessId = ProcessId(5);
 /// After it was mended the world is quiet within this time.
@@ -71,6 +74,7 @@ async fn live(seed: u64, simulation: Simulation, profile: Profile) -> Outcome {
     let stage = build(&simulation, &log, &profile);
     let readers = populate(&stage, &profile);
     let devices = plug_in(&stage, &profile);
+    let browsers = open(&stage, &profile);
     if profile.disturb_ms > 0 {
         let disturbed = (stage.clone(), log.clone(), profile.clone());
         simulation.start(CHAOS, async move { chaos::disturb(disturbed.0, disturbed.1, disturbed.2).await });
@@ -80,8 +84,9 @@ async fn live(seed: u64, simulation: Simulation, profile: Profile) -> Outcome {
     stage.over.cancel();
     simulation.kill(CHAOS);
     chaos::mend(&stage, &log);
-    settle(&stage, &log, &readers, &devices).await;
-    collect(seed, &stage, &log, (&readers, &devices))
+    let people = Persons { readers: &readers, devices: &devices, browsers: &browsers };
+    settle(&stage, &log, &people).await;
+    collect(seed, &stage, &log, &people)
 }
 
 fn build(simulation: &Simulation, log: &Log, profile: &Profile) -> Stage {
@@ -164,8 +169,26 @@ fn plug_in(stage: &Stage, profile: &Profile) -> Vec<Device> {
     devices
 }
 
+fn open(stage: &Stage, profile: &Profile) -> Vec<Browser> {
+    let numbers = BROWSERS..BROWSERS + profile.browsers;
+    let browsers = numbers.filter_map(|number| {
+        let browser = Browser::new(stage.clone(), number, ProcessId(number), stage.somebody()?);
+        browser.start();
+        Some(browser)
+    });
+    browsers.collect()
+}
+
+/// Whoever reads.
+struct Persons<'a> {
+    readers: &'a [Reading],
+    devices: &'a [Device],
+    browsers: &'a [Browser],
+}
+
 /// Waits until every reader that has a place has heard everything.
-async fn settle(stage: &Stage, log: &Log, readers: &[Reading], devices: &[Device]) {
+async fn settle(stage: &Stage, log: &Log, people: &Persons<'_>) {
+    let Persons { readers, devices, browsers } = *people;
     let clock = stage.simulation.clock();
     let until = clock.elapsed_us() + SETTLED_MS * 1_000;
     // What was sent before is answered or given up by then.
@@ -183,7 +206,14 @@ async fn settle(stage: &Stage, log: &Log, readers: &[Reading], devices: &[Device
         let placed = devices.iter().filter(|device| stage.people.role(device.org, device.subject).is_some());
         let (epoch, durable) = (u64::from(head.epoch.as_u32()), head.durable.as_u64());
         let busy: Vec<&Device> = placed.filter(|device| !device.settled(epoch, durable)).collect();
-        let quiet = behind.is_empty() && busy.is_empty() && captured && log.copied(tables) && head.last == head.durable;
+        let open = browsers.iter().filter(|browser| stage.people.role(browser.org, browser.subject).is_some());
+        let open: Vec<&Browser> = open.filter(|browser| !browser.settled(epoch, durable)).collect();
+        let quiet = behind.is_empty()
+            && busy.is_empty()
+            && open.is_empty()
+            && captured
+            && log.copied(tables)
+            && head.last == head.durable;
         if quiet {
             return;
         }
@@ -191,7 +221,8 @@ async fn settle(stage: &Stage, log: &Log, readers: &[Reading], devices: &[Device
             let states: Vec<String> = stage.servers.iter().map(|server| format!("{:?}", server.status())).collect();
             let behind: Vec<String> = behind.iter().map(|reader| reader.describe()).collect();
             let copied = log.copied(tables);
-            let busy: Vec<String> = busy.iter().map(|device| device.describe()).collect();
+            let open = open.iter().map(|browser| browser.describe());
+            let busy: Vec<String> = busy.iter().map(|device| device.describe()).chain(open).collect();
             let found = format!("after {SETTLED_MS} ms: {head:?}, copied {copied}, {behind:?}, {busy:?}, {states:?}");
             stage.recorder.note(|history| history.complaints.push(found));
             return;
@@ -200,7 +231,8 @@ async fn settle(stage: &Stage, log: &Log, readers: &[Reading], devices: &[Device
     }
 }
 
-fn collect(seed: u64, stage: &Stage, log: &Log, (readers, devices): (&[Reading], &[Device])) -> Outcome {
+fn collect(seed: u64, stage: &Stage, log: &Log, people: &Persons<'_>) -> Outcome {
+    let Persons { readers, devices, browsers } = *people;
     let mut history = stage.recorder.history();
     history.entities = stage.database.entities();
     history.committed = stage.database.committed();
@@ -216,11 +248,15 @@ fn collect(seed: u64, stage: &Stage, log: &Log, (readers, devices): (&[Reading],
     history.views = placed.map(Reading::view).collect();
     let placed = devices.iter().filter(|device| settled && stage.people.role(device.org, device.subject).is_some());
     history.views.extend(placed.map(Device::view));
+    let placed = browsers.iter().filter(|browser| settled && stage.people.role(browser.org, browser.subject).is_some());
+    history.views.extend(placed.flat_map(Browser::views));
     let edits = history.committed.iter().flat_map(|committed| &committed.edits);
     let applied: BTreeSet<String> = edits.filter_map(|edit| edit.transaction_id.clone()).collect();
     for (state, event) in devices.iter().flat_map(Device::reached).map(|(cell, _)| cell) {
         *history.reached.entry(crate::coverage::of_entry(state, event)).or_default() += 1;
     }
+    browsers.iter().flat_map(Browser::reached).for_each(|cell| *history.reached.entry(cell).or_default() += 1);
+    history.complaints.extend(browsers.iter().flat_map(|browser| browser.complaints(&applied)));
     history.complaints.extend(devices.iter().flat_map(|device| device.complaints(&applied)));
     let sizes = [history.committed.len(), history.log.len(), history.shown.len(), history.told.len()];
     let mut counts = stage.network.counts();

@@ -46,3 +46,11 @@ fn fixed_seeds_with_devices_break_no_promise_sim_03_core_10() {
         assert_eq!(outcome.violations, [], "seed {seed}; replay: cargo xtask sim --seed {seed}");
     }
 }
+
+#[test]
+fn fixed_seeds_with_tabs_break_no_promise_core_16_sy_55_sy_56() {
+    for seed in 1..=20 {
+        let outcome = simulate(seed, |profile| profile.with_browsers(seed)).unwrap();
+        assert_eq!(outcome.violations, [], "seed {seed} with tabs");
+    }
+}

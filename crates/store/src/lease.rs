@@ -10,7 +10,7 @@ use antiphon_engine::{
 };
 use antiphon_model::{Checkpoint, Code, Lsn, Xid};
 use async_trait::async_trait;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, error::SqlState, types::ToSql};
 
 use crate::{
     Store,
@@ -22,6 +22,9 @@ use crate::{
 const TTL_SECONDS: i32 = 10;
 /// It is renewed this often.
 const RENEW_MS: u64 = 3_000;
+
+/// An append takes milliseconds: whoever holds the row longer than this is gone, or as good as gone.
+const PATIENCE: &str = "set synchronous_commit = on; set lock_timeout = '5s'";
 
 const STORED: &str =
     "select acknowledged, lsn, ordinal, complete, xid, identity, fence from log.checkpoints where source = $1";
@@ -73,9 +76,33 @@ async fn take(client: &Client, source: &str, holder: &str) -> Result<Option<i64>
                  where $4 or c.holder = excluded.holder or c.expires_at < clock_timestamp()
                returning fence";
     let ttl = f64::from(TTL_SECONDS);
-    client.batch_execute("set synchronous_commit = on").await.map_err(errors::sql)?;
-    let row = client.query_opt(sql, &[&source, &holder, &ttl, &alone]).await.map_err(errors::sql)?;
-    Ok(row.map(|row| row.get(0)))
+    let values: [&(dyn ToSql + Sync); 4] = [&source, &holder, &ttl, &alone];
+    client.batch_execute(PATIENCE).await.map_err(errors::sql)?;
+    let row = match client.query_opt(sql, &values).await {
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            evict(client, source, holder, alone).await?;
+            client.query_opt(sql, &values).await
+        }
+        taken => taken,
+    };
+    client.batch_execute("reset lock_timeout").await.map_err(errors::sql)?;
+    Ok(row.map_err(errors::sql)?.map(|row| row.get(0)))
+}
+
+/// Ends the session of a former writer that holds the row, where the lease is ours to take.
+///
+/// A writer that was cut off while it copied rows in, and whose connection nobody closed, waits for the rest for ever: no
+/// time limit of the server counts in that state. What it appended is taken back with its session.
+async fn evict(client: &Client, source: &str, holder: &str, alone: bool) -> Result<(), Fault> {
+    let sql = "select l.pid, pg_terminate_backend(l.pid) from log.checkpoints c
+               join pg_locks l on l.locktype = 'transactionid' and l.transactionid = c.xmax and l.granted
+               where c.source = $1 and l.pid <> pg_backend_pid()
+                 and ($3 or c.holder = $2 or c.expires_at < clock_timestamp())";
+    for row in client.query(sql, &[&source, &holder, &alone]).await.map_err(errors::sql)? {
+        let pid: i32 = row.get(0);
+        tracing::warn!(session.pid = pid, "a former writer's session {pid} held the log and was ended");
+    }
+    Ok(())
 }
 
 /// Says aloud when the server would not keep what it says it has written; tests do without on purpose.

@@ -17,20 +17,24 @@ mod judge;
 mod keys;
 mod law;
 mod lists;
+mod message;
 mod outbox;
 mod pace;
 mod plug;
 mod recent;
+mod role;
 mod rows;
 mod save;
 mod send;
 mod settle;
+mod share;
 mod state;
 mod status;
 mod store;
 mod stream;
 mod subset;
 mod subsets;
+mod tabs;
 #[cfg(test)]
 mod tests;
 mod undo;
@@ -53,6 +57,7 @@ pub use self::{
     journal::{Line, Rule},
     law::Law,
     outbox::{ENTRIES_MAX, Edit, Outbox, Waits},
+    role::{Role, RoleEvent, role_step},
     rows::{Row, TypeMarks, Versions},
     save::{Corrupt, Loaded},
     state::{Event, State, Step, step},
@@ -73,6 +78,7 @@ use self::{
     store::Dirty,
     stream::Stream,
     subsets::{Asking, Subsets},
+    tabs::Tabs,
     undo::Undo,
     words::Schema,
 };
@@ -148,17 +154,30 @@ pub enum Request {
 /// What happens to a client.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// It speaks for its store from now on: it leads.
+    /// The store's fence was raised for it: it leads. As the first input it says that the store was read after that;
+    /// later the store is read again first.
     Lead {
         /// What a save must find in the store, so that a former leader cannot save any more.
         fence: u64,
     },
-    /// It does not speak for its store any more.
+    /// It is not to speak for its store any more: its tab closes, or its driver says so.
     Follow,
     /// There is a network, or there is none. At first one is taken for granted.
     Network {
         /// Whether it is worth asking.
         usable: bool,
+    },
+    /// The fence that was asked for was granted, or not.
+    Claimed {
+        /// The store's fence now.
+        fence: u64,
+        /// Whether it is this instance's.
+        won: bool,
+    },
+    /// The tab can be seen, or not. At first it can.
+    Visible {
+        /// Whether it can.
+        visible: bool,
     },
     /// Time has passed.
     Tick,
@@ -215,10 +234,22 @@ pub enum Input<'a> {
         /// Why: `full`, `fenced`, or anything else.
         reason: &'a str,
     },
-    /// Another instance saved this; it is in the store already.
+    /// Another instance over the same store says something.
     Shared {
-        /// What it wrote.
-        writes: &'a [Write],
+        /// What `Output::Share` gave it.
+        message: &'a str,
+    },
+    /// The store was read.
+    Read {
+        /// Which reading.
+        token: u64,
+        /// What was asked for.
+        records: &'a [(Record, String)],
+    },
+    /// The store could not be read.
+    NotRead {
+        /// Which reading.
+        token: u64,
     },
 }
 
@@ -258,10 +289,28 @@ pub enum Output {
     Save {
         /// The save's number.
         token: u64,
-        /// What the store must hold; `None` where only edits are added, which any instance may.
+        /// What the store must hold, else it is refused as `fenced`. `None` where entries are only added, which any
+        /// instance may; where one of them is there already nothing is saved, and `exists` is the reason.
         fence: Option<u64>,
         /// What to write.
         writes: Vec<Write>,
+    },
+    /// Raise the store's fence by one, where it is still this, in one transaction.
+    Claim {
+        /// The fence that it knows.
+        beyond: u64,
+    },
+    /// Read the store in one transaction: everything, or the entries of the outbox.
+    Read {
+        /// The reading's number.
+        token: u64,
+        /// Whether everything is wanted.
+        all: bool,
+    },
+    /// Say this to all other instances over the same store, if it can be said.
+    Share {
+        /// The message.
+        message: String,
     },
     /// Tell whoever shows the data.
     Tell(Box<Told>),
@@ -344,6 +393,7 @@ pub struct Client {
     saving: Saving,
     leading: Option<u64>,
     unplugged: bool,
+    tabs: Tabs,
     wants_schema: bool,
     pace: Pace,
     asked: BTreeMap<u64, (Asked, u64)>,
@@ -373,12 +423,11 @@ impl Client {
     /// Lets something happen.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         match input {
-            Input::Lead { fence } => {
-                self.leading = Some(fence);
-                self.take_subsets_over();
-            }
-            Input::Follow => self.follow(),
+            Input::Lead { fence } => self.granted(now, fence),
+            Input::Follow => self.steps_down(now),
             Input::Network { usable } => self.plug(now, usable),
+            Input::Claimed { fence, won } => self.claimed(now, fence, won),
+            Input::Visible { visible } => self.seen(now, visible),
             Input::Tick => {}
             Input::Answer { id, status, retry_after_ms, server_ms, body } => {
                 if let Some(server_ms) = server_ms {
@@ -398,7 +447,9 @@ impl Client {
             Input::Ended { stream, status, retry_after_ms } => self.ended(now, stream, status, retry_after_ms),
             Input::Saved { token } => self.saved(token),
             Input::NotSaved { token, reason } => self.not_saved(now, token, reason),
-            Input::Shared { writes } => self.shared(writes),
+            Input::Shared { message } => self.heard_other(now, message),
+            Input::Read { token, records } => self.was_read(now, token, records),
+            Input::NotRead { token } => self.not_read(now, token),
         }
         self.drive(now);
     }
@@ -428,6 +479,7 @@ impl Client {
         let before = self.view(edit.entity());
         let (entity, undone) = (edit.entity().clone(), edit.clone());
         let made = self.make(now, edit);
+        self.did_edit(undone.clone(), made.clone());
         self.undo.done(&made, &entity, undone, before);
         self.drive(now);
         Ok(Made { group: made })
@@ -440,7 +492,9 @@ impl Client {
         let rows = self.types.get(&entity.entity_type).or_else(|| self.building.get(&entity.entity_type));
         let row = rows.and_then(|rows| rows.rows.get(&entity.entity_id));
         let source = &self.config.source;
-        let mut making = Making { now_ms, clock: &mut self.clock, source, row, schema, dirty: &mut self.dirty };
+        let leads = self.leading.is_some();
+        let (clock, dirty) = (&mut self.clock, &mut self.dirty);
+        let mut making = Making { now_ms, clock, source, row, schema, leads, dirty };
         let made = self.outbox.make(edit, &mut making);
         self.dirty.put(Record::Meta);
         self.touched(&entity);

@@ -58,6 +58,15 @@ impl Clock {
         *self = Clock { node, wall_ms: server_ms.min(WALL_MAX_MS), logical: 0 };
     }
 
+    /// Goes on under another name: another instance makes ids under the old one too.
+    ///
+    /// Where the name cannot be part of an id, the old one stays.
+    pub fn rename(&mut self, node: &str) {
+        if TransactionId::new(0, 0, node).is_ok() {
+            node.clone_into(&mut self.node);
+        }
+    }
+
     /// Returns the newest id, to be kept.
     pub fn last(&self) -> TransactionId {
         // INVARIANT: `new` and `restart` take names of the form only, and the wall time fits in thirteen digits.

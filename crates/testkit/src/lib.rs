@@ -3,6 +3,8 @@
 //! What is here stands for the world outside: Postgres 15 and 18, a bad network, our own binary, a client of HTTP.
 //! Law: what a test starts ends with the test's process, however that ends. The room asserts nothing about meaning.
 
+mod disk;
+mod freeze;
 mod http;
 mod pg;
 mod process;
@@ -11,6 +13,8 @@ mod skip;
 mod sse;
 mod task;
 
+pub use disk::SmallDisk;
+pub use freeze::Frozen;
 pub use http::{Response, Sse, get, request, sse};
 pub use pg::{Pg, PgVersion, TestDb, for_each_postgres};
 pub use process::{Process, Signal, signal};

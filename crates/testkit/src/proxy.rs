@@ -71,6 +71,8 @@ struct Shared {
 enum Ending {
     Close,
     Reset,
+    /// The client's side is reset, the server's is left open and hears nothing more.
+    Strand,
 }
 
 /// A running proxy; dropping it resets its connections and frees its port.
@@ -155,6 +157,13 @@ impl Proxy {
     /// Resets every connection now, so that both sides see an error.
     pub fn reset(&self) {
         self.shared.endings.send_modify(|(count, ending)| (*count, *ending) = (*count + 1, Ending::Reset));
+    }
+
+    /// Resets the client's side of every connection and leaves the server's open and silent: half-open.
+    ///
+    /// What the server holds for a client that it believes to be there stays held, until the next ending or the drop.
+    pub fn strand(&self) {
+        self.shared.endings.send_modify(|(count, ending)| (*count, *ending) = (*count + 1, Ending::Strand));
     }
 
     /// Refuses new connections, or takes them again; returns once it is so.
@@ -281,13 +290,27 @@ async fn connection(mut client: TcpStream, number: u64, shared: Arc<Shared>) {
         }
     };
     end(&client, ending);
-    end(&server, ending);
+    if ending == Ending::Strand {
+        drop(client);
+        stranded(&server, &mut endings).await;
+        end(&server, Ending::Reset);
+    } else {
+        end(&server, ending);
+    }
     shared.open.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Keeps the server's side as it is until every connection is ended in another way; the server's own bytes pile up.
+async fn stranded(server: &TcpStream, endings: &mut watch::Receiver<(u64, Ending)>) {
+    endings.mark_unchanged();
+    if let Err(error) = endings.wait_for(|(_, ending)| *ending != Ending::Strand).await {
+        tracing::debug!(%error, server = ?server.peer_addr(), "the proxy ended with a stranded connection");
+    }
 }
 
 /// Prepares a socket so that dropping it ends it in this way.
 fn end(socket: &TcpStream, ending: Ending) {
-    if ending == Ending::Reset
+    if ending != Ending::Close
         && let Err(error) = socket.set_zero_linger()
     {
         tracing::debug!(%error, "the proxy could not reset a connection");

@@ -117,6 +117,28 @@ async fn cut_is_an_end_and_reset_an_error() {
 }
 
 #[tokio::test]
+async fn a_stranded_client_is_gone_and_its_server_hears_nothing_of_it() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a listener");
+    let proxy = Proxy::with_seed(listener.local_addr().expect("its address"), 7).await.expect("a proxy");
+    let mut client = TcpStream::connect(proxy.address()).await.expect("a connection");
+    let (mut server, _) = listener.accept().await.expect("the other end");
+    client.write_all(b"x").await.expect("to write");
+    let mut byte = [0];
+    timeout(DEADLINE, server.read_exact(&mut byte)).await.expect("in time").expect("the byte");
+    proxy.strand();
+    let error = timeout(DEADLINE, client.read(&mut byte)).await.expect("in time").expect_err("a reset");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert!(silent(&mut server).await, "the server was told");
+    server.write_all(b"anyone there?").await.expect("the server may believe that it still has a client");
+    let mut second = TcpStream::connect(proxy.address()).await.expect("a new connection lives beside it");
+    let (mut other, _) = listener.accept().await.expect("its other end");
+    second.write_all(b"y").await.expect("to write");
+    timeout(DEADLINE, other.read_exact(&mut byte)).await.expect("in time").expect("the byte");
+    proxy.reset();
+    timeout(DEADLINE, server.read(&mut byte)).await.expect("in time").expect_err("the end of it");
+}
+
+#[tokio::test]
 async fn a_connection_is_reset_after_the_named_byte() {
     let (proxy, mut client) = proxied().await;
     proxy.set(Direction::Down, Faults { reset_after_bytes: Some(5), ..Faults::default() });

@@ -120,7 +120,7 @@ pub(crate) async fn run(context: &Context, args: SyncArgs) -> Result<(), Stop> {
     let config = config(context, &args.replica)?;
     match args.verb {
         Verb::Export(file) => portable::export(context, &config, &file),
-        Verb::Import(file) => portable::import(context, &config, &file),
+        Verb::Import(file) => portable::import(context, config, &file),
         Verb::Once(once) => live::once(context, &mut Replica::open(config)?, &once).await,
         Verb::Watch => live::watch(context, &mut Replica::open(config)?).await,
         Verb::List(list) => rows::list(context, &Replica::open(config)?, &list),

@@ -32,6 +32,8 @@ const BATCH_BYTES: usize = 64 * 1024;
 const BATCH_FRAMES: usize = 256;
 /// Room for so many frames is kept between writes; what a burst needed is given back.
 const KEPT_FRAMES: usize = 8;
+/// A reader that says so much between two frames is let go.
+const SAID_BYTES_MAX: usize = 64 * 1024;
 /// A reader that takes nothing for this long is let go.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// And has so long to take the reason.
@@ -210,16 +212,17 @@ fn advance(parts: &mut Vec<Bytes>, mut written: usize) {
     }
 }
 
-/// Returns when the reader has closed; what it sends is not looked at.
+/// Returns when the reader has closed, or says more than a reader has to say: what it sends is not looked at, and taking
+/// it without end would keep others of this thread from theirs.
 async fn closed(socket: &TcpStream) {
-    let mut ignored = [0; 64];
-    loop {
+    let (mut ignored, mut said_bytes) = ([0; 64], 0);
+    while said_bytes <= SAID_BYTES_MAX {
         if socket.readable().await.is_err() {
             return;
         }
         match socket.try_read(&mut ignored) {
             Ok(0) => return,
-            Ok(_) => {}
+            Ok(read) => said_bytes += read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
         }
@@ -228,6 +231,8 @@ async fn closed(socket: &TcpStream) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     #[test]
@@ -239,5 +244,23 @@ mod tests {
             let rest: Vec<u8> = parts.concat();
             assert_eq!(rest, b"abcdef"[written..]);
         }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_talks_without_end_is_let_go_se_20() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let mut talker = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        talker.write_all(&[b'x'; 1_000]).await.unwrap();
+        let quiet = timeout(Duration::from_millis(100), closed(&socket)).await;
+        assert!(quiet.is_err(), "a little may be said");
+        let talking = async { while talker.write_all(&[b'x'; 1_000]).await.is_ok() {} };
+        let ended = timeout(Duration::from_secs(20), async {
+            tokio::select! {
+                () = closed(&socket) => {}
+                () = talking => {}
+            }
+        });
+        assert!(ended.await.is_ok(), "it is listened to for ever");
     }
 }

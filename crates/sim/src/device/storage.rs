@@ -1,4 +1,7 @@
 //! The device's store: transactions that are whole or not there, that take a moment, and that may fail (SY-52, SY-54).
+//!
+//! It may be copied to another device, wiped, and found of a newer format, because people do that to their devices. Law:
+//! it holds what was saved and nothing else; it knows no record's meaning and refuses to mend what is in it.
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +22,7 @@ pub(super) struct Storage {
 #[derive(Default)]
 struct State {
     records: BTreeMap<Record, String>,
+    fence: u64,
     full: bool,
     /// Rises when it is wiped: what was being written then is not.
     wiped: u64,
@@ -59,8 +63,20 @@ impl Storage {
 
     /// Becomes what another one is.
     pub(super) fn copy(&self, of: &Storage) {
-        let records = of.state().records.clone();
-        self.state().records = records;
+        let (records, fence) = {
+            let state = of.state();
+            (state.records.clone(), state.fence)
+        };
+        let mut state = self.state();
+        state.records = records;
+        state.fence = state.fence.max(fence);
+    }
+
+    /// Raises the fence for whoever leads from now on, and returns it.
+    pub(super) fn raise(&self) -> u64 {
+        let mut state = self.state();
+        state.fence += 1;
+        state.fence
     }
 
     /// Writes another number of the format, or this version's.

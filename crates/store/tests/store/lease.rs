@@ -83,3 +83,19 @@ async fn a_holder_whose_session_the_server_ended_gives_way_at_once_op_14() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_writer_that_was_cut_off_in_the_middle_of_its_rows_is_ended_chaos_01() {
+    for_each_postgres(|pg| async move {
+        let (db, store) = open(&pg, "cutoff").await;
+        drop(store.acquire("main", "one").await.unwrap().expect("free"));
+        // What such a writer leaves behind: the row locked, rows half copied, a connection that nobody closes.
+        let stranded = db.connect_log().await;
+        stranded.batch_execute("begin; update log.checkpoints set acknowledged = acknowledged").await.unwrap();
+        let sink = stranded.copy_in::<_, bytes::Bytes>("copy log.organisations from stdin").await.unwrap();
+        let next = tokio::time::timeout(std::time::Duration::from_secs(30), over(&db).acquire("main", "one")).await;
+        assert!(next.expect("the lease is not waited for for ever").unwrap().is_some());
+        drop(sink);
+    })
+    .await;
+}

@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Change, Client, Edit, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, journal::Rule};
+use super::{
+    Change, Client, Edit, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, journal::Rule, message::Wish,
+};
 
 /// How a person settles an entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +42,10 @@ impl Client {
     /// # Errors
     /// Nothing was changed, and the reason says why.
     pub fn decide(&mut self, now: Now, key: &str, seen: Option<&str>, decision: Decision) -> Result<(), Undecided> {
+        if self.leading.is_none() {
+            return self.wish_decided(now, key, seen, decision);
+        }
+        let wish = Wish::Decide { key: key.to_owned(), seen: seen.map(str::to_owned), decision: decision.clone() };
         let entry = self.outbox.find(key).filter(|entry| entry.state == State::Conflicted).cloned();
         let Some((entry, theirs)) = entry.and_then(|entry| entry.theirs.clone().map(|theirs| (entry, theirs))) else {
             return Err(Undecided::NoConflict);
@@ -66,6 +72,7 @@ impl Client {
             (Decision::Restore, true) => self.restore(now, &entry.entity, &theirs)?,
             _ => return Err(Undecided::NotPossible),
         }
+        self.wish(now, wish);
         self.touched(&entry.entity);
         self.drive(now);
         Ok(())
@@ -99,6 +106,10 @@ impl Client {
         let Some(entry) = self.outbox.find(key).filter(|entry| entry.state == State::Failed).cloned() else {
             return false;
         };
+        self.wish(now, Wish::Retry { key: key.to_owned() });
+        if self.leading.is_none() {
+            return true;
+        }
         for member in self.outbox.group(&entry.group) {
             if self.outbox.find(&member).is_some_and(|member| member.state == State::Failed) {
                 self.outbox.retry(&member, &mut self.dirty);
@@ -128,8 +139,13 @@ impl Client {
 
     /// Takes an edit back with all that goes with it; what is on its way stays. Returns what was taken back.
     pub fn discard(&mut self, now: Now, key: &str) -> Vec<EntryKey> {
+        let with = self.discarded_with(key);
+        self.wish(now, Wish::Discard { key: key.to_owned() });
+        if self.leading.is_none() {
+            return with;
+        }
         let mut gone = Vec::new();
-        for key in self.discarded_with(key).into_iter().rev() {
+        for key in with.into_iter().rev() {
             let Some(entry) = self.outbox.find(&key).cloned() else { continue };
             if !matches!(entry.state, State::Pending | State::Conflicted | State::Failed) {
                 continue;

@@ -4,7 +4,7 @@
 //! effect under it; nothing here is forgotten by a restart: the record holds all of it.
 
 use antiphon_model::{Mutation, MutationAction, Operation, TransactionId, Xid};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{State, same};
@@ -141,7 +141,7 @@ pub struct Entry {
     /// What is done to it.
     pub change: Change,
     /// What the field held when the edit began; `None` where that is not known, or no field is named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
     pub base: Option<Value>,
     /// Its name on the wire.
     pub id: TransactionId,
@@ -151,6 +151,9 @@ pub struct Entry {
     pub expected: Option<String>,
     /// Where it stands.
     pub state: State,
+    /// Whether a follower added it, and the leader has not taken it in yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added: bool,
     /// Whether it was handed to a transport under its present id.
     #[serde(default)]
     pub handed: bool,
@@ -185,6 +188,11 @@ pub struct Entry {
     /// Why it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
+}
+
+/// A null that is there is a value, and not one that is not known.
+fn known<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 impl Entry {

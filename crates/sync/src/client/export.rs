@@ -74,6 +74,18 @@ fn read(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
+impl Entry {
+    /// Returns it as it stands once it was carried elsewhere: whether it had an effect since, where it came from, is known
+    /// to the server alone, and only under its present id.
+    #[must_use]
+    pub fn carried(mut self) -> Entry {
+        if matches!(self.state, State::Pending | State::Sent | State::Accepted) && self.until.is_none() {
+            (self.state, self.handed, self.doubt, self.xid) = (State::Sent, true, true, None);
+        }
+        self
+    }
+}
+
 impl Client {
     /// Returns the outbox as a document, with what of it could not be read when the store was opened.
     pub fn export(&self, owner: &Owner) -> Export {
@@ -123,16 +135,14 @@ impl Client {
         self.outbox.find(&entry.key).is_some() || self.outbox.by_id(id).is_some() || self.made.iter().any(|m| m == id)
     }
 
-    fn take_back(&mut self, now: Now, mut entry: Entry) {
-        if matches!(entry.state, State::Pending | State::Sent | State::Accepted) && entry.until.is_none() {
-            // Whether it had an effect since is known to the server alone; its id asks for that.
-            (entry.state, entry.handed, entry.doubt, entry.xid) = (State::Sent, true, true, None);
-        }
+    fn take_back(&mut self, now: Now, entry: Entry) {
+        let entry = entry.carried();
         self.merge_clock(now, entry.id.as_str());
         let entity = entry.entity.clone();
         self.dirty.put(Record::Entry(entry.key.clone()));
         self.dirty.put(Record::Meta);
-        self.outbox.insert(entry);
+        // Nobody has saved it yet, so any instance may add it.
+        self.outbox.insert_fresh(entry);
         self.touched(&entity);
         // The rows may hold it already.
         self.review(now, &entity);

@@ -36,6 +36,10 @@ pub enum Rule {
     Discarded,
     /// What it was about was deleted, by me.
     Deleted,
+    /// It was typed about an edit that waits for a person, and is what that edit holds now.
+    TakenUp,
+    /// Another tab of this device wrote the field later.
+    OtherTab,
 }
 
 /// A line of the journal.

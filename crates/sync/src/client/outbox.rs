@@ -4,6 +4,7 @@
 //! edit behind one that is on its way expects that one's id; whoever stands behind an entry that ends without effect takes
 //! over what it expected. It refuses to drop an entry that nobody asked to drop.
 
+mod adding;
 mod making;
 mod waiting;
 
@@ -31,6 +32,8 @@ pub struct Outbox {
     by_entity: BTreeMap<EntityKey, BTreeSet<EntryKey>>,
     by_id: BTreeMap<TransactionId, EntryKey>,
     counter: u64,
+    /// Entries that were made here and never saved.
+    fresh: BTreeSet<EntryKey>,
     /// Cells of the table that were reached, and how often; what cannot happen is counted too.
     reached: BTreeMap<(State, Event), u64>,
     #[cfg(feature = "mutants")]
@@ -150,6 +153,7 @@ impl Outbox {
     fn remove(&mut self, key: &str, dirty: &mut Dirty) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.by_id.remove(&entry.id);
+        self.fresh.remove(key);
         if let Some(keys) = self.by_entity.get_mut(&entry.entity) {
             keys.remove(key);
             if keys.is_empty() {

@@ -30,6 +30,11 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// Lets something from outside into what comes next.
+    pub fn stir(&mut self, with: u64) {
+        self.0 ^= with;
+    }
+
     /// Returns a name for a client that no other will have.
     pub fn name(&mut self) -> String {
         format!("{:016x}", self.next())

@@ -14,8 +14,10 @@ use super::{
     journal::Line,
     outbox::Outbox,
     pace::Random,
+    role::RoleEvent,
     rows::{Row, TypeMarks, TypeRows},
     store::{FORMAT, Record, Write},
+    tabs::Tabs,
     words::Schema,
 };
 use crate::Clock;
@@ -28,6 +30,8 @@ const RETRY_MS: u64 = 5_000;
 pub(super) struct Saving {
     token: u64,
     in_flight: Option<Vec<Write>>,
+    /// The position that it holds, and the fence that it was made under.
+    holds: ((u64, u64), Option<u64>),
     failing: Option<(String, u64)>,
     unreadable: BTreeMap<Record, String>,
     /// The greatest generation of rows that the store held.
@@ -40,6 +44,11 @@ impl Saving {
         self.failing.as_ref().map(|(reason, _)| reason.as_str())
     }
 
+    /// Tells whether a save is on its way.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     fn is_due(&self, now: Now) -> bool {
         self.in_flight.is_none() && self.failing.as_ref().is_none_or(|(_, at_ms)| *at_ms <= now.tick_ms)
     }
@@ -50,20 +59,27 @@ impl Saving {
     }
 }
 
+/// Which save of a leader a store is of.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Turn {
+    pub(super) fence: u64,
+    pub(super) save: u64,
+}
+
 /// What is kept besides rows, entries and the journal.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Meta {
+pub(super) struct Meta {
     format: u32,
-    clock: TransactionId,
-    epoch: u64,
-    access: String,
+    pub(super) clock: TransactionId,
+    pub(super) epoch: u64,
+    pub(super) access: String,
     #[serde(default)]
-    schema: Option<Schema>,
+    pub(super) schema: Option<Schema>,
     #[serde(default)]
-    types: BTreeMap<String, TypeMarks>,
+    pub(super) types: BTreeMap<String, TypeMarks>,
     #[serde(default)]
-    building: BTreeMap<String, TypeMarks>,
+    pub(super) building: BTreeMap<String, TypeMarks>,
     #[serde(default)]
     building_epoch: u64,
     #[serde(default)]
@@ -92,39 +108,55 @@ pub enum Corrupt {
     BadSource,
 }
 
+/// What could be read of a store.
+#[derive(Debug, Default)]
+pub(super) struct Stored {
+    pub(super) turn: Turn,
+    pub(super) meta: Option<Meta>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) journal: BTreeMap<String, Line>,
+    pub(super) rows: BTreeMap<(String, u32), BTreeMap<String, Row>>,
+    pub(super) unreadable: BTreeMap<Record, String>,
+}
+
+impl Stored {
+    /// Reads records; those that cannot be read are kept apart, and a newer format is refused.
+    pub(super) fn read(records: Vec<(Record, String)>) -> Result<Stored, Corrupt> {
+        let (mut held, mut meta) = (Stored::default(), None);
+        for (record, text) in records {
+            let read = match &record {
+                Record::Turn => serde_json::from_str(&text).ok().map(|turn| held.turn = turn),
+                Record::Meta => serde_json::from_str::<serde_json::Value>(&text).ok().map(|read| meta = Some(read)),
+                Record::Entry(_) => serde_json::from_str(&text).ok().map(|read| held.entries.push(read)),
+                Record::Journal(key) => {
+                    serde_json::from_str(&text).ok().map(|read| drop(held.journal.insert(key.clone(), read)))
+                }
+                Record::Row { generation, entity_type, entity_id } => serde_json::from_str(&text).ok().map(|read| {
+                    let of_type = held.rows.entry((entity_type.clone(), *generation)).or_default();
+                    of_type.insert(entity_id.clone(), read);
+                }),
+            };
+            if read.is_none() {
+                held.unreadable.insert(record, text);
+            }
+        }
+        let format = meta.as_ref().and_then(|meta| meta.get("format")).and_then(serde_json::Value::as_u64);
+        if format.is_some_and(|format| format > u64::from(FORMAT)) {
+            let format = format.and_then(|format| u32::try_from(format).ok()).unwrap_or(u32::MAX);
+            return Err(Corrupt::Newer { format, entries: held.entries });
+        }
+        held.meta = meta.and_then(|meta| serde_json::from_value(meta).ok());
+        Ok(held)
+    }
+}
+
 impl Client {
     /// Makes a client of what its store held.
     ///
     /// # Errors
     /// The store is of a newer format, or the name of the instance is not fit for ids.
     pub fn new(config: Config, loaded: Loaded) -> Result<Client, Corrupt> {
-        let (mut meta, mut entries, mut journal) = (None, Vec::new(), BTreeMap::new());
-        let (mut rows, mut unreadable) = (BTreeMap::new(), BTreeMap::new());
-        for (record, text) in loaded.records {
-            let read = match &record {
-                Record::Meta => serde_json::from_str::<serde_json::Value>(&text).ok().map(|read| meta = Some(read)),
-                Record::Entry(_) => serde_json::from_str::<Entry>(&text).ok().map(|read| entries.push(read)),
-                Record::Journal(key) => {
-                    serde_json::from_str::<Line>(&text).ok().map(|read| drop(journal.insert(key.clone(), read)))
-                }
-                Record::Row { generation, entity_type, entity_id } => {
-                    serde_json::from_str::<Row>(&text).ok().map(|read| {
-                        let of_type: &mut BTreeMap<String, Row> =
-                            rows.entry((entity_type.clone(), *generation)).or_default();
-                        of_type.insert(entity_id.clone(), read);
-                    })
-                }
-            };
-            if read.is_none() {
-                unreadable.insert(record, text);
-            }
-        }
-        let format = meta.as_ref().and_then(|meta| meta.get("format")).and_then(serde_json::Value::as_u64);
-        if format.is_some_and(|format| format > u64::from(FORMAT)) {
-            let format = format.and_then(|format| u32::try_from(format).ok()).unwrap_or(u32::MAX);
-            return Err(Corrupt::Newer { format, entries });
-        }
-        let meta: Option<Meta> = meta.and_then(|meta| serde_json::from_value(meta).ok());
+        let Stored { turn, meta, entries, journal, rows, unreadable } = Stored::read(loaded.records)?;
         // Ids go on above all that were ever made here, whatever is left of the record that says so.
         let last = entries.iter().map(|entry| &entry.id).chain(meta.as_ref().map(|meta| &meta.clock)).max().cloned();
         let clock = Clock::new(&config.source, last.as_ref()).ok_or(Corrupt::BadSource)?;
@@ -145,6 +177,7 @@ impl Client {
             saving: Saving::default(),
             leading: None,
             unplugged: false,
+            tabs: Tabs::of(turn.fence, turn.save),
             wants_schema: true,
             pace: Default::default(),
             asked: BTreeMap::new(),
@@ -166,7 +199,7 @@ impl Client {
         Ok(client)
     }
 
-    fn take_over(
+    pub(super) fn take_over(
         &mut self,
         meta: Option<Meta>,
         mut rows: BTreeMap<(String, u32), BTreeMap<String, Row>>,
@@ -192,16 +225,6 @@ impl Client {
             };
             (self.types, self.building) = (load(meta.types), load(meta.building));
             (self.stream.list_epoch, self.stream.list_access) = (meta.building_epoch, meta.building_access);
-            // Why rows were being listed anew is not kept: the server says it again (seeds 192, 207).
-            // Subsets are read anew as well: nobody wants any yet.
-            let again = self.building.keys().filter(|name| self.types.contains_key(*name) || self.is_in_parts(name));
-            let again: Vec<String> = again.cloned().collect();
-            for name in again {
-                if let Some(rows) = self.building.remove(&name) {
-                    self.dirty.clear(&name, rows.marks.generation);
-                    self.unmark_read(&name, rows.marks.generation);
-                }
-            }
         }
         let loaded = self.types.values().chain(self.building.values()).map(|rows| rows.marks.generation);
         let left = rows.keys().map(|(_, generation)| *generation);
@@ -216,8 +239,19 @@ impl Client {
         }
     }
 
+    /// Whoever leads begins new lists: why they were begun is not kept, and the server says it again (seeds 192, 207).
+    pub(super) fn drop_relisted(&mut self) {
+        let again: Vec<String> = self.building.keys().filter(|name| self.types.contains_key(*name)).cloned().collect();
+        for name in again {
+            if let Some(rows) = self.building.remove(&name) {
+                self.dirty.clear(&name, rows.marks.generation);
+                self.unmark_read(&name, rows.marks.generation);
+            }
+        }
+    }
+
     /// What was handed over before the client ended may have had an effect or not.
-    fn in_doubt(&mut self) {
+    pub(super) fn in_doubt(&mut self) {
         let sent: Vec<EntryKey> = self.outbox.iter().filter(|e| e.is_in_flight()).map(|e| e.key.clone()).collect();
         for key in sent {
             self.outbox.update(&key, &mut self.dirty, |entry| entry.doubt = true);
@@ -229,21 +263,33 @@ impl Client {
         self.saving.unreadable.iter().map(|(record, text)| (record, text.as_str()))
     }
 
-    /// Saves what changed, where nothing is being saved.
+    /// Saves what changed, where nothing is being saved or read.
     pub(super) fn save(&mut self, now: Now) {
-        if !self.saving.is_due(now) || self.dirty.is_empty() {
+        if !self.saving.is_due(now) || self.dirty.is_empty() || self.tabs.reading.is_under_way() {
             return;
         }
         let mut dirty = std::mem::take(&mut self.dirty);
         let mut writes = dirty.take(|record| self.text(record));
-        if self.leading.is_none() {
-            // Only whoever leads speaks for the rows; others add their edits.
-            writes.retain(|write| matches!(write, Write::Put(Record::Entry(_), _) | Write::Remove(Record::Entry(_))));
+        match self.leading {
+            Some(fence) => {
+                let turn = Turn { fence, save: self.tabs.save + 1 };
+                // Two numbers cannot fail to be written.
+                writes.push(Write::Put(Record::Turn, serde_json::to_string(&turn).unwrap_or_default()));
+            }
+            // Only whoever leads speaks for what is there; others add their edits.
+            None => writes.retain(|write| match write {
+                Write::Put(Record::Entry(key), _) => self.outbox.is_fresh(key),
+                _ => false,
+            }),
         }
         if writes.is_empty() {
             return;
         }
         self.saving.token += 1;
+        self.saving.holds = (self.position(), self.leading);
+        if self.leading.is_some() {
+            self.tabs.unsaved.cover();
+        }
         self.saving.in_flight = Some(writes.clone());
         self.outputs.push_back(Output::Save { token: self.saving.token, fence: self.leading, writes });
     }
@@ -259,13 +305,20 @@ impl Client {
         }
         let Some(writes) = self.saving.in_flight.take() else { return };
         self.saving.failing = None;
-        let entries: Vec<EntryKey> = writes
-            .into_iter()
-            .filter_map(|write| match write {
-                Write::Put(Record::Entry(key), _) => Some(key),
-                _ => None,
-            })
-            .collect();
+        let key = |write: &Write| match write {
+            Write::Put(Record::Entry(key), _) => Some(key.clone()),
+            _ => None,
+        };
+        let entries: Vec<EntryKey> = writes.iter().filter_map(key).collect();
+        entries.iter().for_each(|key| self.outbox.saved(key));
+        match self.saving.holds {
+            (position, Some(_)) => {
+                self.tabs.unsaved.settle(true);
+                (self.tabs.save, self.tabs.saved_position) = (self.tabs.save + 1, position);
+                self.tell_saved(writes);
+            }
+            (_, None) => self.has_added_edits(),
+        }
         if !entries.is_empty() {
             self.tell(Told::Saved(entries));
         }
@@ -277,93 +330,26 @@ impl Client {
         }
         let Some(writes) = self.saving.in_flight.take() else { return };
         self.dirty.restore(&writes);
-        if reason == "fenced" {
-            // Another instance leads: it has what is saved, and this one keeps only its own edits.
-            self.follow();
-            return;
+        if self.saving.holds.1.is_some() {
+            self.tabs.unsaved.settle(false);
         }
-        self.saving.failing = Some((reason.to_owned(), now.tick_ms.saturating_add(RETRY_MS)));
-        self.tell(Told::NotSaved { reason: reason.to_owned() });
-    }
-
-    /// Takes over what another instance saved.
-    pub(super) fn shared(&mut self, writes: &[Write]) {
-        for write in writes {
-            match write {
-                Write::Put(Record::Entry(_), text) => {
-                    if let Ok(entry) = serde_json::from_str::<Entry>(text) {
-                        self.clock.merge(&entry.id, u64::MAX);
-                        self.touched(&entry.entity);
-                        self.outbox.forget(&entry.key);
-                        self.outbox.insert(entry);
-                    }
-                }
-                Write::Remove(Record::Entry(key)) => {
-                    if let Some(entity) = self.outbox.find(key).map(|entry| entry.entity.clone()) {
-                        self.outbox.forget(key);
-                        self.touched(&entity);
-                    }
-                }
-                Write::Put(Record::Meta, text) if self.leading.is_none() => self.share_meta(text),
-                Write::Put(Record::Row { generation, entity_type, entity_id }, text) if self.leading.is_none() => {
-                    if let Ok(row) = serde_json::from_str::<Row>(text) {
-                        self.shared_rows(entity_type, *generation).rows.insert(entity_id.clone(), row);
-                        self.shown.insert(super::EntityKey::new(entity_type, entity_id));
-                    }
-                }
-                Write::Remove(Record::Row { generation, entity_type, entity_id }) if self.leading.is_none() => {
-                    self.shared_rows(entity_type, *generation).rows.remove(entity_id);
-                    self.shown.insert(super::EntityKey::new(entity_type, entity_id));
-                }
-                Write::Put(Record::Journal(key), text) if self.leading.is_none() => {
-                    if let Ok(line) = serde_json::from_str(text) {
-                        self.journal.insert(key.clone(), line);
-                    }
-                }
-                Write::Put(..) | Write::Remove(_) | Write::Clear { .. } => {}
+        match (reason, self.saving.holds) {
+            // Another instance leads: what is saved is in its hands, and this one keeps what it could not save.
+            ("fenced", _) => self.turn(now, RoleEvent::Refused),
+            // Another instance uses its name, and made an edit under the same one.
+            ("exists", (_, None)) => self.made_twice(now),
+            _ => {
+                self.saving.failing = Some((reason.to_owned(), now.tick_ms.saturating_add(RETRY_MS)));
+                self.tell(Told::NotSaved { reason: reason.to_owned() });
             }
-        }
-    }
-
-    /// Rows of a generation that is not shown yet are built beside those that are.
-    fn shared_rows(&mut self, entity_type: &str, generation: u32) -> &mut TypeRows {
-        let known = self.types.get(entity_type).is_some_and(|rows| rows.marks.generation == generation);
-        let side = if known { &mut self.types } else { &mut self.building };
-        let rows = side.entry(entity_type.to_owned()).or_insert_with(|| TypeRows::begin(generation));
-        if rows.marks.generation != generation {
-            *rows = TypeRows::begin(generation);
-        }
-        rows
-    }
-
-    fn share_meta(&mut self, text: &str) {
-        let Ok(meta) = serde_json::from_str::<Meta>(text) else { return };
-        (self.epoch, self.access) = (meta.epoch, meta.access);
-        self.schema = meta.schema.or(self.schema.take());
-        self.clock.merge(&meta.clock, u64::MAX);
-        for (name, marks) in meta.types {
-            let shown = self.types.get(&name).is_some_and(|rows| rows.marks.generation == marks.generation);
-            if !shown {
-                let built = self.building.remove(&name).filter(|rows| rows.marks.generation == marks.generation);
-                let rows = built.unwrap_or_else(|| TypeRows::begin(marks.generation));
-                if let Some(former) = self.types.insert(name.clone(), rows) {
-                    let ids = former.rows.into_keys().map(|id| super::EntityKey::new(&name, id));
-                    self.shown.extend(ids);
-                }
-            }
-            if let Some(rows) = self.types.get_mut(&name) {
-                rows.marks = marks;
-            }
-        }
-        for (name, marks) in meta.building {
-            let generation = marks.generation;
-            self.shared_rows(&name, generation).marks = marks;
         }
     }
 
     fn text(&self, record: &Record) -> Option<String> {
         // Records are made of texts, numbers and maps of texts: they cannot fail to be written.
         match record {
+            // It is part of every save of a leader, and never of any other.
+            Record::Turn => None,
             Record::Meta => serde_json::to_string(&self.meta()).ok(),
             Record::Entry(key) => serde_json::to_string(self.outbox.find(key)?).ok(),
             Record::Journal(key) => serde_json::to_string(self.journal.get(key)?).ok(),

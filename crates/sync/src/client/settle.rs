@@ -94,7 +94,7 @@ impl Client {
         }
     }
 
-    fn remember(&mut self, id: &str) {
+    pub(super) fn remember(&mut self, id: &str) {
         self.made.push_back(id.to_owned());
         if self.made.len() > MADE_MAX {
             self.made.pop_front();
@@ -171,11 +171,11 @@ impl Client {
             }
             Ruling::Yield if alone => self.give_way(now, &entry, theirs, Rule::LaterWins),
             Ruling::Yield => self.yield_group(now, &entry, &theirs),
-            Ruling::Ask => self.dispute(&entry, theirs),
+            Ruling::Ask => self.dispute(now, &entry, theirs),
         }
     }
 
-    fn dispute(&mut self, entry: &Entry, theirs: Theirs) {
+    fn dispute(&mut self, now: Now, entry: &Entry, theirs: Theirs) {
         let mut entry = entry.clone();
         // What was typed behind it, and never left, is what the person wants now.
         let behind: Vec<Entry> = self
@@ -187,6 +187,7 @@ impl Client {
             .collect();
         for other in behind {
             entry.change = other.change.clone();
+            self.note(now, &other, None, Rule::TakenUp);
             self.outbox.happen(&other.key, Event::Dropped, &mut self.dirty);
         }
         self.outbox.happen(&entry.key, Event::Disputed, &mut self.dirty);
@@ -358,7 +359,7 @@ impl Client {
         let moved = entry.change.field().is_some() && present.id != entry.expected && !present.gone;
         self.note(now, entry, Some(present.clone()), Rule::NewId);
         match moved && entry.mine().is_some() {
-            true => self.dispute(entry, present),
+            true => self.dispute(now, entry, present),
             false => self.again(now, &entry.key, None),
         }
     }
@@ -376,7 +377,7 @@ impl Client {
             true => self.confirm(key),
             false => {
                 self.note(now, &entry, Some(present.clone()), Rule::NewId);
-                self.dispute(&entry, present);
+                self.dispute(now, &entry, present);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Law: what it says follows from what is: pending counts entries, online means that our server answered, and nothing is
 //! called listed that is not whole.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Asked, Client, EntityKey, Now, Output, Request, State, Told, outbox::Outbox};
 
@@ -11,7 +11,7 @@ use super::{Asked, Client, EntityKey, Now, Output, Request, State, Told, outbox:
 const UPSTREAM_FIRST_MS: u64 = 3_000;
 
 /// Whether the server answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Network {
     /// It is not known yet.
@@ -52,6 +52,7 @@ impl Client {
     /// Does whatever is due.
     pub(super) fn drive(&mut self, now: Now) {
         self.give_up_requests(now);
+        self.keep_tabs(now);
         self.look_at_wanted();
         if self.may_ask() {
             let paced = self.pace.is_due(now.tick_ms);
@@ -74,7 +75,10 @@ impl Client {
             }
         }
         self.let_go();
-        self.save(now);
+        if !self.tabs.reading.is_under_way() {
+            self.save(now);
+        }
+        self.read_store(now);
         if self.may_ask() && self.schema.is_some() {
             // A save that was not needed lets the request go at once.
             self.send(now);
@@ -107,7 +111,7 @@ impl Client {
     /// Returns when to come back, by the steady clock; `None`: only when something happens.
     pub fn wake_at_ms(&self, now: Now) -> Option<u64> {
         let requests = self.asked.values().map(|(_, until_ms)| *until_ms).min();
-        let mut moments = vec![requests, self.saving.wake_at_ms(), self.stream_wake_ms()];
+        let mut moments = vec![requests, self.saving.wake_at_ms(), self.stream_wake_ms(), self.tabs_wake_ms()];
         if self.may_ask() {
             let idle = !self.stream.open || self.wants_schema || !self.fetches.is_idle() || self.is_to_read_on();
             moments.push(idle.then(|| self.pace.until_ms()).filter(|at_ms| *at_ms > now.tick_ms));
@@ -142,6 +146,8 @@ impl Client {
     /// Returns what the client says of itself.
     pub fn status(&self) -> Status {
         let count = |states: &[State]| self.outbox.iter().filter(|entry| states.contains(&entry.state)).count();
+        // Whoever follows knows of the server what the leader says.
+        let said = self.tabs.said.as_ref().filter(|_| self.leading.is_none());
         let network = match (self.stream.alive, self.stream.refused, self.pace.failures()) {
             _ if self.unplugged => Network::Offline,
             (true, _, _) => Network::Online,
@@ -150,14 +156,14 @@ impl Client {
             _ => Network::Offline,
         };
         Status {
-            network,
+            network: said.map_or(network, |said| said.network),
             leading: self.leading.is_some(),
             listed: self.schema.is_some() && self.unlisted().is_empty() && self.building.is_empty(),
             rows: self.types.values().chain(self.building.values()).map(|rows| rows.rows.len()).sum(),
             pending: count(&[State::Pending, State::Sent, State::Accepted]),
             conflicted: count(&[State::Conflicted]),
             failed: count(&[State::Failed]),
-            as_of: self.stream.as_of.clone(),
+            as_of: said.map_or_else(|| self.stream.as_of.clone(), |said| said.as_of.clone()),
             not_saving: self.saving.failing().map(str::to_owned),
         }
     }

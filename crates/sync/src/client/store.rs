@@ -17,6 +17,8 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Record {
+    /// How many saves leaders have made, and under which fence the last one was: part of each of them.
+    Turn,
     /// Position, epoch, access, clock, schema: one record.
     Meta,
     /// An entry of the outbox.
@@ -97,10 +99,17 @@ impl Dirty {
         clears.chain(records).collect()
     }
 
+    /// Tells whether a record differs from what was last saved.
+    pub fn has(&self, record: &Record) -> bool {
+        self.records.contains(record)
+    }
+
     /// Puts back what could not be saved.
     pub fn restore(&mut self, writes: &[Write]) {
         for write in writes {
             match write {
+                // Each save has its own.
+                Write::Put(Record::Turn, _) => {}
                 Write::Put(record, _) | Write::Remove(record) => self.put(record.clone()),
                 // What was put since is not undone by it: clears go first.
                 Write::Clear { entity_type, generation } => self.cleared.push((entity_type.clone(), *generation)),

@@ -45,6 +45,13 @@ pub(super) struct Stream {
     pub(super) refused: Option<u16>,
 }
 
+impl Stream {
+    /// Forgets all but its number: the rows are others now.
+    pub(super) fn forget(&mut self) {
+        *self = Stream { number: self.number, ..Stream::default() };
+    }
+}
+
 impl Client {
     /// Opens the stream where all rows are listed; closes one that has gone silent.
     pub(super) fn keep_stream(&mut self, now: Now) {

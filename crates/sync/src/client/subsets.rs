@@ -4,6 +4,7 @@
 //! them, the outbox is about them. What a query shows is complete or says that it is not; a row that is not here is not
 //! said to be gone.
 
+mod joining;
 mod reading;
 mod sparing;
 
@@ -120,6 +121,12 @@ impl Subsets {
         self.look = true;
     }
 
+    /// Returns each subset that is wanted, once, and the rows that are open.
+    pub(super) fn all_wanted(&self) -> (Vec<Subset>, Vec<EntityKey>) {
+        let subsets: BTreeMap<&String, &Subset> = self.wanted.values().map(|(key, subset)| (key, subset)).collect();
+        (subsets.into_values().cloned().collect(), self.open.keys().cloned().collect())
+    }
+
     fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a String, &'a Subset)> {
         let of_type = self.wanted.values().filter(move |(_, subset)| subset.entity_type == name);
         of_type.filter(|(_, subset)| !self.refused.contains_key(subset)).map(|(key, subset)| (key, subset))
@@ -143,6 +150,7 @@ impl Client {
         self.use_subset(&subset.entity_type, &key);
         self.subsets.wanted.insert(number, (key, subset));
         self.subsets.check = true;
+        self.ask_at_once();
         self.drive(now);
         Ok(number)
     }
@@ -155,6 +163,7 @@ impl Client {
             self.subsets.refused.remove(&subset);
             self.released(&subset.entity_type, &key);
         }
+        self.ask_at_once();
         self.drive(now);
     }
 
@@ -168,6 +177,7 @@ impl Client {
         }
         *self.subsets.open.entry(entity.clone()).or_default() += 1;
         self.subsets.look = true;
+        self.ask_at_once();
         self.drive(now);
         Ok(())
     }
@@ -180,6 +190,7 @@ impl Client {
             self.subsets.open.remove(entity);
             self.subsets.loosen(entity);
         }
+        self.ask_at_once();
         self.drive(now);
     }
 

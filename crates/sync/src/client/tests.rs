@@ -4,12 +4,14 @@
 
 mod anything;
 mod bad_input;
+mod browser;
 mod converge;
 mod keeping;
 mod parts_model;
 mod plug;
 mod server;
 mod subsets;
+mod tabs;
 
 use serde_json::{Map, Value, json};
 
@@ -139,6 +141,7 @@ impl Device {
                 }
                 self.client.handle(self.now, Input::Saved { token });
             }
+            Output::Claim { .. } | Output::Read { .. } | Output::Share { .. } => {}
             Output::Tell(told) => self.told.push(*told),
         }
     }

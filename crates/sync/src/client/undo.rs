@@ -82,7 +82,8 @@ impl Client {
     pub fn undo(&mut self, now: Now) -> bool {
         let Some(step) = self.undo.done.pop_back() else { return false };
         self.undo.changed = true;
-        let untouched = self.undo_untouched(now, &step);
+        // What is in the store is the leader's to remove; a tab that follows answers it with an edit.
+        let untouched = self.leading.is_some() && self.undo_untouched(now, &step);
         if !untouched {
             let Some(back) = step.back.clone() else { return false };
             let possible = matches!(back, Edit::Create { .. }) == self.view(back.entity()).is_none();
@@ -96,7 +97,8 @@ impl Client {
                 }
                 other => other,
             };
-            self.make(now, back);
+            let group = self.make(now, back.clone());
+            self.did_edit(back, group);
         }
         self.undo.undone.push(step);
         self.drive(now);
@@ -168,6 +170,7 @@ impl Client {
             return false;
         }
         let group = self.make(now, step.edit.clone());
+        self.did_edit(step.edit.clone(), group.clone());
         self.undo.push(group, &entity, step.edit, before);
         self.drive(now);
         true

@@ -118,3 +118,31 @@ pub(super) async fn run(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut lane:
     };
     tokio::try_join!(read, write).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slices(seed: u64, number: u64) -> Vec<usize> {
+        let shared = Shared {
+            upstream: ([127, 0, 0, 1], 1).into(),
+            seed,
+            faults: Default::default(),
+            endings: watch::Sender::new((0, super::super::Ending::Close)),
+            refusing: watch::Sender::default(),
+            bytes: Default::default(),
+            accepted: Default::default(),
+            open: Default::default(),
+        };
+        let faults = Faults { slice_bytes_max: Some(1_000), ..Faults::default() };
+        let mut lane = Lane::new(&shared, Direction::Up, number);
+        (0..64).map(|_| lane.slice(4_096, &faults)).collect()
+    }
+
+    #[test]
+    fn the_same_seed_cuts_the_same_pieces_and_another_seed_or_connection_others() {
+        assert_eq!(slices(7, 3), slices(7, 3));
+        assert_ne!(slices(7, 3), slices(8, 3));
+        assert_ne!(slices(7, 3), slices(7, 4));
+    }
+}

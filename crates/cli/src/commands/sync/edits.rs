@@ -1,4 +1,7 @@
 //! `sync create`, `edit` and `delete`: what a person does to rows, with or without a network.
+//!
+//! Law: when a command ends, what was typed is on the disk, and what waits to be sent is said. What the person may not do,
+//! or what does not fit the field, is refused here and never becomes an edit.
 
 use antiphon_model::Code;
 use antiphon_replica::{

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::super::{Config, Decision, Edit, EntityKey, EntryKey, Input, Now, Owner, Record, Subset, Write};
+use super::super::{Config, Decision, Edit, EntityKey, EntryKey, Input, Now, Owner, Record, Subset};
 
 /// One call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub enum Verb {
     Lead { fence: u64 },
     /// It does not speak for its store any more.
     Follow,
-    /// Whether the device has a network at all.
+    /// There is a network, or there is none.
     Network { usable: bool },
     /// Time has passed.
     Tick,
@@ -67,8 +67,16 @@ pub enum Verb {
     Saved { token: u64 },
     /// A save did not happen.
     NotSaved { token: u64, reason: String },
-    /// Another instance saved this.
-    Shared { writes: Vec<Write> },
+    /// The fence that was asked for was granted, or not.
+    Claimed { fence: u64, won: bool },
+    /// The tab can be seen, or not.
+    Visible { visible: bool },
+    /// Another instance said something.
+    Shared { message: Text },
+    /// The store was read.
+    Read { token: u64, records: Vec<(Record, String)> },
+    /// The store could not be read.
+    NotRead { token: u64 },
     /// A person edits.
     Edit { edit: Edit },
     /// A person decides about a conflict.
@@ -146,7 +154,11 @@ impl Verb {
             Input::Ended { stream, status, retry_after_ms } => Verb::Ended { stream, status, retry_after_ms },
             Input::Saved { token } => Verb::Saved { token },
             Input::NotSaved { token, reason } => Verb::NotSaved { token, reason: reason.to_owned() },
-            Input::Shared { writes } => Verb::Shared { writes: writes.to_vec() },
+            Input::Claimed { fence, won } => Verb::Claimed { fence, won },
+            Input::Visible { visible } => Verb::Visible { visible },
+            Input::Shared { message } => Verb::Shared { message: Text(message.to_owned()) },
+            Input::Read { token, records } => Verb::Read { token, records: records.to_vec() },
+            Input::NotRead { token } => Verb::NotRead { token },
         }
     }
 
@@ -172,7 +184,11 @@ impl Verb {
             }
             Verb::Saved { token } => Input::Saved { token: *token },
             Verb::NotSaved { token, reason } => Input::NotSaved { token: *token, reason },
-            Verb::Shared { writes } => Input::Shared { writes },
+            Verb::Claimed { fence, won } => Input::Claimed { fence: *fence, won: *won },
+            Verb::Visible { visible } => Input::Visible { visible: *visible },
+            Verb::Shared { message } => Input::Shared { message: &message.0 },
+            Verb::Read { token, records } => Input::Read { token: *token, records },
+            Verb::NotRead { token } => Input::NotRead { token: *token },
             _ => return,
         });
     }

@@ -93,6 +93,8 @@ pub struct Making<'a> {
     pub row: Option<&'a Row>,
     /// What the types are.
     pub schema: &'a Schema,
+    /// Whether the instance leads; one that does not only adds.
+    pub leads: bool,
     /// What is to be saved.
     pub dirty: &'a mut Dirty,
 }
@@ -105,6 +107,9 @@ impl Outbox {
 
     /// Takes an edit; returns the key of its group, `None` where nothing is left to be sent.
     pub fn make(&mut self, edit: Edit, making: &mut Making<'_>) -> Option<EntryKey> {
+        if !making.leads {
+            return self.append(edit, making);
+        }
         match edit {
             Edit::Create { entity, data } => Some(self.add_entry(&entity, Change::Create { data }, None, making)),
             Edit::Delete { entity } => self.delete(&entity, making),
@@ -127,7 +132,7 @@ impl Outbox {
     }
 
     /// Adds the fields that are judged as one with those named, as they are now.
-    fn with_their_likes(
+    pub(super) fn with_their_likes(
         &self,
         entity: &EntityKey,
         mut fields: Map<String, Value>,
@@ -181,7 +186,7 @@ impl Outbox {
     }
 
     /// Puts a newer value in place of one that is not on its way.
-    fn squash(&mut self, last: &Entry, new: Value, making: &mut Making<'_>) {
+    pub(in crate::client) fn squash(&mut self, last: &Entry, new: Value, making: &mut Making<'_>) {
         if last.is_untouched() || last.state == State::Failed {
             let id = making.clock.tick(making.now_ms);
             self.update(&last.key, making.dirty, |entry| {
@@ -279,7 +284,7 @@ impl Outbox {
         self.of(entity).find(is_create).map(|entry| entry.key.clone())
     }
 
-    fn add_entry(
+    pub(super) fn add_entry(
         &mut self,
         entity: &EntityKey,
         change: Change,
@@ -298,6 +303,7 @@ impl Outbox {
             source: making.source.to_owned(),
             expected,
             state: State::Pending,
+            added: !making.leads,
             handed: false,
             doubt: false,
             attempts: 0,
@@ -312,6 +318,7 @@ impl Outbox {
             refused: None,
         };
         making.dirty.put(Record::Entry(key.clone()));
+        self.fresh.insert(key);
         let group = entry.group.clone();
         self.insert(entry);
         group

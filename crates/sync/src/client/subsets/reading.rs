@@ -4,17 +4,20 @@
 //! Laws: pieces of one epoch and one access only; a page that joins what is shown brings along what the stream has told
 //! since the page was read; what the server refuses for good is told and not asked again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use antiphon_model::Visibility;
 
-use super::super::{
-    Answer, Asked, Client, EntityKey, Now, Request, Told,
-    held::Held,
-    rows::{Arrived, TypeRows},
-    store::Record,
-    subset::Subset,
-    words::{Activity, Item, Listed, Problem, TypeShape},
+use super::{
+    super::{
+        Answer, Asked, Client, EntityKey, Now, Request, Told,
+        held::Held,
+        rows::TypeRows,
+        store::Record,
+        subset::Subset,
+        words::{Item, Listed, Problem, TypeShape},
+    },
+    joining::read_page,
 };
 
 /// Ids of a request.
@@ -43,19 +46,19 @@ pub(in super::super) enum Piece {
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(in super::super) struct Asking {
-    name: String,
+    pub(super) name: String,
     /// The generation that it is for.
     generation: u32,
-    piece: Piece,
+    pub(super) piece: Piece,
 }
 
 /// A piece that came.
-struct Came {
-    items: BTreeMap<String, Item>,
-    ids: Vec<String>,
-    next: Option<String>,
-    offset: u64,
-    snapshot: Visibility,
+pub(super) struct Came {
+    pub(super) items: BTreeMap<String, Item>,
+    pub(super) ids: Vec<String>,
+    pub(super) next: Option<String>,
+    pub(super) offset: u64,
+    pub(super) snapshot: Visibility,
 }
 
 impl Client {
@@ -70,7 +73,7 @@ impl Client {
             let bad: Vec<Subset> = bad.cloned().collect();
             self.subsets.refused.extend(bad.into_iter().map(|subset| (subset, "NOT_COMPARABLE".to_owned())));
         }
-        if std::mem::take(&mut self.subsets.look) {
+        if self.leading.is_some() && std::mem::take(&mut self.subsets.look) {
             let shown = self.types.keys().filter(|name| self.is_in_parts(name) && !self.stream.stale.contains(*name));
             let names: Vec<String> = shown.cloned().collect();
             for name in names {
@@ -90,39 +93,6 @@ impl Client {
         ids.sort();
         ids.dedup();
         ids
-    }
-
-    /// Takes a row that was asked for by its id, and upon it what the stream has told since.
-    pub(in super::super) fn fetched_part(
-        &mut self,
-        entity: &EntityKey,
-        shape: &TypeShape,
-        (item, snapshot): (Option<Item>, &Visibility),
-        since: &[Activity],
-    ) {
-        let (name, id) = (entity.entity_type.as_str(), entity.entity_id.as_str());
-        let pinned = self.is_pinned(entity);
-        let Some(rows) = self.types.get_mut(name) else { return };
-        let taken = match item {
-            Some(item) => {
-                let items = BTreeMap::from([(id.to_owned(), item)]);
-                !rows.put((name, shape), items, snapshot, &mut self.dirty).is_empty()
-            }
-            None => rows.gone((name, shape), id, snapshot, &mut self.dirty),
-        };
-        let of_row = |activity: &&Activity| activity.entity_id.as_deref().is_none_or(|named| named == id);
-        for activity in since.iter().filter(|_| taken).filter(of_row) {
-            if activity.entity_id.is_none() {
-                rows.truncated((name, shape), &BTreeSet::from([id.to_owned()]), activity, &mut self.dirty);
-                self.subsets.look();
-            } else if rows.apply_part(shape, activity, pinned, &mut self.dirty) == Arrived::Incomplete {
-                self.fetches.want(entity);
-            }
-        }
-        if rows.count(shape) {
-            self.subsets.overgrown(name);
-        }
-        self.subsets.loosen(entity);
     }
 
     /// Asks for the next piece of a type; tells whether there was one.
@@ -285,51 +255,6 @@ impl Client {
             self.show(now);
         }
     }
-
-    /// Puts a page into what is shown, and upon it what the stream has told since.
-    fn join(&mut self, now: Now, asking: &Asking, shape: &TypeShape, came: Came) {
-        let name = asking.name.as_str();
-        let (open, outbox) = (&self.subsets.open, &self.outbox);
-        let pinned = |entity: &EntityKey| open.contains_key(entity) || outbox.of(entity).next().is_some();
-        let Some(rows) = self.types.get_mut(name) else { return };
-        let since = rows.recent.since(came.offset, rows.marks.offset);
-        // Read too early for what is still at hand: it is asked for once more.
-        let Some(since) = since.map(|since| since.cloned().collect::<Vec<Activity>>()) else {
-            return self.subsets.too_early(now);
-        };
-        let named = since.iter().filter_map(|activity| activity.entity_id.as_ref());
-        let known: BTreeSet<String> = named.filter(|id| rows.rows.contains_key(*id)).cloned().collect();
-        let taken = read_page(rows, (name, shape), (&asking.piece, came, self.subsets.uses), &mut self.dirty);
-        let generation = rows.marks.generation;
-        let mut put: BTreeSet<String> = taken.into_iter().collect();
-        for activity in since {
-            let Some(id) = &activity.entity_id else {
-                rows.truncated((name, shape), &put, &activity, &mut self.dirty);
-                continue;
-            };
-            // What was here before, and is newer than the page, has met all of this already.
-            if known.contains(id) && !put.contains(id) {
-                continue;
-            }
-            let entity = EntityKey::new(name, id);
-            match rows.apply_part(shape, &activity, pinned(&entity), &mut self.dirty) {
-                Arrived::Incomplete => self.fetches.want(&entity),
-                Arrived::Put => drop(put.insert(id.clone())),
-                _ => {}
-            }
-        }
-        if rows.count(shape) {
-            self.subsets.overgrown(name);
-        }
-        self.subsets.look();
-        self.mark_read(name, generation);
-        self.dirty.put(Record::Meta);
-        for id in put {
-            let entity = EntityKey::new(name, id);
-            self.shown.insert(entity.clone());
-            self.review(now, &entity);
-        }
-    }
 }
 
 fn came(shape: &TypeShape, listed: Listed, snapshot: Visibility) -> Came {
@@ -342,22 +267,4 @@ fn came(shape: &TypeShape, listed: Listed, snapshot: Visibility) -> Came {
         offset: listed.offset,
         snapshot,
     }
-}
-
-/// Takes a page of a subset; returns the ids of the rows that it brought.
-fn read_page(
-    rows: &mut TypeRows,
-    (name, shape): (&str, &TypeShape),
-    (piece, came, used): (&Piece, Came, u64),
-    dirty: &mut super::super::store::Dirty,
-) -> Vec<String> {
-    let Piece::Page { key, subset, after, .. } = piece else { return Vec::new() };
-    let last = came.ids.last().and_then(|id| came.items.get(id).map(|item| subset.place(id, &item.data)));
-    let taken = rows.put((name, shape), came.items, &came.snapshot, dirty);
-    let held = rows.marks.subsets.entry(key.clone()).or_insert_with(|| Held::begin(subset.clone(), used));
-    if after.is_none() {
-        held.restart();
-    }
-    held.page(came.next, last, came.snapshot);
-    taken
 }

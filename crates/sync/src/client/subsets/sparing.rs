@@ -15,6 +15,9 @@ impl Client {
     pub(super) fn use_subset(&mut self, name: &str, key: &str) {
         let known = self.types.values().flat_map(|rows| rows.marks.subsets.values()).map(|held| held.used);
         self.subsets.uses = known.max().unwrap_or_default().max(self.subsets.uses) + 1;
+        if self.leading.is_none() {
+            return;
+        }
         if let Some(held) = self.types.get_mut(name).and_then(|rows| rows.marks.subsets.get_mut(key)) {
             held.used = self.subsets.uses;
             self.dirty.put(Record::Meta);

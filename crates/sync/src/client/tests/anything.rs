@@ -23,12 +23,17 @@ struct World {
     asked: Vec<(u64, Request)>,
     streams: u64,
     tokens: u64,
+    fences: u64,
+    /// Readings of the store that wait, and whether all is wanted.
+    reads: Vec<(u64, bool)>,
     now: Now,
     /// Every id that the server or another instance ever spoke of.
     spoken: String,
     /// Entries that the journal spoke of, or that were broken on the disk.
     settled: BTreeSet<EntryKey>,
     restarts: u64,
+    /// What it said to other instances.
+    shares: Vec<String>,
 }
 
 fn config(restarts: u64) -> Config {
@@ -53,10 +58,13 @@ impl World {
             asked: Vec::new(),
             streams: 0,
             tokens: 0,
+            fences: 0,
+            reads: Vec::new(),
             now: Now { wall_ms: 1_769_860_800_000, tick_ms: 0 },
             spoken: String::new(),
             settled: BTreeSet::new(),
             restarts: 0,
+            shares: Vec::new(),
         };
         let start = Verb::Start { config: config(0), records: Vec::new() };
         world.face.answer(Call { now: None, verb: start });
@@ -100,6 +108,8 @@ impl World {
                     let writes = serde_json::from_value(output["writes"].clone()).unwrap();
                     self.saves.insert(self.tokens, writes);
                 }
+                "read" => self.reads.push((output["token"].as_u64().unwrap(), output["all"] == true)),
+                "share" => self.shares.push(output["message"].as_str().unwrap().to_owned()),
                 "tell" if output["told"] == "decided" => {
                     self.settled.insert(output["about"]["entry"].as_str().unwrap().to_owned());
                 }
@@ -174,14 +184,15 @@ impl World {
         self.face.answer(Call { now: Some(self.now), verb: start });
         self.asked.clear();
         self.saves.clear();
-        self.say(Verb::Lead { fence: self.restarts });
+        self.reads.clear();
+        self.lead();
     }
 
     fn deed(&mut self, (what, pick, number): Deed) {
         let entity = EntityKey::new("note", if pick.is_multiple_of(3) { "2" } else { "1" });
         let keys: Vec<EntryKey> = self.client.outbox().iter().map(|entry| entry.key.clone()).collect();
         let key = keys.get(usize::from(pick) % keys.len().max(1)).cloned().unwrap_or_default();
-        match what % 26 {
+        match what % 28 {
             0 => self.pass(number % 40_000),
             1 => self.now.wall_ms = [0, u64::MAX, 1_769_860_800_000, number][usize::from(pick) % 4],
             2..=5 => self.answer(usize::from(pick), None),
@@ -200,13 +211,14 @@ impl World {
                 self.saves.remove(&self.tokens);
                 self.say(Verb::NotSaved { token: self.tokens, reason });
             }
-            16 => self.say(if pick.is_multiple_of(4) { Verb::Follow } else { Verb::Lead { fence: number } }),
+            16 => self.turn(pick),
             17 => self.restart(number),
             18 => self.say(Verb::Decide { key: key.clone(), seen: self.seen(&key), decision: decision(pick) }),
             19 => self.say([Verb::Retry { key: key.clone() }, Verb::Discard { key }][usize::from(pick) % 2].clone()),
             20 => self.say([Verb::Undo, Verb::Redo][usize::from(pick) % 2].clone()),
             22 => self.carry(number),
             23 => self.shared(pick),
+            24 | 25 => self.read(pick),
             21 => self.server.sql("1", json!({ "title": number.to_string(), "rank": pick })),
             _ => self.say(Verb::Edit { edit: edit(entity, pick, number) }),
         }
@@ -230,12 +242,46 @@ impl World {
     /// Hears of what another instance saved: something that lies in the store, or what cannot be read.
     fn shared(&mut self, pick: u16) {
         let at = usize::from(pick) % self.store.len().max(1);
-        let Some((record, text)) = self.store.iter().nth(at).map(|(record, text)| (record.clone(), text.clone()))
-        else {
-            return;
+        let stored = self.store.iter().nth(at).map(|(record, text)| Write::Put(record.clone(), text.clone()));
+        let writes: Vec<Write> = stored.into_iter().collect();
+        let (fence, save) = (self.fences + u64::from(pick % 3), u64::from(pick % 11));
+        let message = match pick % 7 {
+            // Its own words, as a copy of it would say them.
+            0 => self.shares.get(usize::from(pick / 7) % self.shares.len().max(1)).cloned().unwrap_or_default(),
+            1 => NONSENSE[usize::from(pick / 7) % NONSENSE.len()].to_owned(),
+            2 => json!({ "v": 1, "from": "o", "kind": "hello", "until": [1, pick] }).to_string(),
+            3 => json!({ "v": 1, "from": "o", "kind": "bye", "fence": fence }).to_string(),
+            4 => json!({ "v": 1, "from": "o", "kind": "added" }).to_string(),
+            _ => json!({ "v": 1, "from": "o", "kind": "saved", "fence": fence, "save": save, "writes": writes })
+                .to_string(),
         };
-        let text = if pick.is_multiple_of(5) { "{half".to_owned() } else { text };
-        self.say(Verb::Shared { writes: vec![Write::Put(record, text)] });
+        self.say(Verb::Shared { message: face::Text(message) });
+    }
+
+    /// It leads, under a fence that nobody had.
+    fn lead(&mut self) {
+        self.fences += 4;
+        self.say(Verb::Lead { fence: self.fences });
+    }
+
+    fn turn(&mut self, pick: u16) {
+        match pick % 4 {
+            0 => self.say(Verb::Follow),
+            1 => self.say(Verb::Claimed { fence: self.fences, won: false }),
+            2 => self.say(Verb::Visible { visible: pick % 8 == 2 }),
+            _ => self.lead(),
+        }
+    }
+
+    /// A reading that was asked for is answered, or fails.
+    fn read(&mut self, pick: u16) {
+        let Some((token, all)) = self.reads.pop() else { return };
+        if pick.is_multiple_of(6) {
+            return self.say(Verb::NotRead { token });
+        }
+        let held = self.store.iter().filter(|(record, _)| all || matches!(record, Record::Entry(_)));
+        let records = held.map(|(record, text)| (record.clone(), text.clone())).collect();
+        self.say(Verb::Read { token, records });
     }
 
     fn pass(&mut self, ms: u64) {
@@ -406,7 +452,7 @@ proptest! {
     #[test]
     fn prop_whatever_happens_nothing_typed_is_lost_core_02_core_11_sy_29_sy_52(deeds in deeds()) {
         let mut world = World::new();
-        world.say(Verb::Lead { fence: 0 });
+        world.lead();
         for deed in deeds {
             world.deed(deed);
         }
