@@ -72,11 +72,18 @@ fn due(saved: &Checkpoint, reached: Lsn, since_saved_micros: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use antiphon_model::SourceIdentity;
+
     use super::*;
 
     #[test]
     fn progress_is_saved_by_size_or_after_a_while_pg_06() {
-        let saved = Checkpoint { acknowledged: Lsn::new(1_000), ..Checkpoint::start() };
+        let identity =
+            SourceIdentity { system_identifier: "1".into(), timeline: 1, database_oid: 1, database: "app".into() };
+        let begun = Checkpoint { acknowledged: Lsn::new(1_000), ..Checkpoint::start() };
+        // The first position of an epoch is saved at once.
+        assert!(due(&begun, Lsn::new(1_000), 0));
+        let saved = Checkpoint { identity: Some(identity), ..begun };
         for (reached, since, expected) in [
             (1_000, 60_000_000, false),
             (1_001, 9_000_000, false),

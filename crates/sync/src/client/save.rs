@@ -33,6 +33,8 @@ pub(super) struct Saving {
     /// The position that it holds, and the fence that it was made under.
     holds: ((u64, u64), Option<u64>),
     failing: Option<(String, u64)>,
+    /// Entries that the store holds, and whether it holds them as handed over.
+    handed: BTreeMap<EntryKey, bool>,
     unreadable: BTreeMap<Record, String>,
     /// The greatest generation of rows that the store held.
     pub(super) generation_max: u32,
@@ -42,6 +44,18 @@ impl Saving {
     /// Returns why nothing can be saved; `None` where it can.
     pub(super) fn failing(&self) -> Option<&str> {
         self.failing.as_ref().map(|(reason, _)| reason.as_str())
+    }
+
+    /// Tells whether an entry may not go out: nothing can be saved, and the store holds it as one that never left. After a
+    /// crash it would be changed under the id that is known to the server already (seed 306).
+    pub(super) fn holds_back(&self, key: &str) -> bool {
+        self.failing.is_some() && self.handed.get(key) == Some(&false)
+    }
+
+    /// Notes an entry that is in the store as this text.
+    fn stored(&mut self, key: &EntryKey, text: &str) {
+        let handed = serde_json::from_str::<Entry>(text).is_ok_and(|entry| entry.handed);
+        self.handed.insert(key.clone(), handed);
     }
 
     /// Tells whether a save is on its way.
@@ -160,6 +174,7 @@ impl Client {
         // Ids go on above all that were ever made here, whatever is left of the record that says so.
         let last = entries.iter().map(|entry| &entry.id).chain(meta.as_ref().map(|meta| &meta.clock)).max().cloned();
         let clock = Clock::new(&config.source, last.as_ref()).ok_or(Corrupt::BadSource)?;
+        let handed = entries.iter().map(|entry| (entry.key.clone(), entry.handed)).collect();
         let mut client = Client {
             random: Random::new(config.seed),
             clock,
@@ -174,7 +189,7 @@ impl Client {
             journal,
             undo: Default::default(),
             dirty: Default::default(),
-            saving: Saving::default(),
+            saving: Saving { handed, ..Saving::default() },
             leading: None,
             unplugged: false,
             tabs: Tabs::of(turn.fence, turn.save),
@@ -305,6 +320,13 @@ impl Client {
         }
         let Some(writes) = self.saving.in_flight.take() else { return };
         self.saving.failing = None;
+        for write in &writes {
+            match write {
+                Write::Put(Record::Entry(key), text) => self.saving.stored(key, text),
+                Write::Remove(Record::Entry(key)) => drop(self.saving.handed.remove(key)),
+                _ => {}
+            }
+        }
         let key = |write: &Write| match write {
             Write::Put(Record::Entry(key), _) => Some(key.clone()),
             _ => None,

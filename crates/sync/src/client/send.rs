@@ -73,8 +73,9 @@ impl Client {
             self.prepare(now);
         }
         let confirmed = self.sending.keys.iter().any(|key| self.outbox.find(key).is_none());
-        if self.sending.body.is_some() && confirmed {
-            // The stream spoke of some of it while it was being saved: only the rest goes.
+        let held_back = self.sending.keys.iter().any(|key| self.saving.holds_back(key));
+        if self.sending.body.is_some() && (confirmed || held_back) {
+            // The stream spoke of some of it while it was being saved, or it cannot be saved: only the rest goes.
             self.sending.body = None;
             self.prepare(now);
         }
@@ -140,7 +141,7 @@ impl Client {
     fn may_go(&self, entry: &Entry, now: Now) -> bool {
         // A due time that lies further ahead than any wait was set by a clock that was wrong.
         let due = entry.due_ms <= now.wall_ms || entry.due_ms > now.wall_ms.saturating_add(60_000);
-        matches!(entry.state, State::Pending | State::Sent) && due
+        matches!(entry.state, State::Pending | State::Sent) && due && !self.saving.holds_back(&entry.key)
     }
 
     /// Tells whether something waits to be sent that nothing but time holds back.
