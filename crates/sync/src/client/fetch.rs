@@ -108,7 +108,7 @@ impl Client {
             listed.items.into_iter().filter_map(|item| Some((shape.id_of(&item.data)?, item))).collect();
         for id in ids {
             let entity = EntityKey::new(name, id);
-            let in_doubt = self.outbox.of(&entity).any(|entry| entry.is_in_flight() && entry.change.is_operation());
+            let in_doubt = self.outbox.of(&entity).any(|entry| entry.is_unsettled() && entry.change.is_operation());
             let held = self.fetches.held.remove(&entity).unwrap_or_default();
             let too_early = in_parts && since.is_none();
             if too_early {

@@ -67,7 +67,7 @@ impl Client {
 
     pub(super) fn has_unsettled_operation(&self, name: &str) -> bool {
         let of_type = self.outbox.iter().filter(|entry| entry.entity.entity_type == name);
-        let unsettled = of_type.into_iter().any(|entry| entry.is_in_flight() && entry.change.is_operation());
+        let unsettled = of_type.into_iter().any(|entry| entry.is_unsettled() && entry.change.is_operation());
         unsettled && !self.breaks(Law::OperationsAreSettled)
     }
 
