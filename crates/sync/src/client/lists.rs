@@ -241,6 +241,7 @@ impl Client {
         }
         // What the stream has told beyond the new positions comes once more.
         self.close_stream();
+        self.fetches.replaced();
         self.dirty.put(Record::Meta);
         self.subsets.look();
         names.iter().for_each(|name| self.sweep(name));
@@ -300,7 +301,8 @@ impl Client {
             let in_flight = self.sending.holds(&key);
             self.outbox.happen(&key, Event::EpochChanged, &mut self.dirty);
             self.outbox.update(&key, &mut self.dirty, |entry| {
-                entry.xid = None;
+                // Nor do rows that were read before say anything of numbers given now.
+                (entry.xid, entry.listed) = (None, None);
                 entry.doubt |= entry.is_in_flight() && !in_flight;
             });
         }
