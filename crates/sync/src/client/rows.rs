@@ -6,7 +6,7 @@
 
 mod parts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use antiphon_model::{Tx, Visibility, Xid};
 use serde::{Deserialize, Serialize};
@@ -120,6 +120,8 @@ pub struct TypeRows {
     pub marks: TypeMarks,
     /// Rows that were looked for and are not there, with what the answer saw; only of types that are kept in parts.
     absent: BTreeMap<String, Option<Visibility>>,
+    /// What an answer saw of rows that were let go of since, the latest last: the stream may lag behind it.
+    let_go: VecDeque<(String, Visibility)>,
     /// What the stream said lately; only of types that are kept in parts.
     pub recent: Recent,
 }
