@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use antiphon_model::{Visibility, Xid};
 use serde_json::Value;
 
-/// A row, who wrote it last, and what the page that brought it had seen.
-type Seen = (Value, Option<String>, Option<Arc<Visibility>>);
+/// A row, and what the page that brought it had seen.
+type Seen = (Value, Option<Arc<Visibility>>);
 
 /// Rows by type and id, each with what the page that brought it had seen.
 #[derive(Clone, Debug, Default)]
@@ -19,9 +19,9 @@ pub(super) struct View {
 impl View {
     /// Takes in a row of a page.
     pub(super) fn listed(&mut self, entity_type: &str, item: &Value, visibility: &Arc<Visibility>) {
-        let (data, version) = (&item["data"], item["tx"]["transactionId"].as_str().map(str::to_owned));
+        let data = &item["data"];
         let id = data["id"].as_str().unwrap_or_default().to_owned();
-        self.rows.insert((entity_type.to_owned(), id), (data.clone(), version, Some(Arc::clone(visibility))));
+        self.rows.insert((entity_type.to_owned(), id), (data.clone(), Some(Arc::clone(visibility))));
     }
 
     /// Takes in an activity.
@@ -29,20 +29,14 @@ impl View {
         let text = |name: &str| activity[name].as_str().unwrap_or_default().to_owned();
         let key = (text("entityType"), text("entityId"));
         let xid = activity["commit"]["xid"].as_str().and_then(|text| text.parse().ok()).map(Xid::new);
-        let visibility = self.rows.get(&key).and_then(|(_, _, visibility)| visibility.clone());
+        let visibility = self.rows.get(&key).and_then(|(_, visibility)| visibility.clone());
         if let (Some(visibility), Some(xid)) = (&visibility, xid)
             && visibility.sees(xid)
         {
             return;
         }
-        let version = activity["tx"]["transactionId"].as_str().map(str::to_owned);
-        let older = self.rows.get(&key).is_some_and(|(_, known, _)| version.is_some() && *known > version);
-        if activity["action"] == "create" && older {
-            // A copy of the table that is older than the list.
-            return;
-        }
         match activity["action"].as_str() {
-            Some("create" | "update") => drop(self.rows.insert(key, (activity["data"].clone(), version, visibility))),
+            Some("create" | "update") => drop(self.rows.insert(key, (activity["data"].clone(), visibility))),
             _ => drop(self.rows.remove(&key)),
         }
     }

@@ -75,8 +75,7 @@ impl Client {
     ///
     /// What waits for a person's decision about another edit does not hold up everybody's rows.
     pub(super) fn is_unsettled_operation(&self, entry: &Entry) -> bool {
-        let waits = || self.schema.as_ref().is_some_and(|schema| self.outbox.waits(entry, schema).is_some());
-        entry.change.is_operation() && entry.is_unsettled() && (entry.is_in_flight() || !waits())
+        entry.change.is_operation() && entry.is_unsettled() && !self.is_held_up(entry)
     }
 
     pub(super) fn schema_answered(&mut self, now: Now, answer: &Answer<'_>) {

@@ -104,6 +104,9 @@ pub enum Arrived {
     Incomplete,
 }
 
+/// What was seen of so many rows is remembered after they went; of more, an older form may show for a moment.
+const LET_GO_MAX: usize = 256;
+
 /// A page of a list: its last id and what it saw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Page {
@@ -120,7 +123,7 @@ pub struct TypeRows {
     pub marks: TypeMarks,
     /// Rows that were looked for and are not there, with what the answer saw; only of types that are kept in parts.
     absent: BTreeMap<String, Option<Visibility>>,
-    /// What an answer saw of rows that were let go of since, the latest last: the stream may lag behind it.
+    /// What an answer saw of rows that are not here, the latest last: the stream may lag behind it.
     let_go: VecDeque<(String, Visibility)>,
     /// What the stream said lately; only of types that are kept in parts.
     pub recent: Recent,
@@ -185,7 +188,8 @@ impl TypeRows {
         let of_page = |page: usize| self.marks.pages.get(page).map(|page| &page.snapshot);
         let own = self.rows.get(id).and_then(|row| row.snapshot.as_ref().or_else(|| row.page.and_then(of_page)));
         let absent = || self.absent.get(id).and_then(Option::as_ref);
-        match own.or_else(absent).or_else(|| self.page_of(shape, id)) {
+        let let_go = || self.let_go.iter().rev().find(|(left, _)| left == id).map(|(_, snapshot)| snapshot);
+        match own.or_else(absent).or_else(let_go).or_else(|| self.page_of(shape, id)) {
             Some(snapshot) => snapshot.sees(xid),
             None => false,
         }
@@ -201,8 +205,19 @@ impl TypeRows {
         dirty.put(Record::row(self.marks.generation, name, id));
         match item {
             Some(item) => drop(self.rows.insert(id.to_owned(), Row::listed(item, Some(snapshot.clone())))),
-            None => drop(self.rows.remove(id)),
+            None => {
+                self.rows.remove(id);
+                self.remember(id, snapshot.clone());
+            }
         }
+    }
+
+    /// Remembers for a while what was seen of a row that is not here any more.
+    fn remember(&mut self, id: &str, snapshot: Visibility) {
+        if self.let_go.len() >= LET_GO_MAX {
+            self.let_go.pop_front();
+        }
+        self.let_go.push_back((id.to_owned(), snapshot));
     }
 
     /// Takes an activity; those at or below the type's position change nothing.

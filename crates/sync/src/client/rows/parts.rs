@@ -16,9 +16,6 @@ use crate::client::{
     words::{Action, Activity, TypeShape},
 };
 
-/// What was seen of so many rows is remembered after they were let go of; of more, an older form may show for a moment.
-const LET_GO_MAX: usize = 256;
-
 impl TypeRows {
     /// Takes an activity of a type that is kept in parts; `pinned` rows are kept whatever they hold.
     pub fn apply_part(&mut self, shape: &TypeShape, activity: &Activity, pinned: bool, dirty: &mut Dirty) -> Arrived {
@@ -187,10 +184,7 @@ impl TypeRows {
                 gone.push(id.clone());
             }
             if let Some(snapshot) = row.and_then(|row| row.snapshot).or(missing) {
-                if self.let_go.len() >= LET_GO_MAX {
-                    self.let_go.pop_front();
-                }
-                self.let_go.push_back((id, snapshot));
+                self.remember(&id, snapshot);
             }
         }
         gone
