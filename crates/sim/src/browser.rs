@@ -87,8 +87,8 @@ impl Browser {
         let mut leaders = shared.clients().filter(|client| client.role() == Role::Leader);
         let (Some(leader), None) = (leaders.next(), leaders.next()) else { return false };
         let waiting = |entry: &Entry| match entry.state {
-            State::Pending => leader.waits(&entry.key).is_none(),
-            State::Sent | State::Accepted => true,
+            State::Pending | State::Sent => leader.waits(&entry.key).is_none(),
+            State::Accepted => true,
             State::Conflicted | State::Failed => false,
         };
         let heard = leader.position() >= (epoch, offset) && leader.status().listed;

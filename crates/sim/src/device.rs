@@ -398,8 +398,8 @@ impl Device {
         let shared = self.shared();
         let Some(client) = &shared.client else { return false };
         let waiting = |entry: &antiphon_sync::client::Entry| match entry.state {
-            State::Pending => client.waits(&entry.key).is_none(),
-            State::Sent | State::Accepted => true,
+            State::Pending | State::Sent => client.waits(&entry.key).is_none(),
+            State::Accepted => true,
             State::Conflicted | State::Failed => false,
         };
         let whole = |(number, _): &(u64, Wanted)| client.query(*number).is_some_and(|query| query.complete);
@@ -438,7 +438,12 @@ impl Device {
         let Shared { client, watch, flight, .. } = &mut *shared;
         let who = format!("device {} ({} in {})", self.number, self.subject, self.org);
         flight.doubled(applied).into_iter().for_each(|wrong| watch.complain(wrong));
-        watch.finish(client.as_ref(), applied).into_iter().map(|found| format!("{who}: {found}")).collect()
+        let shared_with_twin = |key: &str| flight.is_shared(key);
+        watch
+            .finish(client.as_ref(), applied, &shared_with_twin)
+            .into_iter()
+            .map(|found| format!("{who}: {found}"))
+            .collect()
     }
 
     /// Returns which cells of the table its lives reached.

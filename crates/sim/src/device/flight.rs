@@ -93,6 +93,11 @@ impl Flight {
         self.twins.extend(entries.iter().cloned());
     }
 
+    /// Tells whether another device has an entry too.
+    pub(super) fn is_shared(&self, key: &str) -> bool {
+        self.twins.contains(key)
+    }
+
     /// A new life begins with what the store holds.
     pub(super) fn reborn(&mut self) {
         self.newest.clear();
