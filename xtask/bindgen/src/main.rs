@@ -1,7 +1,7 @@
 //! Turns the compiled client into what a page loads: `core.js`, `core_bg.wasm` and their TypeScript declarations.
 //!
 //! `bindgen INPUT FOLDER GZIP_BYTES_MAX`, called by `cargo xtask wasm`. It measures what came out, raw and compressed
-//! as a web server would, and fails above the limit: a page loads these bytes before it shows anything.
+//! as a web server would, and ends with 2 above the limit: a page loads these bytes before it shows anything.
 
 use std::{ffi::OsString, fs, io::Write, path::Path, process::ExitCode};
 
@@ -11,7 +11,8 @@ use wasm_bindgen_cli_support::Bindgen;
 
 fn main() -> ExitCode {
     match run(&std::env::args_os().skip(1).collect::<Vec<_>>()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -19,7 +20,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[OsString]) -> Result<()> {
+/// Says whether what it made is small enough.
+fn run(arguments: &[OsString]) -> Result<bool> {
     let [input, folder, gzip_bytes_max] = arguments else { bail!("usage: bindgen INPUT FOLDER GZIP_BYTES_MAX") };
     let gzip_bytes_max: usize =
         gzip_bytes_max.to_str().and_then(|text| text.parse().ok()).context("GZIP_BYTES_MAX is a number")?;
@@ -35,9 +37,9 @@ fn run(arguments: &[OsString]) -> Result<()> {
     let gzip_bytes = measure(&folder.join("core_bg.wasm"))?;
     measure(&folder.join("core.js"))?;
     if gzip_bytes > gzip_bytes_max {
-        bail!("core_bg.wasm has {gzip_bytes} bytes compressed, and {gzip_bytes_max} are allowed");
+        eprintln!("error: core_bg.wasm has {gzip_bytes} bytes compressed, and {gzip_bytes_max} are allowed");
     }
-    Ok(())
+    Ok(gzip_bytes <= gzip_bytes_max)
 }
 
 /// Says a file's size and returns its compressed one, in bytes.
