@@ -9,12 +9,13 @@ mod machine;
 mod route;
 
 use std::{
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Instant,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use clap::Args;
 
 use self::route::{Before, Facts, Route};
@@ -34,11 +35,24 @@ pub struct WasmArgs {
     route: Option<Route>,
 }
 
+/// No route is open on this machine.
+#[derive(Debug)]
+pub struct Lacking;
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "needs the standard library for {TARGET}; install with: rustup target add {TARGET}")
+    }
+}
+
+impl std::error::Error for Lacking {}
+
 /// Builds it; `false` where it is larger than promised.
 ///
 /// # Errors
 /// Fails where no route is open, or where a tool fails.
 pub fn run(project: &Project, args: &WasmArgs) -> Result<bool> {
+    let began = Instant::now();
     let folder = target_folder(project.root());
     let facts = machine::facts();
     let route = prepared(facts, args.route)?;
@@ -47,7 +61,8 @@ pub fn run(project: &Project, args: &WasmArgs) -> Result<bool> {
     let fits = bind(project.root(), &folder, &compiled, &made)?;
     let core = project.root().join(CORE);
     let changed = copy(&made, &core)?;
-    eprintln!("wasm: {CORE} {}", if changed { "is written" } else { "was up to date" });
+    let done = if changed { "is written" } else { "was up to date" };
+    eprintln!("wasm: {CORE} {done}, in {:.1} s", began.elapsed().as_secs_f64());
     Ok(fits)
 }
 
@@ -71,7 +86,7 @@ fn prepared(facts: Facts, wanted: Option<Route>) -> Result<Route> {
         }
         eprintln!("wasm: route {route} is not possible here: `{how}` failed");
     }
-    bail!("needs the standard library for {TARGET}; install with: rustup target add {TARGET}")
+    Err(Error::new(Lacking))
 }
 
 /// Compiles the room `client` and returns the module.

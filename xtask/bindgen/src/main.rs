@@ -29,6 +29,8 @@ fn run(arguments: &[OsString]) -> Result<bool> {
     Bindgen::new()
         .input_path(input)
         .out_name("core")
+        // `new URL("core_bg.wasm", import.meta.url)`: a page needs to name nothing, and bundlers follow it.
+        .omit_default_module_path(false)
         .typescript(true)
         .remove_producers_section(true)
         .remove_name_section(true)
