@@ -83,12 +83,13 @@ use self::{
     words::Schema,
 };
 use crate::Clock;
+use crate::form::Form;
 
 /// A request without an answer for so long is given up, in milliseconds.
 const REQUEST_MS: u64 = 30_000;
 
 /// Two clocks: one that tells the time and may jump, one that only goes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Now {
     /// Milliseconds since 1970.
@@ -98,7 +99,7 @@ pub struct Now {
 }
 
 /// What a client is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// The name of this instance: random at each start, never stored.

@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 use super::{
     Change, Client, Edit, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, journal::Rule, message::Wish,
 };
+use crate::form::Form;
 
 /// How a person settles an entry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub enum Decision {
     /// Mine, upon theirs.

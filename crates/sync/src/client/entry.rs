@@ -8,9 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{State, same};
+use crate::form::Form;
 
 /// Names a row of any type.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct EntityKey {
     /// The type.
@@ -30,7 +31,7 @@ impl EntityKey {
 pub type EntryKey = String;
 
 /// What an entry does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Change {
     /// Makes the row.
@@ -101,7 +102,7 @@ impl Change {
 }
 
 /// The other side of a conflict.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Theirs {
     /// The id of their change; `None` where they have none.
@@ -118,7 +119,7 @@ pub struct Theirs {
 }
 
 /// Why an entry was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form)]
 pub struct Refused {
     /// The stable code.
     pub code: String,
@@ -128,7 +129,7 @@ pub struct Refused {
 }
 
 /// One mutation that is not confirmed yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// Its place.
@@ -142,6 +143,7 @@ pub struct Entry {
     pub change: Change,
     /// What the field held when the edit began; `None` where that is not known, or no field is named.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
+    #[form(with = Some)]
     pub base: Option<Value>,
     /// Its name on the wire.
     pub id: TransactionId,

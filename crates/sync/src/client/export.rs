@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Client, Entry, Loaded, Now, State, outbox::ENTRIES_MAX, store::Record};
+use crate::form::{self, Form};
 
 /// The version of the document that this code writes.
 const EXPORT_FORMAT: u32 = 1;
 
 /// Whose an outbox is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
     /// The user: the `sub` of its tokens.
@@ -25,7 +26,7 @@ pub struct Owner {
 }
 
 /// An outbox as a document.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Export {
     /// The version of the document.
@@ -71,7 +72,7 @@ pub fn store_outbox(owner: &Owner, loaded: &Loaded) -> Export {
 }
 
 fn read(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+    form::from_text(text).unwrap_or_else(|_| text.into())
 }
 
 impl Entry {
@@ -101,13 +102,13 @@ impl Client {
     /// # Errors
     /// Nothing was taken, and the reason says why.
     pub fn import(&mut self, now: Now, owner: &Owner, text: &str) -> Result<Imported, ImportRefused> {
-        let export: Export = serde_json::from_str(text).map_err(|_| ImportRefused::NotAnExport)?;
+        let export: Export = form::from_text(text).map_err(|_| ImportRefused::NotAnExport)?;
         if export.owner != *owner {
             return Err(ImportRefused::NotYours);
         }
         let (mut imported, mut taken, mut names) = (Imported::default(), Vec::new(), BTreeSet::new());
         for value in export.entries {
-            match serde_json::from_value::<Entry>(value).ok().filter(Entry::has_proper_key) {
+            match Entry::read(value).ok().filter(Entry::has_proper_key) {
                 None => imported.unreadable += 1,
                 Some(entry) => {
                     // Each key and each id once, whoever wrote the document.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 pub(super) use self::call::Text;
 pub use self::call::{Call, Verb};
 use super::{Client, Config, Loaded, Now, Output, Record, store_outbox};
+use crate::form;
 
 /// One client behind JSON.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ struct Given {
 impl Face {
     /// Answers a call; the answer to one that cannot be read has `error` and nothing else.
     pub fn call(&mut self, text: &str) -> String {
-        let call = match serde_json::from_str::<Call>(text) {
+        let call = match form::from_text::<Call>(text) {
             Ok(call) => call,
             Err(error) => return json!({ "error": format!("the call cannot be read: {error}") }).to_string(),
         };

@@ -12,6 +12,7 @@ use super::{
     Answer, Asked, Client, EntityKey, Entry, EntryKey, Now, Request, Told,
     words::{Activity, Listed},
 };
+use crate::form;
 
 /// Ids of a request.
 const IDS_MAX: usize = 100;
@@ -86,7 +87,7 @@ impl Client {
     }
 
     pub(super) fn ids_answered(&mut self, now: Now, name: &str, ids: &[String], answer: &Answer<'_>) {
-        let listed = (answer.status == 200).then(|| serde_json::from_str::<Listed>(answer.body).ok()).flatten();
+        let listed = (answer.status == 200).then(|| form::from_text::<Listed>(answer.body).ok()).flatten();
         let Some((listed, snapshot)) = listed.and_then(|l| l.snapshot.parse::<Visibility>().ok().map(|s| (l, s)))
         else {
             if answer.status == 200 {

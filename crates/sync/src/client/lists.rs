@@ -13,6 +13,7 @@ use super::{
     store::Record,
     words::{Listed, Schema},
 };
+use crate::form;
 
 /// Rows of a page.
 const PAGE_ROWS: usize = 1_000;
@@ -75,7 +76,7 @@ impl Client {
         if answer.status != 200 {
             return self.not_served(now, answer);
         }
-        let Ok(schema) = serde_json::from_str::<Schema>(answer.body) else {
+        let Ok(schema) = form::from_text::<Schema>(answer.body) else {
             self.tell(Told::Nonsense("the schema".into()));
             return self.pace.failed(now.tick_ms, None, &mut self.random);
         };
@@ -132,7 +133,7 @@ impl Client {
             }
             _ => return self.not_served(now, answer),
         }
-        let listed = serde_json::from_str::<Listed>(answer.body).ok();
+        let listed = form::from_text::<Listed>(answer.body).ok();
         let Some((listed, snapshot)) = listed.and_then(|l| l.snapshot.parse::<Visibility>().ok().map(|s| (l, s)))
         else {
             self.tell(Told::Nonsense("a list".into()));

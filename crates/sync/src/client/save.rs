@@ -21,6 +21,7 @@ use super::{
     words::Schema,
 };
 use crate::Clock;
+use crate::form::{self, Form};
 
 /// While nothing can be saved, it is tried again so often, in milliseconds.
 const RETRY_MS: u64 = 5_000;
@@ -54,7 +55,7 @@ impl Saving {
 
     /// Notes an entry that is in the store as this text.
     fn stored(&mut self, key: &EntryKey, text: &str) {
-        let handed = serde_json::from_str::<Entry>(text).is_ok_and(|entry| entry.handed);
+        let handed = form::from_text::<Entry>(text).is_ok_and(|entry| entry.handed);
         self.handed.insert(key.clone(), handed);
     }
 
@@ -74,14 +75,14 @@ impl Saving {
 }
 
 /// Which save of a leader a store is of.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, Form)]
 pub(super) struct Turn {
     pub(super) fence: u64,
     pub(super) save: u64,
 }
 
 /// What is kept besides rows, entries and the journal.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Meta {
     format: u32,
@@ -139,13 +140,13 @@ impl Stored {
         let (mut held, mut meta) = (Stored::default(), None);
         for (record, text) in records {
             let read = match &record {
-                Record::Turn => serde_json::from_str(&text).ok().map(|turn| held.turn = turn),
+                Record::Turn => form::from_text(&text).ok().map(|turn| held.turn = turn),
                 Record::Meta => serde_json::from_str::<serde_json::Value>(&text).ok().map(|read| meta = Some(read)),
-                Record::Entry(_) => serde_json::from_str(&text).ok().map(|read| held.entries.push(read)),
+                Record::Entry(_) => form::from_text(&text).ok().map(|read| held.entries.push(read)),
                 Record::Journal(key) => {
-                    serde_json::from_str(&text).ok().map(|read| drop(held.journal.insert(key.clone(), read)))
+                    form::from_text(&text).ok().map(|read| drop(held.journal.insert(key.clone(), read)))
                 }
-                Record::Row { generation, entity_type, entity_id } => serde_json::from_str(&text).ok().map(|read| {
+                Record::Row { generation, entity_type, entity_id } => form::from_text(&text).ok().map(|read| {
                     let of_type = held.rows.entry((entity_type.clone(), *generation)).or_default();
                     of_type.insert(entity_id.clone(), read);
                 }),
@@ -159,7 +160,7 @@ impl Stored {
             let format = format.and_then(|format| u32::try_from(format).ok()).unwrap_or(u32::MAX);
             return Err(Corrupt::Newer { format, entries: held.entries });
         }
-        held.meta = meta.and_then(|meta| serde_json::from_value(meta).ok());
+        held.meta = meta.and_then(|meta| Meta::read(meta).ok());
         Ok(held)
     }
 }

@@ -11,6 +11,7 @@ use super::{
     pace::{Pace, backoff_ms},
     words::{Problem, Results},
 };
+use crate::form;
 
 /// Mutations of a request at most.
 const BATCH_MAX: usize = 100;
@@ -158,7 +159,7 @@ impl Client {
         self.sending.under_way = false;
         let keys = std::mem::take(&mut self.sending.keys);
         match answer.status {
-            200..=299 => match serde_json::from_str::<Results>(answer.body) {
+            200..=299 => match form::from_text::<Results>(answer.body) {
                 Ok(results) if results.results.len() == keys.len() => {
                     self.sending.failed_whole = 0;
                     self.sending.size_max = (self.sending.size_max * 2).min(BATCH_MAX);
@@ -229,7 +230,7 @@ impl Client {
 
     /// The request was refused as it stands, so none of it had an effect.
     fn refused_whole(&mut self, now: Now, keys: Vec<EntryKey>, answer: &Answer<'_>) {
-        let problem: Problem = serde_json::from_str(answer.body).unwrap_or_default();
+        let problem: Problem = form::from_text(answer.body).unwrap_or_default();
         if problem.code.is_empty() {
             // Not our server's words: something between us answered.
             return self.hold(now, &keys, answer.retry_after_ms);

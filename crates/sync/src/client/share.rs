@@ -11,6 +11,7 @@ use super::{
     save::Meta,
     store::{Record, Write},
 };
+use crate::form;
 
 impl Client {
     /// Takes over a save of the leader's.
@@ -18,7 +19,7 @@ impl Client {
         for write in writes {
             match write {
                 Write::Put(Record::Entry(_), text) => {
-                    if let Ok(entry) = serde_json::from_str::<Entry>(text) {
+                    if let Ok(entry) = form::from_text::<Entry>(text) {
                         self.shared_entry(entry);
                     }
                 }
@@ -31,7 +32,7 @@ impl Client {
                 }
                 Write::Put(Record::Meta, text) => self.share_meta(text),
                 Write::Put(Record::Row { generation, entity_type, entity_id }, text) => {
-                    if let Ok(row) = serde_json::from_str::<Row>(text) {
+                    if let Ok(row) = form::from_text::<Row>(text) {
                         self.shared_rows(entity_type, *generation).rows.insert(entity_id.clone(), row);
                         self.shown.insert(EntityKey::new(entity_type, entity_id));
                     }
@@ -41,7 +42,7 @@ impl Client {
                     self.shown.insert(EntityKey::new(entity_type, entity_id));
                 }
                 Write::Put(Record::Journal(key), text) => {
-                    if let Ok(line) = serde_json::from_str::<super::Line>(text) {
+                    if let Ok(line) = form::from_text::<super::Line>(text) {
                         self.journal.insert(key.clone(), line.clone());
                         self.tell(Told::Decided(Box::new(line)));
                     }
@@ -89,7 +90,7 @@ impl Client {
     }
 
     fn share_meta(&mut self, text: &str) {
-        let Ok(meta) = serde_json::from_str::<Meta>(text) else { return };
+        let Ok(meta) = form::from_text::<Meta>(text) else { return };
         (self.epoch, self.access) = (meta.epoch, meta.access);
         self.schema = meta.schema.or(self.schema.take());
         self.clock.merge(&meta.clock, u64::MAX);

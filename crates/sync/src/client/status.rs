@@ -6,12 +6,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Asked, Client, EntityKey, Now, Output, Request, State, Told, outbox::Outbox};
+use crate::form::Form;
 
 /// After connecting, the outbox goes first for at most so long, in milliseconds.
 const UPSTREAM_FIRST_MS: u64 = 3_000;
 
 /// Whether the server answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub enum Network {
     /// It is not known yet.

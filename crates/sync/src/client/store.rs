@@ -9,12 +9,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::EntryKey;
+use crate::form::Form;
 
 /// The version of the format that this code writes.
 pub const FORMAT: u32 = 1;
 
 /// Names a record.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Record {
     /// How many saves leaders have made, and under which fence the last one was: part of each of them.
@@ -44,7 +45,7 @@ impl Record {
 }
 
 /// A step of a save; steps are taken in order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Write {
     /// The record holds this JSON now.

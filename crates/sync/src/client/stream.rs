@@ -10,6 +10,7 @@ use super::{
     store::Record,
     words::{Activity, Confirm, Notice, Offset, Reset},
 };
+use crate::form;
 
 /// The server sends something at least this often; twice of it without anything is the end, in milliseconds.
 const HEARTBEAT_MS: u64 = 15_000;
@@ -133,11 +134,11 @@ impl Client {
         }
         self.heard(now, stream);
         let understood = match event {
-            "change" => serde_json::from_str(data).map(|activity| self.change(now, activity)),
-            "offset" => serde_json::from_str(data).map(|offset| self.offset(now, offset)),
-            "confirm" => serde_json::from_str(data).map(|confirm| self.confirmed(now, confirm)),
-            "reset" => serde_json::from_str(data).map(|reset| self.reset(now, reset)),
-            "notice" => serde_json::from_str(data).map(|notice| self.notice(now, notice)),
+            "change" => form::from_text(data).map(|activity| self.change(now, activity)),
+            "offset" => form::from_text(data).map(|offset| self.offset(now, offset)),
+            "confirm" => form::from_text(data).map(|confirm| self.confirmed(now, confirm)),
+            "reset" => form::from_text(data).map(|reset| self.reset(now, reset)),
+            "notice" => form::from_text(data).map(|notice| self.notice(now, notice)),
             // A newer server may say more.
             _ => Ok(()),
         };

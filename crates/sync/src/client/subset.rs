@@ -13,9 +13,10 @@ use serde_json::{Map, Value};
 
 use self::compare::Kind;
 use super::{keys, words::TypeShape};
+use crate::form::Form;
 
 /// How a field is compared with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
     /// Equal; without a value: null.
@@ -31,7 +32,7 @@ pub enum Test {
 }
 
 /// A condition on a field.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
 pub struct Filter {
     /// The field.
     pub field: String,
@@ -42,7 +43,7 @@ pub struct Filter {
 }
 
 /// A level of an order; nulls come last, texts by bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
 pub struct Level {
     /// The field.
     pub field: String,
@@ -52,7 +53,7 @@ pub struct Level {
 }
 
 /// A part of a type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Subset {
     /// The type.
@@ -69,7 +70,7 @@ pub struct Subset {
 }
 
 /// Where a row stands in the order of a subset: what it is ordered by, then its id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form)]
 pub struct Place {
     values: Vec<Option<String>>,
     id: String,

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Change, Client, Edit, EntityKey, EntryKey, Now, State, same, value};
+use crate::form::{self, Form};
 
 /// So many steps can be undone.
 const STEPS_MAX: usize = 100;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Form)]
 struct Done {
     group: Option<EntryKey>,
     /// What was done.
@@ -24,7 +25,7 @@ struct Done {
 }
 
 /// What was done, and what was undone.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, Form)]
 pub(super) struct Undo {
     done: VecDeque<Done>,
     undone: Vec<Done>,
@@ -119,7 +120,7 @@ impl Client {
 
     /// Takes over what a former instance over the same store could undo; what cannot be read is nothing to undo.
     pub fn resume_undo(&mut self, text: &str) {
-        self.undo = serde_json::from_str(text).unwrap_or_default();
+        self.undo = form::from_text(text).unwrap_or_default();
     }
 
     /// Removes what never left, where it stands alone; tells whether it did.

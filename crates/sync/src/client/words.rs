@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::form::Form;
 use antiphon_model::{Tx, Xid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// An activity.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Activity {
     /// Its place in the log.
@@ -50,7 +51,7 @@ pub struct Activity {
 }
 
 /// What an activity does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Form)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// The row is there now.
@@ -64,7 +65,7 @@ pub enum Action {
 }
 
 /// The transaction of an activity.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Form)]
 pub struct Commit {
     /// Its number.
     pub xid: Xid,
@@ -74,7 +75,7 @@ pub struct Commit {
 }
 
 /// A row of a list.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 pub struct Item {
     /// The permitted row.
     pub data: Map<String, Value>,
@@ -87,7 +88,7 @@ pub struct Item {
 }
 
 /// A page of a list.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 pub struct Listed {
     /// The rows.
     pub items: Vec<Item>,
@@ -107,7 +108,7 @@ pub struct Listed {
 }
 
 /// A position on a stream.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Offset {
     /// Everything up to here was delivered.
@@ -122,7 +123,7 @@ pub struct Offset {
 }
 
 /// Mutations that lie at or below an offset.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Confirm {
     /// Their ids.
@@ -132,7 +133,7 @@ pub struct Confirm {
 }
 
 /// The end of what a position is good for.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Reset {
     /// Why.
@@ -146,7 +147,7 @@ pub struct Reset {
 }
 
 /// The end of a stream that may be resumed.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
     /// Why.
@@ -157,14 +158,14 @@ pub struct Notice {
 }
 
 /// The answer to a batch.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 pub struct Results {
     /// One for each mutation.
     pub results: Vec<Outcome>,
 }
 
 /// What became of a mutation.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Its id.
@@ -183,7 +184,7 @@ pub struct Outcome {
 }
 
 /// How a mutation went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Form)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It took effect now.
@@ -199,7 +200,7 @@ pub enum Status {
 }
 
 /// Why something was refused.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// The stable code.
@@ -231,14 +232,14 @@ pub struct Problem {
 }
 
 /// What types there are, for this caller.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
 pub struct Schema {
     /// Types by name.
     pub types: BTreeMap<String, TypeShape>,
 }
 
 /// A type.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
 pub struct TypeShape {
     /// The number of this shape.
     pub schema: u32,
@@ -265,7 +266,7 @@ pub struct TypeShape {
 }
 
 /// What the caller may do with rows of a type, at most.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
 pub struct Can {
     /// Whether it may make them.
     #[serde(default)]
@@ -279,7 +280,7 @@ pub struct Can {
 }
 
 /// A field.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
 pub struct FieldShape {
     /// Its Postgres type.
     #[serde(rename = "type", default)]
@@ -293,7 +294,7 @@ pub struct FieldShape {
 }
 
 /// How two edits of one field are settled (CORE-07).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// The later edit stands.

@@ -7,9 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::super::{Config, Decision, Edit, EntityKey, EntryKey, Input, Now, Owner, Record, Subset};
+use crate::form::{Form, Unread};
 
 /// One call.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Form)]
 pub struct Call {
     /// The two clocks; as in the call before where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,8 +34,17 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+impl Form for Text {
+    fn read(document: Value) -> Result<Text, Unread> {
+        Ok(match document {
+            Value::String(text) => Text(text),
+            document => Text(document.to_string()),
+        })
+    }
+}
+
 /// What is done or asked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Form)]
 #[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[expect(
     missing_docs,

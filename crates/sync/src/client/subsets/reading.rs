@@ -19,6 +19,7 @@ use super::{
     },
     joining::read_page,
 };
+use crate::form;
 
 /// Ids of a request.
 const IDS_MAX: usize = 100;
@@ -165,7 +166,7 @@ impl Client {
         if answer.status != 200 {
             return self.piece_refused(now, &asking, answer);
         }
-        let listed = serde_json::from_str::<Listed>(answer.body).ok();
+        let listed = form::from_text::<Listed>(answer.body).ok();
         let Some((listed, snapshot)) = listed.and_then(|l| l.snapshot.parse::<Visibility>().ok().map(|s| (l, s)))
         else {
             self.tell(Told::Nonsense("a list".into()));
@@ -205,7 +206,7 @@ impl Client {
 
     fn piece_refused(&mut self, now: Now, asking: &Asking, answer: &Answer<'_>) {
         self.wants_schema |= answer.status == 404;
-        let problem = serde_json::from_str::<Problem>(answer.body).unwrap_or_default();
+        let problem = form::from_text::<Problem>(answer.body).unwrap_or_default();
         let for_good = matches!(problem.code.as_str(), "PARAMETER_INVALID" | "PARAMETER_UNKNOWN" | "FIELD_FORBIDDEN");
         let Piece::Page { key, subset, after, .. } = &asking.piece else { return self.not_served(now, answer) };
         if !for_good {

@@ -15,6 +15,7 @@ use super::{
     },
     READ_AGAIN_MS,
 };
+use crate::form;
 
 /// How reading stands.
 #[derive(Debug, Default)]
@@ -146,7 +147,7 @@ impl Client {
             Record::Entry(key) => self.outbox.find(key).is_none() && !self.dirty.has(record),
             _ => false,
         });
-        let added: Vec<Entry> = added.filter_map(|(_, text)| serde_json::from_str(text).ok()).collect();
+        let added: Vec<Entry> = added.filter_map(|(_, text)| form::from_text(text).ok()).collect();
         for entry in &added {
             self.outbox.insert(entry.clone());
         }
