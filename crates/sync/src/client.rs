@@ -43,7 +43,8 @@ mod vector;
 mod view;
 pub mod words;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::ordered::{OrderedMap, OrderedSet};
+use std::collections::VecDeque;
 
 use antiphon_model::TransactionId;
 use serde::{Deserialize, Serialize};
@@ -383,12 +384,12 @@ pub struct Client {
     schema: Option<Schema>,
     epoch: u64,
     access: String,
-    types: BTreeMap<String, TypeRows>,
-    building: BTreeMap<String, TypeRows>,
+    types: OrderedMap<String, TypeRows>,
+    building: OrderedMap<String, TypeRows>,
     outbox: Outbox,
     /// Ids that this device made lately, beyond those in the outbox.
     made: VecDeque<String>,
-    journal: BTreeMap<String, Line>,
+    journal: OrderedMap<String, Line>,
     undo: Undo,
     dirty: Dirty,
     saving: Saving,
@@ -397,13 +398,13 @@ pub struct Client {
     tabs: Tabs,
     wants_schema: bool,
     pace: Pace,
-    asked: BTreeMap<u64, (Asked, u64)>,
+    asked: OrderedMap<u64, (Asked, u64)>,
     numbers: u64,
     stream: Stream,
     sending: Sending,
     fetches: Fetches,
     subsets: Subsets,
-    shown: BTreeSet<EntityKey>,
+    shown: OrderedSet<EntityKey>,
     outbox_changed: bool,
     told_status: Option<Status>,
     upstream_since_ms: Option<u64>,
@@ -523,10 +524,10 @@ impl Client {
     }
 
     /// Returns the ids of a type's rows as a person sees them.
-    pub fn ids(&self, entity_type: &str) -> BTreeSet<String> {
+    pub fn ids(&self, entity_type: &str) -> OrderedSet<String> {
         let confirmed = self.rows_of(entity_type).into_iter().flat_map(|rows| rows.rows.keys().cloned());
         let of_type = self.outbox.entities().filter(|entity| entity.entity_type == entity_type);
-        let mut ids: BTreeSet<String> = confirmed.chain(of_type.map(|entity| entity.entity_id.clone())).collect();
+        let mut ids: OrderedSet<String> = confirmed.chain(of_type.map(|entity| entity.entity_id.clone())).collect();
         let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == entity_type).cloned().collect();
         for entity in edited.into_iter().filter(|entity| self.view(entity).is_none()) {
             ids.remove(&entity.entity_id);

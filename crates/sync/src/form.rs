@@ -5,14 +5,12 @@
 //! same attributes; a member that is missing is an error unless it is an option or has a default; members that no type
 //! asks for are left alone, so that a newer peer may say more.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    fmt,
-};
+use std::{collections::VecDeque, fmt};
 
+use crate::ordered::{OrderedMap, OrderedSet};
 pub(crate) use antiphon_form::Form;
 use antiphon_model::{TransactionId, Tx, Visibility, Xid};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 /// An object's members.
@@ -48,6 +46,16 @@ pub(crate) trait Members: Sized {
 /// Reads a text.
 pub(crate) fn from_text<T: Form>(text: &str) -> Result<T, Unread> {
     T::read(document(text)?)
+}
+
+/// Writes a text; what the client writes is made of texts, numbers, lists and maps of texts, so it can be written.
+pub(crate) fn text(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Makes an object.
+pub(crate) fn of<const N: usize>(members: [(&str, Value); N]) -> Value {
+    Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 fn document(text: &str) -> Result<Value, Unread> {
@@ -198,14 +206,14 @@ impl<T: Form> Form for VecDeque<T> {
     }
 }
 
-impl<T: Form + Ord> Form for BTreeSet<T> {
-    fn read(document: Value) -> Result<BTreeSet<T>, Unread> {
+impl<T: Form + Ord> Form for OrderedSet<T> {
+    fn read(document: Value) -> Result<OrderedSet<T>, Unread> {
         array(document)?.into_iter().map(T::read).collect()
     }
 }
 
-impl<T: Form> Form for BTreeMap<String, T> {
-    fn read(document: Value) -> Result<BTreeMap<String, T>, Unread> {
+impl<T: Form> Form for OrderedMap<String, T> {
+    fn read(document: Value) -> Result<OrderedMap<String, T>, Unread> {
         object(document)?.into_iter().map(|(name, value)| Ok((name, T::read(value)?))).collect()
     }
 }

@@ -9,12 +9,14 @@ mod clock;
 mod conflict;
 mod form;
 mod merge;
+mod ordered;
 mod stream_server;
 
 pub use bucket::Bucket;
 pub use clock::Clock;
 pub use conflict::{AHEAD_MAX_MS, OLD_MAX_MS, Verdict, elements, judge, judge_clock};
 pub use merge::{Piece, TEXT_BYTES_MAX, clean, merge_text, text_tokens};
+pub use ordered::{OrderedEntry, OrderedMap, OrderedSet};
 pub use stream_server::{
     CONFIRM_IDS_MAX, Frame, HEARTBEAT_MS, Input, Marks, OFFSET_INTERVAL_MS, OVERLOADED_MS, Output, Standing,
     StreamConfig, StreamServer, UNACKNOWLEDGED_MAX, sight,

@@ -10,6 +10,7 @@ use super::{
     Change, Client, Edit, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, journal::Rule, message::Wish,
 };
 use crate::form::Form;
+use crate::ordered::OrderedSet;
 
 /// How a person settles an entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
@@ -133,9 +134,7 @@ impl Client {
                 keys.extend(self.outbox.dependants(&member, schema));
             }
         }
-        keys.sort();
-        keys.dedup();
-        keys
+        keys.into_iter().collect::<OrderedSet<_>>().into_iter().collect()
     }
 
     /// Takes an edit back with all that goes with it; what is on its way stays. Returns what was taken back.

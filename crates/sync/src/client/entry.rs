@@ -5,10 +5,10 @@
 
 use antiphon_model::{Mutation, MutationAction, Operation, TransactionId, Xid};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{State, same};
-use crate::form::Form;
+use crate::form::{self, Form};
 
 /// Names a row of any type.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
@@ -246,11 +246,11 @@ impl Entry {
                 Value::Object(Map::from_iter([(field.clone(), value.clone())]))
             }
             Change::Add { by, .. } => {
-                tx.insert("op".into(), json!({ "add": by }));
+                tx.insert("op".into(), form::of([("add", by.clone())]));
                 Value::Null
             }
             Change::Elements { add, remove, .. } => {
-                tx.insert("op".into(), json!({ "add": add, "remove": remove }));
+                tx.insert("op".into(), form::of([("add", add.clone().into()), ("remove", remove.clone().into())]));
                 Value::Null
             }
             Change::Delete { .. } => Value::Null,
@@ -259,13 +259,13 @@ impl Entry {
             // An operation is compared with nothing.
             tx.insert("expectedTransactionId".into(), Value::Null);
         }
-        json!({
-            "entityType": self.entity.entity_type,
-            "entityId": self.entity.entity_id,
-            "action": self.change.action().as_str(),
-            "data": data,
-            "tx": tx,
-        })
+        form::of([
+            ("entityType", self.entity.entity_type.as_str().into()),
+            ("entityId", self.entity.entity_id.as_str().into()),
+            ("action", self.change.action().as_str().into()),
+            ("data", data),
+            ("tx", tx.into()),
+        ])
     }
 
     /// Returns it as the server's half reads it, for worlds without HTTP.

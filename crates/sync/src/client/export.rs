@@ -4,7 +4,7 @@
 //! ids, so bringing it back twice, or where it was applied meanwhile, changes nothing; it is refused under another user
 //! or organisation. What was exported may have been sent since by whoever kept it: it counts as handed over.
 
-use std::collections::BTreeSet;
+use crate::ordered::OrderedSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,8 +65,7 @@ pub enum ImportRefused {
 /// Returns the outbox of a store, as far as anything of it is left: also of one that cannot be opened.
 pub fn store_outbox(owner: &Owner, loaded: &Loaded) -> Export {
     let is_entry = |record: &Record| matches!(record, Record::Entry(_));
-    let mut entries: Vec<_> = loaded.records.iter().filter(|(record, _)| is_entry(record)).collect();
-    entries.sort();
+    let entries: OrderedSet<_> = loaded.records.iter().filter(|(record, _)| is_entry(record)).collect();
     let entries = entries.into_iter().map(|(_, text)| read(text)).collect();
     Export { format: EXPORT_FORMAT, owner: owner.clone(), entries }
 }
@@ -91,7 +90,7 @@ impl Client {
     /// Returns the outbox as a document, with what of it could not be read when the store was opened.
     pub fn export(&self, owner: &Owner) -> Export {
         // An entry is made of texts, numbers and maps of texts: it can always be written.
-        let entries = self.outbox().iter().map(|entry| serde_json::to_value(entry).unwrap_or_default());
+        let entries = self.outbox().iter().map(|entry| read(&form::text(entry)));
         let lost = self.unreadable().filter(|(record, _)| matches!(record, Record::Entry(_)));
         let entries = entries.chain(lost.map(|(_, text)| read(text))).collect();
         Export { format: EXPORT_FORMAT, owner: owner.clone(), entries }
@@ -106,7 +105,7 @@ impl Client {
         if export.owner != *owner {
             return Err(ImportRefused::NotYours);
         }
-        let (mut imported, mut taken, mut names) = (Imported::default(), Vec::new(), BTreeSet::new());
+        let (mut imported, mut taken, mut names) = (Imported::default(), Vec::new(), OrderedSet::new());
         for value in export.entries {
             match Entry::read(value).ok().filter(Entry::has_proper_key) {
                 None => imported.unreadable += 1,

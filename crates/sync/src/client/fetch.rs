@@ -4,7 +4,7 @@
 //! Law: while a row is being fetched, what the stream says of it is held and joined to the answer by the answer's own
 //! snapshot, so a row that was deleted meanwhile does not come back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use antiphon_model::Visibility;
 
@@ -22,9 +22,9 @@ const HELD_MAX: usize = 64;
 /// What is to be fetched, and what is held until it has come.
 #[derive(Debug, Default)]
 pub(super) struct Fetches {
-    wanted: BTreeSet<EntityKey>,
-    held: BTreeMap<EntityKey, Held>,
-    proofs: BTreeMap<EntityKey, Vec<EntryKey>>,
+    wanted: OrderedSet<EntityKey>,
+    held: OrderedMap<EntityKey, Held>,
+    proofs: OrderedMap<EntityKey, Vec<EntryKey>>,
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +105,7 @@ impl Client {
         let in_parts = self.is_in_parts(name);
         let since = self.types.get(name).and_then(|rows| rows.recent.since(listed.offset, rows.marks.offset));
         let since: Option<Vec<Activity>> = since.map(|since| since.cloned().collect());
-        let mut found: BTreeMap<String, _> =
+        let mut found: OrderedMap<String, _> =
             listed.items.into_iter().filter_map(|item| Some((shape.id_of(&item.data)?, item))).collect();
         for id in ids {
             let entity = EntityKey::new(name, id);

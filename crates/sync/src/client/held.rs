@@ -153,7 +153,7 @@ impl Held {
         if places.len() <= window_rows.saturating_mul(2).max(window_rows + SPARE_ROWS) {
             return false;
         }
-        places.sort_by(|one, other| self.subset.order(shape, one, other));
+        places.sort_unstable_by(|one, other| self.subset.order(shape, one, other));
         // Some remain, so that the next row that leaves does not make it read anew.
         self.cut_behind(shape, places.swap_remove(window_rows + SPARE_ROWS / 2));
         true

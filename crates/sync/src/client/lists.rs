@@ -3,7 +3,7 @@
 //! Laws: pages of one epoch and access only; a first list is shown as it comes, a later one takes the old rows' place in
 //! one step; a page that may hold an operation whose outcome is unknown is not shown before that is settled.
 
-use std::collections::BTreeSet;
+use crate::ordered::OrderedSet;
 
 use antiphon_model::Visibility;
 
@@ -229,7 +229,7 @@ impl Client {
             return;
         }
         (self.epoch, self.access) = (self.stream.list_epoch, self.stream.list_access.clone());
-        let mut names = BTreeSet::new();
+        let mut names = OrderedSet::new();
         for (name, rows) in built {
             self.stream.stale.remove(&name);
             self.shown.extend(rows.rows.keys().map(|id| EntityKey::new(&name, id)));

@@ -126,8 +126,7 @@ impl Message {
 
     /// Writes a message.
     pub(super) fn text(&self) -> String {
-        // It is made of texts, numbers and lists: it cannot fail to be written.
-        serde_json::to_string(self).unwrap_or_default()
+        form::text(self)
     }
 }
 

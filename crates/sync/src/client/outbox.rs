@@ -8,7 +8,7 @@ mod adding;
 mod making;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use antiphon_model::TransactionId;
 
@@ -28,14 +28,14 @@ pub const ENTRIES_MAX: usize = 10_000;
 /// The entries of one user in one organisation.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
-    entries: BTreeMap<EntryKey, Entry>,
-    by_entity: BTreeMap<EntityKey, BTreeSet<EntryKey>>,
-    by_id: BTreeMap<TransactionId, EntryKey>,
+    entries: OrderedMap<EntryKey, Entry>,
+    by_entity: OrderedMap<EntityKey, OrderedSet<EntryKey>>,
+    by_id: OrderedMap<TransactionId, EntryKey>,
     counter: u64,
     /// Entries that were made here and never saved.
-    fresh: BTreeSet<EntryKey>,
+    fresh: OrderedSet<EntryKey>,
     /// Cells of the table that were reached, and how often; what cannot happen is counted too.
-    reached: BTreeMap<(State, Event), u64>,
+    reached: OrderedMap<(State, Event), u64>,
     #[cfg(feature = "mutants")]
     pub(super) broken: Option<super::Law>,
 }
@@ -95,7 +95,7 @@ impl Outbox {
     }
 
     /// Returns which cells of the table were reached, and how often.
-    pub fn reached(&self) -> &BTreeMap<(State, Event), u64> {
+    pub fn reached(&self) -> &OrderedMap<(State, Event), u64> {
         &self.reached
     }
 

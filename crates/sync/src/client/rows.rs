@@ -6,7 +6,7 @@
 
 mod parts;
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
 use antiphon_model::{Tx, Visibility, Xid};
 use serde::{Deserialize, Serialize};
@@ -36,13 +36,13 @@ pub struct Versions {
     pub at: Option<String>,
     /// By field; `*` stands for those without an entry.
     #[serde(default)]
-    pub fields: BTreeMap<String, String>,
+    pub fields: OrderedMap<String, String>,
 }
 
 impl Versions {
     fn of(tx: Option<&Tx>) -> Versions {
         let Some(tx) = tx else { return Versions::default() };
-        let mut fields = tx.fields.clone();
+        let mut fields: OrderedMap<_, _> = tx.fields.clone().into_iter().collect();
         if !fields.contains_key("*") {
             fields.insert("*".into(), tx.transaction_id.clone());
         }
@@ -116,11 +116,11 @@ struct Page {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TypeRows {
     /// By id.
-    pub rows: BTreeMap<String, Row>,
+    pub rows: OrderedMap<String, Row>,
     /// What is kept about them.
     pub marks: TypeMarks,
     /// Rows that were looked for and are not there, with what the answer saw; only of types that are kept in parts.
-    absent: BTreeMap<String, Option<Visibility>>,
+    absent: OrderedMap<String, Option<Visibility>>,
     /// What the stream said lately; only of types that are kept in parts.
     pub recent: Recent,
 }
@@ -142,13 +142,13 @@ pub struct TypeMarks {
     #[serde(default)]
     pages: Vec<Page>,
     /// The parts that are kept, by their keys; none where the whole type is.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub subsets: BTreeMap<String, Held>,
+    #[serde(default, skip_serializing_if = "OrderedMap::is_empty")]
+    pub subsets: OrderedMap<String, Held>,
 }
 
 impl TypeRows {
     /// Takes over what was kept.
-    pub fn kept(rows: BTreeMap<String, Row>, marks: TypeMarks) -> TypeRows {
+    pub fn kept(rows: OrderedMap<String, Row>, marks: TypeMarks) -> TypeRows {
         TypeRows { rows, marks, ..TypeRows::default() }
     }
 

@@ -4,7 +4,7 @@
 //! be saved the client goes on in memory, says so, and tries again. What cannot be read is kept as it is and can be
 //! exported; rows that cannot be read are listed again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use antiphon_model::TransactionId;
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,8 @@ pub(super) struct Saving {
     holds: ((u64, u64), Option<u64>),
     failing: Option<(String, u64)>,
     /// Entries that the store holds, and whether it holds them as handed over.
-    handed: BTreeMap<EntryKey, bool>,
-    unreadable: BTreeMap<Record, String>,
+    handed: OrderedMap<EntryKey, bool>,
+    unreadable: OrderedMap<Record, String>,
     /// The greatest generation of rows that the store held.
     pub(super) generation_max: u32,
 }
@@ -92,9 +92,9 @@ pub(super) struct Meta {
     #[serde(default)]
     pub(super) schema: Option<Schema>,
     #[serde(default)]
-    pub(super) types: BTreeMap<String, TypeMarks>,
+    pub(super) types: OrderedMap<String, TypeMarks>,
     #[serde(default)]
-    pub(super) building: BTreeMap<String, TypeMarks>,
+    pub(super) building: OrderedMap<String, TypeMarks>,
     #[serde(default)]
     building_epoch: u64,
     #[serde(default)]
@@ -129,9 +129,9 @@ pub(super) struct Stored {
     pub(super) turn: Turn,
     pub(super) meta: Option<Meta>,
     pub(super) entries: Vec<Entry>,
-    pub(super) journal: BTreeMap<String, Line>,
-    pub(super) rows: BTreeMap<(String, u32), BTreeMap<String, Row>>,
-    pub(super) unreadable: BTreeMap<Record, String>,
+    pub(super) journal: OrderedMap<String, Line>,
+    pub(super) rows: OrderedMap<(String, u32), OrderedMap<String, Row>>,
+    pub(super) unreadable: OrderedMap<Record, String>,
 }
 
 impl Stored {
@@ -183,8 +183,8 @@ impl Client {
             schema: None,
             epoch: 0,
             access: String::new(),
-            types: BTreeMap::new(),
-            building: BTreeMap::new(),
+            types: OrderedMap::new(),
+            building: OrderedMap::new(),
             outbox: Outbox::load(entries),
             made: Default::default(),
             journal,
@@ -196,13 +196,13 @@ impl Client {
             tabs: Tabs::of(turn.fence, turn.save),
             wants_schema: true,
             pace: Default::default(),
-            asked: BTreeMap::new(),
+            asked: OrderedMap::new(),
             numbers: 0,
             stream: Default::default(),
             sending: Default::default(),
             fetches: Default::default(),
             subsets: Default::default(),
-            shown: BTreeSet::new(),
+            shown: OrderedSet::new(),
             outbox_changed: false,
             told_status: None,
             upstream_since_ms: None,
@@ -218,8 +218,8 @@ impl Client {
     pub(super) fn take_over(
         &mut self,
         meta: Option<Meta>,
-        mut rows: BTreeMap<(String, u32), BTreeMap<String, Row>>,
-        unreadable: &BTreeMap<Record, String>,
+        mut rows: OrderedMap<(String, u32), OrderedMap<String, Row>>,
+        unreadable: &OrderedMap<Record, String>,
     ) {
         if let Some(meta) = meta {
             (self.epoch, self.access, self.schema) = (meta.epoch, meta.access, meta.schema);
@@ -231,13 +231,13 @@ impl Client {
                     _ => false,
                 })
             };
-            let mut load = |kept: BTreeMap<String, TypeMarks>| {
+            let mut load = |kept: OrderedMap<String, TypeMarks>| {
                 let whole = kept.into_iter().filter(|(name, marks)| !damaged(name, marks));
                 let with_rows = whole.map(|(name, marks)| {
                     let rows = rows.remove(&(name.clone(), marks.generation)).unwrap_or_default();
                     (name, TypeRows::kept(rows, marks))
                 });
-                with_rows.collect::<BTreeMap<String, TypeRows>>()
+                with_rows.collect::<OrderedMap<String, TypeRows>>()
             };
             (self.types, self.building) = (load(meta.types), load(meta.building));
             (self.stream.list_epoch, self.stream.list_access) = (meta.building_epoch, meta.building_access);
@@ -250,7 +250,7 @@ impl Client {
             Record::Row { generation, entity_type, .. } => Some((entity_type.clone(), *generation)),
             _ => None,
         });
-        for (name, generation) in rows.into_keys().chain(lost).collect::<BTreeSet<_>>() {
+        for (name, generation) in rows.into_keys().chain(lost).collect::<OrderedSet<_>>() {
             self.dirty.clear(&name, generation);
         }
     }
@@ -290,7 +290,7 @@ impl Client {
             Some(fence) => {
                 let turn = Turn { fence, save: self.tabs.save + 1 };
                 // Two numbers cannot fail to be written.
-                writes.push(Write::Put(Record::Turn, serde_json::to_string(&turn).unwrap_or_default()));
+                writes.push(Write::Put(Record::Turn, form::text(&turn)));
             }
             // Only whoever leads speaks for what is there; others add their edits.
             None => writes.retain(|write| match write {
@@ -373,19 +373,19 @@ impl Client {
         match record {
             // It is part of every save of a leader, and never of any other.
             Record::Turn => None,
-            Record::Meta => serde_json::to_string(&self.meta()).ok(),
-            Record::Entry(key) => serde_json::to_string(self.outbox.find(key)?).ok(),
-            Record::Journal(key) => serde_json::to_string(self.journal.get(key)?).ok(),
+            Record::Meta => Some(form::text(&self.meta())),
+            Record::Entry(key) => Some(form::text(self.outbox.find(key)?)),
+            Record::Journal(key) => Some(form::text(self.journal.get(key)?)),
             Record::Row { generation, entity_type, entity_id } => {
                 let sides = [self.types.get(entity_type), self.building.get(entity_type)];
                 let mut rows = sides.into_iter().flatten().filter(|rows| rows.marks.generation == *generation);
-                serde_json::to_string(rows.next()?.rows.get(entity_id)?).ok()
+                Some(form::text(rows.next()?.rows.get(entity_id)?))
             }
         }
     }
 
     fn meta(&self) -> Meta {
-        let marks = |side: &BTreeMap<String, TypeRows>| {
+        let marks = |side: &OrderedMap<String, TypeRows>| {
             side.iter().map(|(name, rows)| (name.clone(), rows.marks.clone())).collect()
         };
         Meta {

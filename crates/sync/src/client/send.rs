@@ -4,7 +4,7 @@
 //! of a group go together or not at all. A request that fails as a whole holds everything and counts for no entry; one
 //! that fails twice is halved until the culprit is alone.
 
-use serde_json::json;
+use serde_json::Map;
 
 use super::{
     Answer, Asked, Client, Entry, EntryKey, Event, Law, Now, Refused, Request, State, Told, Waits,
@@ -100,9 +100,12 @@ impl Client {
         let entries: Vec<&Entry> = keys.iter().filter_map(|key| self.outbox.find(key)).collect();
         let atomic = entries.len() > 1 && entries.iter().all(|entry| entry.group == entries[0].group);
         let mutations: Vec<_> = entries.iter().map(|entry| entry.to_wire()).collect();
-        let body =
-            if atomic { json!({ "atomic": true, "mutations": mutations }) } else { json!({ "mutations": mutations }) };
-        self.sending.body = Some(body.to_string());
+        let mut body = Map::new();
+        if atomic {
+            body.insert("atomic".into(), true.into());
+        }
+        body.insert("mutations".into(), mutations.into());
+        self.sending.body = Some(form::text(&body));
         self.sending.keys = keys;
         self.outbox_changed = true;
     }

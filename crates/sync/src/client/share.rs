@@ -3,7 +3,7 @@
 //! Laws: rows, position, entries and the journal of one save are taken together and as they are; rows of a generation that
 //! is not shown yet are built beside those that are, as the leader does it. Nothing here is judged: the leader did.
 
-use std::collections::BTreeSet;
+use crate::ordered::OrderedSet;
 
 use super::{
     Client, EntityKey, Entry, Now, State, Told,
@@ -94,7 +94,7 @@ impl Client {
         (self.epoch, self.access) = (meta.epoch, meta.access);
         self.schema = meta.schema.or(self.schema.take());
         self.clock.merge(&meta.clock, u64::MAX);
-        let names: BTreeSet<String> = self.types.keys().cloned().collect();
+        let names: OrderedSet<String> = self.types.keys().cloned().collect();
         for name in names.iter().filter(|name| !meta.types.contains_key(*name)) {
             if let Some(former) = self.types.remove(name) {
                 self.shown_all(name, &former);

@@ -4,7 +4,7 @@
 //! state that the client was in. Records hold JSON and carry the format's version; a newer format's outbox is read as far
 //! as this version knows it.
 
-use std::collections::BTreeSet;
+use crate::ordered::OrderedSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,7 @@ pub enum Write {
 /// Which records differ from what was last saved.
 #[derive(Clone, Debug, Default)]
 pub struct Dirty {
-    records: BTreeSet<Record>,
+    records: OrderedSet<Record>,
     cleared: Vec<(String, u32)>,
 }
 

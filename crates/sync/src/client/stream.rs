@@ -3,7 +3,7 @@
 //! Laws: the position rises only with what was applied, in the same save; a transaction is applied whole; an end that says
 //! why is obeyed, silence is an end too. A position that the server does not vouch for is never kept.
 
-use std::collections::BTreeSet;
+use crate::ordered::OrderedSet;
 
 use super::{
     Client, Law, Now, Output, Told,
@@ -37,7 +37,7 @@ pub(super) struct Stream {
     transaction: Vec<Activity>,
     pub(super) as_of: Option<String>,
     /// Types that are to be listed again, while their rows are still shown.
-    pub(super) stale: BTreeSet<String>,
+    pub(super) stale: OrderedSet<String>,
     pub(super) list_epoch: u64,
     /// The epoch whose coming has made what was said of transactions void.
     pub(super) voided_by: u64,

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use self::compare::Kind;
 use super::{keys, words::TypeShape};
 use crate::form::Form;
+use crate::ordered::OrderedSet;
 
 /// How a field is compared with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
@@ -79,8 +80,7 @@ pub struct Place {
 impl Subset {
     /// Puts what means the same into the same form, so that equal subsets are kept once.
     pub fn normal(mut self) -> Subset {
-        self.filters.sort();
-        self.filters.dedup();
+        self.filters = self.filters.into_iter().collect::<OrderedSet<_>>().into_iter().collect();
         self
     }
 

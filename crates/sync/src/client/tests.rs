@@ -13,6 +13,8 @@ mod server;
 mod subsets;
 mod tabs;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::*;

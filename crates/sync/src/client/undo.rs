@@ -115,7 +115,7 @@ impl Client {
 
     /// Returns what can be undone and redone, as JSON, where that changed since the last call.
     pub fn take_undo(&mut self) -> Option<String> {
-        std::mem::take(&mut self.undo.changed).then(|| serde_json::to_string(&self.undo).ok()).flatten()
+        std::mem::take(&mut self.undo.changed).then(|| form::text(&self.undo))
     }
 
     /// Takes over what a former instance over the same store could undo; what cannot be read is nothing to undo.

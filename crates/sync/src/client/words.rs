@@ -3,9 +3,9 @@
 //! Members that are not known here are passed over, so that a newer server is understood; what is missing or of another
 //! type is nonsense, and is refused as a whole before anything is changed.
 
-use std::collections::BTreeMap;
+use crate::ordered::OrderedMap;
 
-use crate::form::Form;
+use crate::form::{self, Form};
 use antiphon_model::{Tx, Xid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -235,7 +235,7 @@ pub struct Problem {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
 pub struct Schema {
     /// Types by name.
-    pub types: BTreeMap<String, TypeShape>,
+    pub types: OrderedMap<String, TypeShape>,
 }
 
 /// A type.
@@ -247,10 +247,10 @@ pub struct TypeShape {
     pub key: Vec<String>,
     /// Its fields.
     #[serde(default)]
-    pub fields: BTreeMap<String, FieldShape>,
+    pub fields: OrderedMap<String, FieldShape>,
     /// Fields that name rows of other types.
     #[serde(default)]
-    pub refs: BTreeMap<String, String>,
+    pub refs: OrderedMap<String, String>,
     /// `all` or `on_demand`.
     #[serde(default)]
     pub sync: String,
@@ -331,7 +331,7 @@ impl TypeShape {
             [one] => text(one),
             several => {
                 let parts = several.iter().map(text).collect::<Option<Vec<String>>>()?;
-                serde_json::to_string(&parts).ok()
+                Some(form::text(&parts))
             }
         }
     }

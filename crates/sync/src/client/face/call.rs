@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::super::{Config, Decision, Edit, EntityKey, EntryKey, Input, Now, Owner, Record, Subset};
-use crate::form::{Form, Unread};
+use crate::form::{self, Form, Unread};
 
 /// One call.
 #[derive(Clone, Debug, Serialize, Deserialize, Form)]
@@ -29,7 +29,7 @@ impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
         Ok(match Value::deserialize(deserializer)? {
             Value::String(text) => Text(text),
-            document => Text(document.to_string()),
+            document => Text(form::text(&document)),
         })
     }
 }
@@ -38,7 +38,7 @@ impl Form for Text {
     fn read(document: Value) -> Result<Text, Unread> {
         Ok(match document {
             Value::String(text) => Text(text),
-            document => Text(document.to_string()),
+            document => Text(form::text(&document)),
         })
     }
 }

@@ -5,7 +5,7 @@
 //! with a create in the outbox waits for that; a delete waits for deletes of rows that refer to its row; the entries of a
 //! group go together. Nothing else waits.
 
-use std::collections::BTreeSet;
+use crate::ordered::OrderedSet;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -40,8 +40,8 @@ impl Outbox {
 
     /// Returns the entries that wait for this one, directly or not: what goes where it goes.
     pub fn dependants(&self, key: &str, schema: &Schema) -> Vec<EntryKey> {
-        let mut found: BTreeSet<EntryKey> = BTreeSet::from([key.to_owned()]);
-        let waits = |entry: &Entry, found: &BTreeSet<EntryKey>| {
+        let mut found: OrderedSet<EntryKey> = OrderedSet::from([key.to_owned()]);
+        let waits = |entry: &Entry, found: &OrderedSet<EntryKey>| {
             self.waits_itself(entry, schema).is_some_and(|waited| found.contains(&waited))
         };
         loop {

@@ -4,7 +4,7 @@
 //! shared by the subsets that overlap; what one page has seen and another has not is asked for by its id, so that a row
 //! never goes back in any of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use antiphon_model::Visibility;
 use serde_json::{Map, Value};
@@ -88,7 +88,7 @@ impl TypeRows {
     pub fn put(
         &mut self,
         (name, shape): (&str, &TypeShape),
-        items: BTreeMap<String, Item>,
+        items: OrderedMap<String, Item>,
         snapshot: &Visibility,
         dirty: &mut Dirty,
     ) -> Vec<String> {
@@ -133,7 +133,7 @@ impl TypeRows {
     pub fn truncated(
         &mut self,
         (name, shape): (&str, &TypeShape),
-        ids: &BTreeSet<String>,
+        ids: &OrderedSet<String>,
         activity: &Activity,
         dirty: &mut Dirty,
     ) {

@@ -4,7 +4,7 @@
 //! Laws: pieces of one epoch and one access only; a page that joins what is shown brings along what the stream has told
 //! since the page was read; what the server refuses for good is told and not asked again.
 
-use std::collections::BTreeMap;
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use antiphon_model::Visibility;
 
@@ -55,7 +55,7 @@ pub(in super::super) struct Asking {
 
 /// A piece that came.
 pub(super) struct Came {
-    pub(super) items: BTreeMap<String, Item>,
+    pub(super) items: OrderedMap<String, Item>,
     pub(super) ids: Vec<String>,
     pub(super) next: Option<String>,
     pub(super) offset: u64,
@@ -90,10 +90,7 @@ impl Client {
         let edited = self.outbox.entities().filter(|entity| self.has_gone_out(entity));
         let of_type = open.chain(edited).filter(|entity| entity.entity_type == name);
         let unknown = of_type.map(|e| &e.entity_id).filter(|id| !rows.rows.contains_key(*id) && !rows.is_missing(id));
-        let mut ids: Vec<String> = unknown.cloned().collect();
-        ids.sort();
-        ids.dedup();
-        ids
+        unknown.cloned().collect::<OrderedSet<_>>().into_iter().collect()
     }
 
     /// Asks for the next piece of a type; tells whether there was one.
