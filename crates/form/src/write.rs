@@ -65,67 +65,78 @@ fn member(field: &Field, case: Case) -> Result<TokenStream> {
 
 /// An enum whose name stands among its members.
 fn tagged(data: &DataEnum, attributes: &Attributes, tag: &str) -> Result<TokenStream> {
-    let mut other = None;
-    let mut arms = Vec::new();
-    let mut names = Vec::new();
-    for variant in &data.variants {
-        let own = Attributes::of(&variant.attrs)?;
-        let (ident, name) = (&variant.ident, name(variant, &own, attributes));
-        if own.other {
-            other = Some(quote!(_ => ::core::result::Result::Ok(Self::#ident),));
-            continue;
-        }
-        let made = match &variant.fields {
-            Fields::Unit => quote!(Self::#ident),
+    let choice = choice(data, attributes, |variant| {
+        let ident = &variant.ident;
+        Ok(match &variant.fields {
+            Fields::Unit => quote!(::core::result::Result::Ok(Self::#ident)),
             Fields::Named(fields) => {
                 let taken = taken(fields, attributes.rename_all_fields)?;
-                quote!(Self::#ident #taken)
+                quote!(::core::result::Result::Ok(Self::#ident #taken))
             }
-            Fields::Unnamed(_) => quote!(Self::#ident(crate::form::Members::take(from)?)),
-        };
-        arms.push(quote!(#name => ::core::result::Result::Ok(#made),));
-        names.push(name);
-    }
-    let other = other.unwrap_or_else(|| quote!(name => crate::form::unknown(name, &[#(#names),*]),));
-    Ok(quote! { match &*crate::form::member::<::std::string::String>(from, #tag)? { #(#arms)* #other } })
+            Fields::Unnamed(_) => quote!(crate::form::Members::take(from).map(Self::#ident)),
+        })
+    })?;
+    Ok(quote! {
+        let name = crate::form::member::<::std::string::String>(from, #tag)?;
+        #choice
+    })
 }
 
 /// An enum that is its variant's name, or an object with that name alone.
 fn named(data: &DataEnum, attributes: &Attributes) -> Result<TokenStream> {
-    let mut other = None;
-    let mut arms = Vec::new();
-    let mut names = Vec::new();
-    for variant in &data.variants {
-        let own = Attributes::of(&variant.attrs)?;
-        let (ident, name) = (&variant.ident, name(variant, &own, attributes));
-        if own.other {
-            other = Some(quote!(_ => ::core::result::Result::Ok(Self::#ident),));
-            continue;
-        }
-        arms.push(match &variant.fields {
-            Fields::Unit => quote!(#name => crate::form::alone(inner).map(|()| Self::#ident),),
+    let only_names = data.variants.iter().all(|variant| matches!(variant.fields, Fields::Unit));
+    let alone = only_names.then(|| quote!(crate::form::alone(inner)?;));
+    let choice = choice(data, attributes, |variant| {
+        let ident = &variant.ident;
+        Ok(match &variant.fields {
+            Fields::Unit if only_names => quote!(::core::result::Result::Ok(Self::#ident)),
+            Fields::Unit => quote!(crate::form::alone(inner).map(|()| Self::#ident)),
             Fields::Named(fields) => {
                 let taken = taken(fields, attributes.rename_all_fields)?;
-                quote!(#name => {
+                quote!({
                     let from = &mut crate::form::object(inner)?;
                     ::core::result::Result::Ok(Self::#ident #taken)
                 })
             }
             Fields::Unnamed(fields) if fields.unnamed.len() == 1 => {
-                quote!(#name => crate::form::Form::read(inner).map(Self::#ident),)
+                quote!(crate::form::Form::read(inner).map(Self::#ident))
             }
             Fields::Unnamed(fields) => {
                 let parts: Vec<_> = (0..fields.unnamed.len()).map(|place| format_ident!("part_{place}")).collect();
-                quote!(#name => crate::form::Form::read(inner).map(|(#(#parts),*)| Self::#ident(#(#parts),*)),)
+                quote!(crate::form::Form::read(inner).map(|(#(#parts),*)| Self::#ident(#(#parts),*)))
             }
-        });
-        names.push(name);
-    }
-    let other = other.unwrap_or_else(|| quote!(name => crate::form::unknown(name, &[#(#names),*]),));
+        })
+    })?;
     Ok(quote! {
         let (name, inner) = crate::form::named(document)?;
-        match &*name { #(#arms)* #other }
+        #alone
+        #choice
     })
+}
+
+/// Chooses a variant by `name`: by its place in a table, since a comparison with each name weighs more.
+fn choice(data: &DataEnum, all: &Attributes, made: impl Fn(&Variant) -> Result<TokenStream>) -> Result<TokenStream> {
+    let (mut names, mut arms, mut other) = (Vec::new(), Vec::new(), None);
+    for variant in &data.variants {
+        let (own, ident) = (Attributes::of(&variant.attrs)?, &variant.ident);
+        if own.other {
+            other = Some(quote!(::core::result::Result::Ok(Self::#ident)));
+            continue;
+        }
+        arms.push(made(variant)?);
+        names.push(name(variant, &own, all));
+    }
+    // Where no name is for others, `which` has refused what is not in the table, and the last arm takes the last name.
+    let place = match &other {
+        Some(_) => quote!(crate::form::place(&name, &[#(#names),*]).unwrap_or(usize::MAX)),
+        None => quote!(crate::form::which(&name, &[#(#names),*])?),
+    };
+    let last = match other {
+        Some(other) => Some(other),
+        None => arms.pop(),
+    };
+    let places = 0..arms.len();
+    Ok(quote!(match #place { #(#places => #arms,)* _ => #last }))
 }
 
 fn name(variant: &Variant, own: &Attributes, all: &Attributes) -> String {

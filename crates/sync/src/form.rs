@@ -9,8 +9,8 @@ use std::{collections::VecDeque, fmt};
 
 use crate::ordered::{OrderedMap, OrderedSet};
 pub(crate) use antiphon_form::Form;
-use antiphon_model::{TransactionId, Tx, Visibility, Xid};
-use serde::{Serialize, de::DeserializeOwned};
+use antiphon_model::{TransactionId, Visibility, Xid};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// An object's members.
@@ -112,8 +112,15 @@ pub(crate) fn alone(inner: Value) -> Result<(), Unread> {
     if inner.is_null() { Ok(()) } else { not(&inner, "nothing") }
 }
 
-pub(crate) fn unknown<T>(name: &str, names: &[&str]) -> Result<T, Unread> {
-    Err(Unread(format!("unknown variant `{name}`, expected one of `{}`", names.join("`, `"))))
+/// Returns the place of a variant's name among all, for enums that have no place for others.
+pub(crate) fn which(name: &str, names: &[&str]) -> Result<usize, Unread> {
+    let unknown = || Unread(format!("unknown variant `{name}`, expected one of `{}`", names.join("`, `")));
+    place(name, names).ok_or_else(unknown)
+}
+
+/// Returns the place of a variant's name among all.
+pub(crate) fn place(name: &str, names: &[&str]) -> Option<usize> {
+    names.iter().position(|one| *one == name)
 }
 
 fn missing(name: &str) -> Unread {
@@ -121,7 +128,7 @@ fn missing(name: &str) -> Unread {
 }
 
 fn not<T>(document: &Value, expected: &str) -> Result<T, Unread> {
-    Err(Unread(format!("invalid value: {document}, expected {expected}")))
+    Err(Unread(format!("invalid value: {}, expected {expected}", text(document))))
 }
 
 fn array(document: Value) -> Result<Vec<Value>, Unread> {
@@ -227,19 +234,20 @@ impl<A: Form, B: Form> Form for (A, B) {
     }
 }
 
-/// Words of the model, which read themselves.
-fn of_model<T: DeserializeOwned>(document: Value) -> Result<T, Unread> {
-    serde_json::from_value(document).map_err(|error| Unread(error.to_string()))
-}
-
+/// Words of the model, which are texts.
 macro_rules! of_model {
-    ($($word:ident)*) => {$(
+    ($($word:ident by $read:expr;)*) => {$(
         impl Form for $word {
             fn read(document: Value) -> Result<$word, Unread> {
-                of_model(document)
+                let text = String::read(document)?;
+                $read(&text).or_else(|_| not(&text.into(), stringify!($word)))
             }
         }
     )*};
 }
 
-of_model!(TransactionId Tx Visibility Xid);
+of_model! {
+    TransactionId by TransactionId::parse;
+    Visibility by str::parse::<Visibility>;
+    Xid by |text: &str| text.parse().map(Xid::new);
+}

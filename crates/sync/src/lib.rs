@@ -7,6 +7,7 @@ mod bucket;
 pub mod client;
 mod clock;
 mod conflict;
+mod float;
 mod form;
 mod merge;
 mod ordered;

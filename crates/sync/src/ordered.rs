@@ -14,6 +14,26 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// Sorts in place; equal items come in any order. The standard library's sorts are faster, and weigh twenty times as much.
+pub(crate) fn sort_by<T>(items: &mut [T], mut is_before: impl FnMut(&T, &T) -> bool) {
+    let mut sift = |items: &mut [T], mut at: usize| loop {
+        let mut child = 2 * at + 1;
+        if child + 1 < items.len() && is_before(&items[child], &items[child + 1]) {
+            child += 1;
+        }
+        if child >= items.len() || !is_before(&items[at], &items[child]) {
+            return;
+        }
+        items.swap(at, child);
+        at = child;
+    };
+    (0..items.len() / 2).rev().for_each(|at| sift(items, at));
+    for end in (1..items.len()).rev() {
+        items.swap(0, end);
+        sift(&mut items[..end], 0);
+    }
+}
+
 /// A map in the order of its keys.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderedMap<K, V> {

@@ -4,6 +4,7 @@
 //! nothing enters, because the next page will bring it; a window that has lost rows reads on, one that has grown far
 //! beyond its size is cut. Nothing about who wants the subset is in here.
 
+use crate::ordered::sort_by;
 use antiphon_model::{Visibility, Xid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -153,7 +154,7 @@ impl Held {
         if places.len() <= window_rows.saturating_mul(2).max(window_rows + SPARE_ROWS) {
             return false;
         }
-        places.sort_unstable_by(|one, other| self.subset.order(shape, one, other));
+        sort_by(&mut places, |one, other| self.subset.order(shape, one, other).is_lt());
         // Some remain, so that the next row that leaves does not make it read anew.
         self.cut_behind(shape, places.swap_remove(window_rows + SPARE_ROWS / 2));
         true

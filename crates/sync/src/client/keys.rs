@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 use super::words::TypeShape;
-use crate::form;
+use crate::{float::float, form};
 
 /// Tells whether the database orders a type as numbers, by the name that the schema gives it (`format_type`'s) or the
 /// short one.
@@ -37,8 +37,8 @@ fn part(is_number: bool, one: &str, other: &str) -> Ordering {
     }
     match (one.parse::<i128>(), other.parse::<i128>()) {
         (Ok(one), Ok(other)) => one.cmp(&other),
-        _ => match (one.parse::<f64>(), other.parse::<f64>()) {
-            (Ok(one), Ok(other)) => one.total_cmp(&other),
+        _ => match (float(one), float(other)) {
+            (Some(one), Some(other)) => one.total_cmp(&other),
             _ => one.cmp(other),
         },
     }

@@ -8,7 +8,7 @@ mod parts;
 
 use crate::ordered::OrderedMap;
 
-use antiphon_model::{Tx, Visibility, Xid};
+use antiphon_model::{Visibility, Xid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -18,7 +18,7 @@ use super::{
     keys,
     recent::Recent,
     store::{Dirty, Record},
-    words::{Action, Activity, Item, Listed, TypeShape},
+    words::{Action, Activity, Item, Listed, Tx, TypeShape},
 };
 use crate::form::Form;
 
@@ -42,7 +42,7 @@ pub struct Versions {
 impl Versions {
     fn of(tx: Option<&Tx>) -> Versions {
         let Some(tx) = tx else { return Versions::default() };
-        let mut fields: OrderedMap<_, _> = tx.fields.clone().into_iter().collect();
+        let mut fields = tx.fields.clone();
         if !fields.contains_key("*") {
             fields.insert("*".into(), tx.transaction_id.clone());
         }

@@ -8,7 +8,7 @@ mod joining;
 mod reading;
 mod sparing;
 
-use crate::ordered::{OrderedMap, OrderedSet};
+use crate::ordered::{OrderedMap, OrderedSet, sort_by};
 
 use serde::Serialize;
 
@@ -209,7 +209,7 @@ impl Client {
                 places.push((subset.place(&id, &shown), id));
             }
         }
-        places.sort_unstable_by(|(one, _), (other, _)| subset.order(shape, one, other));
+        sort_by(&mut places, |(one, _), (other, _)| subset.order(shape, one, other).is_lt());
         places.truncate(subset.window_rows.unwrap_or(usize::MAX));
         Some(Query { complete, refused, ids: places.into_iter().map(|(_, id)| id).collect() })
     }

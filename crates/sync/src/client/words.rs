@@ -3,10 +3,10 @@
 //! Members that are not known here are passed over, so that a newer server is understood; what is missing or of another
 //! type is nonsense, and is refused as a whole before anything is changed.
 
-use crate::ordered::OrderedMap;
+use crate::ordered::{OrderedMap, OrderedSet};
 
 use crate::form::{self, Form};
-use antiphon_model::{Tx, Xid};
+use antiphon_model::Xid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -48,6 +48,30 @@ pub struct Activity {
     pub created_at: Option<String>,
     /// Where it was committed.
     pub commit: Commit,
+}
+
+/// Who wrote, and by which mutation; `fields` where a change carries several.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Form)]
+#[serde(rename_all = "camelCase")]
+pub struct Tx {
+    /// The newest mutation.
+    pub transaction_id: String,
+    /// Who wrote.
+    #[serde(default)]
+    pub actor: Option<String>,
+    /// The one field that the mutation named.
+    #[serde(default)]
+    pub changed_field: Option<String>,
+    /// Ids by field.
+    #[serde(default)]
+    pub fields: OrderedMap<String, String>,
+}
+
+impl Tx {
+    /// Returns every id that it confirms, each once.
+    pub fn ids(&self) -> OrderedSet<&str> {
+        [&self.transaction_id].into_iter().chain(self.fields.values()).map(String::as_str).collect()
+    }
 }
 
 /// What an activity does.

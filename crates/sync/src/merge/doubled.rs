@@ -5,6 +5,7 @@
 //! than mine, than theirs, and than both changes together account for, everything from the first to the last stretch
 //! that brings this word becomes one overlap.
 
+use crate::ordered::sort_by;
 use std::ops::Range;
 
 use super::{
@@ -38,10 +39,10 @@ pub(super) fn guard(texts: &Texts<'_>, stretches: Vec<Stretch>) -> Vec<Stretch> 
         entries.extend(words(texts.mine_of(stretch)).map(|word| (word, index, 1, 0)));
         entries.extend(words(texts.theirs_of(stretch)).map(|word| (word, index, 0, 1)));
     }
-    entries.sort_unstable();
+    sort_by(&mut entries, |one, other| one < other);
     let same_word = entries.chunk_by(|one, other| one.0 == other.0);
     let mut spans: Vec<_> = same_word.filter_map(|entries| doubled(&stretches, entries)).collect();
-    spans.sort_unstable_by_key(|span| span.start);
+    sort_by(&mut spans, |one, other| one.start < other.start);
     unite(texts, stretches, &spans)
 }
 

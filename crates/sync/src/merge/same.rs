@@ -5,6 +5,7 @@
 //! with words of another stretch that the others changed, the two become one. Where the sides are alike there, it is
 //! merged and stands once; else a person is asked. The comparison has a fixed order, since sides may be swapped.
 
+use crate::ordered::sort_by;
 use std::ops::Range;
 
 use super::{
@@ -36,7 +37,7 @@ pub(super) fn join(texts: &Texts<'_>, stretches: Vec<Stretch>) -> Vec<Stretch> {
         }
     }
     spans.retain(|span| !span.is_empty());
-    spans.sort_unstable_by_key(|span| span.start);
+    sort_by(&mut spans, |one, other| one.start < other.start);
     unite(texts, stretches, &spans)
 }
 
