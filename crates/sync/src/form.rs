@@ -18,7 +18,13 @@ pub(crate) type Object = Map<String, Value>;
 
 /// Why a document is not of a form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unread(pub(crate) String);
+pub(crate) struct Unread(Box<String>);
+
+impl Unread {
+    fn of(why: String) -> Unread {
+        Unread(Box::new(why))
+    }
+}
 
 impl fmt::Display for Unread {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,7 +65,7 @@ pub(crate) fn of<const N: usize>(members: [(&str, Value); N]) -> Value {
 }
 
 fn document(text: &str) -> Result<Value, Unread> {
-    serde_json::from_str(text).map_err(|error| Unread(error.to_string()))
+    serde_json::from_str(text).map_err(|error| Unread::of(error.to_string()))
 }
 
 pub(crate) fn members<T: Members>(document: Value) -> Result<T, Unread> {
@@ -72,7 +78,7 @@ pub(crate) fn members_only<T: Members>(document: Value) -> Result<T, Unread> {
     let read = T::take(&mut from)?;
     match from.keys().next() {
         None => Ok(read),
-        Some(name) => Err(Unread(format!("unknown field `{name}`"))),
+        Some(name) => Err(Unread::of(format!("unknown field `{name}`"))),
     }
 }
 
@@ -114,7 +120,7 @@ pub(crate) fn alone(inner: Value) -> Result<(), Unread> {
 
 /// Returns the place of a variant's name among all, for enums that have no place for others.
 pub(crate) fn which(name: &str, names: &[&str]) -> Result<usize, Unread> {
-    let unknown = || Unread(format!("unknown variant `{name}`, expected one of `{}`", names.join("`, `")));
+    let unknown = || Unread::of(format!("unknown variant `{name}`, expected one of `{}`", names.join("`, `")));
     place(name, names).ok_or_else(unknown)
 }
 
@@ -124,11 +130,11 @@ pub(crate) fn place(name: &str, names: &[&str]) -> Option<usize> {
 }
 
 fn missing(name: &str) -> Unread {
-    Unread(format!("missing field `{name}`"))
+    Unread::of(format!("missing field `{name}`"))
 }
 
 fn not<T>(document: &Value, expected: &str) -> Result<T, Unread> {
-    Err(Unread(format!("invalid value: {}, expected {expected}", text(document))))
+    Err(Unread::of(format!("invalid value: {}, expected {expected}", text(document))))
 }
 
 fn array(document: Value) -> Result<Vec<Value>, Unread> {
@@ -201,9 +207,15 @@ impl<T: Form> Form for Option<T> {
     }
 }
 
+// Loops and no `collect`, here and for maps: for a list of each type that would weigh three times as much.
 impl<T: Form> Form for Vec<T> {
     fn read(document: Value) -> Result<Vec<T>, Unread> {
-        array(document)?.into_iter().map(T::read).collect()
+        let items = array(document)?;
+        let mut read = Vec::with_capacity(items.len());
+        for item in items {
+            read.push(T::read(item)?);
+        }
+        Ok(read)
     }
 }
 
@@ -215,13 +227,21 @@ impl<T: Form> Form for VecDeque<T> {
 
 impl<T: Form + Ord> Form for OrderedSet<T> {
     fn read(document: Value) -> Result<OrderedSet<T>, Unread> {
-        array(document)?.into_iter().map(T::read).collect()
+        let mut read = OrderedSet::new();
+        for item in array(document)? {
+            read.insert(T::read(item)?);
+        }
+        Ok(read)
     }
 }
 
 impl<T: Form> Form for OrderedMap<String, T> {
     fn read(document: Value) -> Result<OrderedMap<String, T>, Unread> {
-        object(document)?.into_iter().map(|(name, value)| Ok((name, T::read(value)?))).collect()
+        let mut read = OrderedMap::new();
+        for (name, value) in object(document)? {
+            read.insert(name, T::read(value)?);
+        }
+        Ok(read)
     }
 }
 

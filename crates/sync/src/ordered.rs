@@ -258,7 +258,9 @@ impl<K: Ord + Borrow<Q>, Q: Ord + ?Sized, V> Index<&Q> for OrderedMap<K, V> {
 
 impl<K: Ord, V> Extend<(K, V)> for OrderedMap<K, V> {
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, pairs: I) {
-        pairs.into_iter().for_each(|(key, value)| drop(self.insert(key, value)));
+        for (key, value) in pairs {
+            drop(self.insert(key, value));
+        }
     }
 }
 
@@ -399,7 +401,9 @@ impl<K: Ord> OrderedSet<K> {
 
 impl<K: Ord> Extend<K> for OrderedSet<K> {
     fn extend<I: IntoIterator<Item = K>>(&mut self, keys: I) {
-        self.map.extend(keys.into_iter().map(|key| (key, ())));
+        for key in keys {
+            self.insert(key);
+        }
     }
 }
 
