@@ -456,3 +456,47 @@ impl<'de, K: Ord + Deserialize<'de>> Deserialize<'de> for OrderedSet<K> {
         BTreeSet::deserialize(deserializer).map(|set| set.into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What is done to a map: a key, and whether it is put, taken out, or looked up to be made.
+    fn deeds() -> impl Strategy<Value = Vec<(u8, u8)>> {
+        proptest::collection::vec((0..40u8, 0..3u8), 0..200)
+    }
+
+    proptest! {
+        #[test]
+        fn a_map_holds_what_the_tree_of_the_standard_library_holds_core_12(deeds in deeds(), from in 0..40u8, to in 0..40u8) {
+            let (mut map, mut tree) = (OrderedMap::new(), BTreeMap::new());
+            for (place, (key, deed)) in deeds.into_iter().enumerate() {
+                match deed {
+                    0 => prop_assert_eq!(map.insert(key, place), tree.insert(key, place)),
+                    1 => prop_assert_eq!(map.remove(&key), tree.remove(&key)),
+                    _ => prop_assert_eq!(*map.entry(key).or_insert(place), *tree.entry(key).or_insert(place)),
+                }
+                prop_assert_eq!(map.get(&key), tree.get(&key));
+            }
+            prop_assert!(map.iter().eq(tree.iter()));
+            prop_assert_eq!(map.first_key_value(), tree.first_key_value());
+            let (from, to) = (from.min(to), from.max(to));
+            prop_assert!(map.range::<u8>(from..to).eq(tree.range(from..to)));
+            prop_assert!(map.range::<u8>(from..=to).eq(tree.range(from..=to)));
+            map.retain(|key, _| key % 2 == 0);
+            tree.retain(|key, _| key % 2 == 0);
+            prop_assert_eq!(map.pop_first(), tree.pop_first());
+            prop_assert!(map.into_iter().eq(tree));
+        }
+
+        #[test]
+        fn what_is_sorted_is_in_order_and_all_there_core_12(mut items in proptest::collection::vec(any::<u16>(), 0..300)) {
+            let mut expected = items.clone();
+            expected.sort_unstable();
+            sort_by(&mut items, |one, other| one < other);
+            prop_assert_eq!(items, expected);
+        }
+    }
+}

@@ -6,6 +6,7 @@ mod anything;
 mod bad_input;
 mod browser;
 mod converge;
+mod forms;
 mod keeping;
 mod parts_model;
 mod plug;
