@@ -1,4 +1,7 @@
 //! What serde's attributes say, as far as reading goes.
+//!
+//! The types say it once, to serde and to us. Law: names come out as serde makes them. An attribute that is not known
+//! here is refused where it stands, since leaving it out would read something else.
 
 use syn::{Attribute, LitStr, Path, Result, meta::ParseNestedMeta};
 

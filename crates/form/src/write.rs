@@ -1,4 +1,7 @@
 //! Writes the reader of one type.
+//!
+//! All that can be shared is in `antiphon_sync::form`; what is written here is calls, one a member, because it is
+//! written once for each type. It refuses what the client has no use for: unions, and structs without names.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
