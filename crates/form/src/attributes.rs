@@ -1,9 +1,9 @@
-//! What serde's attributes say, as far as reading goes.
+//! What serde's attributes say, as far as the client's types use them.
 //!
 //! The types say it once, to serde and to us. Law: names come out as serde makes them. An attribute that is not known
 //! here is refused where it stands, since leaving it out would read something else.
 
-use syn::{Attribute, LitStr, Path, Result, meta::ParseNestedMeta};
+use syn::{Attribute, ExprPath, LitStr, Path, Result, meta::ParseNestedMeta};
 
 /// How names in Rust become names in JSON.
 #[derive(Clone, Copy, Default)]
@@ -19,6 +19,8 @@ pub(crate) enum Case {
 #[derive(Default)]
 pub(crate) struct Attributes {
     pub(crate) tag: Option<String>,
+    /// Where a tagged variant's content stands, if not beside the tag.
+    pub(crate) content: Option<String>,
     pub(crate) rename: Option<String>,
     pub(crate) rename_all: Case,
     pub(crate) rename_all_fields: Case,
@@ -27,6 +29,8 @@ pub(crate) struct Attributes {
     pub(crate) skip: bool,
     pub(crate) other: bool,
     pub(crate) deny_unknown: bool,
+    /// A function that says whether the member is left out where it is written.
+    pub(crate) skip_writing: Option<ExprPath>,
     /// `#[form(with = path)]`: a function that reads the member, beside serde's `deserialize_with`.
     pub(crate) with: Option<Path>,
 }
@@ -58,11 +62,13 @@ impl Attributes {
             "other" => self.other = true,
             "deny_unknown_fields" => self.deny_unknown = true,
             "tag" => self.tag = Some(text(meta)?),
+            "content" => self.content = Some(text(meta)?),
+            "skip_serializing_if" => self.skip_writing = Some(meta.value()?.parse::<LitStr>()?.parse()?),
             "rename" => self.rename = Some(text(meta)?),
             "rename_all" => self.rename_all = case(meta)?,
             "rename_all_fields" => self.rename_all_fields = case(meta)?,
-            // Of writing, or said again by `#[form(with)]`.
-            "skip_serializing_if" | "deserialize_with" | "serialize_with" => drop(text(meta)?),
+            // Said again by `#[form(with)]`.
+            "deserialize_with" => drop(text(meta)?),
             _ => return Err(meta.error("`Form` does not know this")),
         }
         Ok(())

@@ -1,12 +1,13 @@
-//! `#[derive(Form)]`: reads a type from a JSON document, by the attributes that serde has for it.
+//! `#[derive(Form)]` and `#[derive(Written)]`: read and write a type as JSON, by the attributes that serde has for it.
 //!
 //! serde writes a reader for each type and each place that it may be read from, and for tagged and flattened types a
 //! second one that reads from a copy. In a page that is most of what is loaded. This writes one: every member is taken
-//! out of the document by a call. It is for `antiphon_sync` alone, whose `form` module it calls.
-//! Law: what it reads, and how, is what serde reads by the same attributes; one that it does not know is refused.
+//! out of the document, or appended to the text, by a call. It is for `antiphon_sync` alone, whose `form` module it calls.
+//! Law: what is read and written is what serde does by the same attributes; one that it does not know is refused.
 
 mod attributes;
-mod write;
+mod reader;
+mod writer;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, Error, parse_macro_input};
@@ -15,5 +16,12 @@ use syn::{DeriveInput, Error, parse_macro_input};
 #[proc_macro_derive(Form, attributes(serde, form))]
 pub fn form(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
-    write::reader(&input).unwrap_or_else(Error::into_compile_error).into()
+    reader::reader(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// Writes a type as JSON, as `serde::Serialize` would.
+#[proc_macro_derive(Written, attributes(serde, form))]
+pub fn written(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    writer::writer(&input).unwrap_or_else(Error::into_compile_error).into()
 }

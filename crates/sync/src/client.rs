@@ -84,13 +84,13 @@ use self::{
     words::Schema,
 };
 use crate::Clock;
-use crate::form::Form;
+use crate::form::{Form, Written};
 
 /// A request without an answer for so long is given up, in milliseconds.
 const REQUEST_MS: u64 = 30_000;
 
 /// Two clocks: one that tells the time and may jump, one that only goes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Now {
     /// Milliseconds since 1970.
@@ -100,7 +100,7 @@ pub struct Now {
 }
 
 /// What a client is.
-#[derive(Clone, Debug, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// The name of this instance: random at each start, never stored.
@@ -114,7 +114,7 @@ pub struct Config {
 }
 
 /// What is asked of the server.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Written)]
 #[serde(tag = "ask", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Request {
     /// `GET .../schema`.
@@ -256,7 +256,7 @@ pub enum Input<'a> {
 }
 
 /// What a client wants.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Written)]
 #[serde(tag = "want", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Output {
     /// Ask the server.
@@ -319,7 +319,7 @@ pub enum Output {
 }
 
 /// What is told to whoever shows the data.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Written)]
 #[serde(tag = "told", content = "about", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Told {
     /// These rows may look different.
@@ -352,7 +352,7 @@ pub enum Told {
 }
 
 /// Why an edit was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum EditRefused {
     /// The outbox is full.
@@ -366,7 +366,7 @@ pub enum EditRefused {
 }
 
 /// What a person did, and how it is named.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Made {
     /// The group; `None` where it took back what never left.

@@ -5,12 +5,14 @@
 //! same attributes; a member that is missing is an error unless it is an option or has a default; members that no type
 //! asks for are left alone, so that a newer peer may say more.
 
+mod written;
+
 use std::{collections::VecDeque, fmt};
 
+pub(crate) use self::written::{Parts, Written, write_member, write_name, write_object};
 use crate::ordered::{OrderedMap, OrderedSet};
-pub(crate) use antiphon_form::Form;
+pub(crate) use antiphon_form::{Form, Written};
 use antiphon_model::{TransactionId, Visibility, Xid};
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// An object's members.
@@ -57,9 +59,11 @@ pub(crate) fn from_text<T: Form>(text: &str) -> Result<T, Unread> {
     T::read(document(text)?)
 }
 
-/// Writes a text; what the client writes is made of texts, numbers, lists and maps of texts, so it can be written.
-pub(crate) fn text(value: &(impl Serialize + ?Sized)) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+/// Writes a value as text.
+pub(crate) fn text(value: &(impl Written + ?Sized)) -> String {
+    let mut out = String::new();
+    value.write(&mut out);
+    out
 }
 
 /// Makes an object.

@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 use super::{
     Change, Client, Edit, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, journal::Rule, message::Wish,
 };
-use crate::form::Form;
+use crate::form::{Form, Written};
 use crate::ordered::OrderedSet;
 
 /// How a person settles an entry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum Decision {
     /// Mine, upon theirs.
@@ -27,7 +27,7 @@ pub enum Decision {
 }
 
 /// Why a decision was not taken; nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum Undecided {
     /// There is no such conflict any more.

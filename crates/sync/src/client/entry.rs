@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{State, same};
-use crate::form::{self, Form};
+use crate::form::{self, Form, Written};
 
 /// Names a row of any type.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct EntityKey {
     /// The type.
@@ -31,7 +31,7 @@ impl EntityKey {
 pub type EntryKey = String;
 
 /// What an entry does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Change {
     /// Makes the row.
@@ -102,7 +102,7 @@ impl Change {
 }
 
 /// The other side of a conflict.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Theirs {
     /// The id of their change; `None` where they have none.
@@ -119,7 +119,7 @@ pub struct Theirs {
 }
 
 /// Why an entry was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 pub struct Refused {
     /// The stable code.
     pub code: String,
@@ -129,7 +129,7 @@ pub struct Refused {
 }
 
 /// One mutation that is not confirmed yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// Its place.

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Client, Entry, Loaded, Now, State, outbox::ENTRIES_MAX, store::Record};
-use crate::form::{self, Form};
+use crate::form::{self, Form, Written};
 
 /// The version of the document that this code writes.
 const EXPORT_FORMAT: u32 = 1;
 
 /// Whose an outbox is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
     /// The user: the `sub` of its tokens.
@@ -26,7 +26,7 @@ pub struct Owner {
 }
 
 /// An outbox as a document.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Export {
     /// The version of the document.
@@ -39,7 +39,7 @@ pub struct Export {
 }
 
 /// What was brought back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Imported {
     /// Entries that are in the outbox now and were not before.
@@ -51,7 +51,7 @@ pub struct Imported {
 }
 
 /// Why nothing was brought back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum ImportRefused {
     /// It is no export.

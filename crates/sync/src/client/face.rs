@@ -7,13 +7,11 @@
 
 mod call;
 
-use serde::Serialize;
-
 #[cfg(test)]
 pub(super) use self::call::Text;
 pub use self::call::{Call, Verb};
 use super::{Client, Config, Loaded, Now, Record, store_outbox};
-use crate::form;
+use crate::form::{self, Written};
 
 /// One client behind JSON.
 #[derive(Debug, Default)]
@@ -84,7 +82,7 @@ impl Face {
 }
 
 /// Writes an object with one member.
-fn named(name: &str, value: &(impl Serialize + ?Sized)) -> String {
+fn named(name: &str, value: &(impl Written + ?Sized)) -> String {
     format!(r#"{{"{name}":{}}}"#, form::text(value))
 }
 

@@ -14,7 +14,7 @@ use super::{
     subset::{Place, Subset},
     words::TypeShape,
 };
-use crate::form::Form;
+use crate::form::{Form, Written};
 
 /// Rows of a page at most.
 pub const PAGE_ROWS: usize = 1_000;
@@ -22,14 +22,14 @@ pub const PAGE_ROWS: usize = 1_000;
 const SPARE_ROWS: usize = 10;
 
 /// A page of a subset: the place of its last row and what it saw.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 struct Page {
     upto: Option<Place>,
     snapshot: Visibility,
 }
 
 /// A subset whose rows are kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Held {
     /// What it is.
     pub subset: Subset,

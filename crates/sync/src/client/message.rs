@@ -7,13 +7,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, EntityKey, EntryKey, Network, Write, subset::Subset};
-use crate::form::{self, Form};
+use crate::form::{self, Form, Written};
 
 /// The version of the messages that this code sends.
 pub(super) const VERSION: u32 = 1;
 
 /// A message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Message {
     /// The version.
@@ -26,7 +26,7 @@ pub(super) struct Message {
 }
 
 /// What is said.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum What {
     /// Whoever leads is asked to say so.
@@ -71,7 +71,7 @@ pub(super) enum What {
 }
 
 /// What a leader says of itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Beat {
     /// Its fence.
@@ -94,7 +94,7 @@ pub(super) struct Beat {
 }
 
 /// What a person did to an edit that is in the store already.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(tag = "wish", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum Wish {
     /// A conflict was decided.

@@ -20,10 +20,10 @@ use super::{
     store::{Dirty, Record},
     words::{Action, Activity, Item, Listed, Tx, TypeShape},
 };
-use crate::form::Form;
+use crate::form::{Form, Written};
 
 /// Who wrote a row last, and which mutation each of its fields.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Versions {
     /// The newest mutation of the row.
     #[serde(default)]
@@ -73,7 +73,7 @@ impl Versions {
 }
 
 /// A confirmed row.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Row {
     /// Its fields.
     pub data: Map<String, Value>,
@@ -106,7 +106,7 @@ pub enum Arrived {
 }
 
 /// A page of a list: its last id and what it saw.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 struct Page {
     upto: Option<String>,
     snapshot: Visibility,
@@ -126,7 +126,7 @@ pub struct TypeRows {
 }
 
 /// What is kept about the rows of a type besides them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct TypeMarks {
     /// The generation under which its rows are stored.
     pub generation: u32,

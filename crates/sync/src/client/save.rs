@@ -21,7 +21,7 @@ use super::{
     words::Schema,
 };
 use crate::Clock;
-use crate::form::{self, Form};
+use crate::form::{self, Form, Written};
 
 /// While nothing can be saved, it is tried again so often, in milliseconds.
 const RETRY_MS: u64 = 5_000;
@@ -75,14 +75,14 @@ impl Saving {
 }
 
 /// Which save of a leader a store is of.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, Form)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, Form, Written)]
 pub(super) struct Turn {
     pub(super) fence: u64,
     pub(super) save: u64,
 }
 
 /// What is kept besides rows, entries and the journal.
-#[derive(Debug, Serialize, Deserialize, Form)]
+#[derive(Debug, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Meta {
     format: u32,
@@ -109,7 +109,7 @@ pub struct Loaded {
 }
 
 /// A store that this version cannot go on with; nothing in it was changed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Written)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Corrupt {
     /// It was written by a newer version; these entries of its outbox could be read.

@@ -9,13 +9,13 @@ use crate::ordered::OrderedSet;
 use serde::{Deserialize, Serialize};
 
 use super::EntryKey;
-use crate::form::Form;
+use crate::form::{Form, Written};
 
 /// The version of the format that this code writes.
 pub const FORMAT: u32 = 1;
 
 /// Names a record.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Record {
     /// How many saves leaders have made, and under which fence the last one was: part of each of them.
@@ -45,7 +45,7 @@ impl Record {
 }
 
 /// A step of a save; steps are taken in order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Write {
     /// The record holds this JSON now.

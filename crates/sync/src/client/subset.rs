@@ -13,11 +13,11 @@ use serde_json::{Map, Value};
 
 use self::compare::Kind;
 use super::{keys, words::TypeShape};
-use crate::form::Form;
+use crate::form::{Form, Written};
 use crate::ordered::OrderedSet;
 
 /// How a field is compared with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
     /// Equal; without a value: null.
@@ -33,7 +33,7 @@ pub enum Test {
 }
 
 /// A condition on a field.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 pub struct Filter {
     /// The field.
     pub field: String,
@@ -44,7 +44,7 @@ pub struct Filter {
 }
 
 /// A level of an order; nulls come last, texts by bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 pub struct Level {
     /// The field.
     pub field: String,
@@ -54,7 +54,7 @@ pub struct Level {
 }
 
 /// A part of a type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Subset {
     /// The type.
@@ -71,7 +71,7 @@ pub struct Subset {
 }
 
 /// Where a row stands in the order of a subset: what it is ordered by, then its id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 pub struct Place {
     values: Vec<Option<String>>,
     id: String,

@@ -16,7 +16,7 @@ use super::{
     Client, EntityKey, Now, Told,
     subset::{Place, Subset},
 };
-use crate::form;
+use crate::form::{self, Written};
 pub(super) use reading::Asking;
 
 /// So many subsets may be wanted at once.
@@ -28,7 +28,7 @@ pub const OPEN_MAX: usize = 1_000;
 const TOO_EARLY_MS: u64 = 250;
 
 /// Why a subset or a row was not taken on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum TooMany {
     /// As many subsets are wanted as may be.
@@ -38,7 +38,7 @@ pub enum TooMany {
 }
 
 /// What is here of a subset.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Written)]
 pub struct Query {
     /// Whether all of its rows are here.
     pub complete: bool,
@@ -49,7 +49,7 @@ pub struct Query {
 }
 
 /// Whether a row is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum Presence {
     /// It is here.

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Change, Client, Edit, EntityKey, EntryKey, Now, State, same, value};
-use crate::form::{self, Form};
+use crate::form::{self, Form, Written};
 
 /// So many steps can be undone.
 const STEPS_MAX: usize = 100;
 
-#[derive(Clone, Debug, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Serialize, Deserialize, Form, Written)]
 struct Done {
     group: Option<EntryKey>,
     /// What was done.
@@ -25,7 +25,7 @@ struct Done {
 }
 
 /// What was done, and what was undone.
-#[derive(Debug, Default, Serialize, Deserialize, Form)]
+#[derive(Debug, Default, Serialize, Deserialize, Form, Written)]
 pub(super) struct Undo {
     done: VecDeque<Done>,
     undone: Vec<Done>,

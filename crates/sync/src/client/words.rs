@@ -5,7 +5,7 @@
 
 use crate::ordered::{OrderedMap, OrderedSet};
 
-use crate::form::{self, Form};
+use crate::form::{self, Form, Written};
 use antiphon_model::Xid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -256,14 +256,14 @@ pub struct Problem {
 }
 
 /// What types there are, for this caller.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Schema {
     /// Types by name.
     pub types: OrderedMap<String, TypeShape>,
 }
 
 /// A type.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct TypeShape {
     /// The number of this shape.
     pub schema: u32,
@@ -290,7 +290,7 @@ pub struct TypeShape {
 }
 
 /// What the caller may do with rows of a type, at most.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Can {
     /// Whether it may make them.
     #[serde(default)]
@@ -304,7 +304,7 @@ pub struct Can {
 }
 
 /// A field.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct FieldShape {
     /// Its Postgres type.
     #[serde(rename = "type", default)]
@@ -318,7 +318,7 @@ pub struct FieldShape {
 }
 
 /// How two edits of one field are settled (CORE-07).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// The later edit stands.

@@ -5,6 +5,7 @@
 //! with a create in the outbox waits for that; a delete waits for deletes of rows that refer to its row; the entries of a
 //! group go together. Nothing else waits.
 
+use crate::form::Written;
 use crate::ordered::OrderedSet;
 
 use serde::Serialize;
@@ -14,7 +15,7 @@ use super::{Change, EntityKey, Entry, EntryKey, Outbox, State};
 use crate::client::words::Schema;
 
 /// Why an entry does not go out yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum Waits {
     /// For another entry.

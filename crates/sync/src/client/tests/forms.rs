@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
     client::{
-        Call, Edit, Entry, Line, Now, Row, Subset, Write,
+        Call, Edit, Entry, Line, Network, Now, Record, Row, Subset, TypeMarks, Write,
         message::Message,
         words::{Activity, Confirm, Listed, Notice, Offset, Problem, Reset, Results, Schema},
     },
-    form::Form,
+    form::{self, Form, Written},
 };
 
 /// Every document that the vectors hold anywhere, texts that are documents among them.
@@ -72,6 +72,34 @@ fn what_is_read_is_what_serde_reads_of_every_document_of_the_vectors_core_11() {
         agree::<Problem>(&documents),
     ];
     assert!(read.iter().all(|count| *count > 0), "each form is among the documents: {read:?}");
+}
+
+/// Reads every document, writes what was read both ways, and returns how many there were.
+#[track_caller]
+fn agree_in_writing<T: Form + Written + Serialize>(documents: &[Value]) -> usize {
+    let read = documents.iter().filter_map(|document| T::read(document.clone()).ok());
+    read.map(|read| assert_eq!(form::text(&read), serde_json::to_string(&read).unwrap())).count()
+}
+
+#[test]
+fn what_is_written_is_what_serde_writes_to_the_byte_core_11() {
+    let documents = documents();
+    let written = [
+        agree_in_writing::<Value>(&documents),
+        agree_in_writing::<Now>(&documents),
+        agree_in_writing::<Edit>(&documents),
+        agree_in_writing::<Entry>(&documents),
+        agree_in_writing::<Line>(&documents),
+        agree_in_writing::<Row>(&documents),
+        agree_in_writing::<Subset>(&documents),
+        agree_in_writing::<Write>(&documents),
+        agree_in_writing::<Record>(&documents),
+        agree_in_writing::<Schema>(&documents),
+        agree_in_writing::<Message>(&documents),
+        agree_in_writing::<Network>(&documents),
+        agree_in_writing::<TypeMarks>(&documents),
+    ];
+    assert!(written.iter().all(|count| *count > 0), "each form is among the documents: {written:?}");
 }
 
 #[test]

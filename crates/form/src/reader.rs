@@ -142,6 +142,6 @@ fn choice(data: &DataEnum, all: &Attributes, made: impl Fn(&Variant) -> Result<T
     Ok(quote!(match #place { #(#places => #arms,)* _ => #last }))
 }
 
-fn name(variant: &Variant, own: &Attributes, all: &Attributes) -> String {
+pub(crate) fn name(variant: &Variant, own: &Attributes, all: &Attributes) -> String {
     own.rename.clone().unwrap_or_else(|| all.rename_all.variant(&variant.ident.to_string()))
 }
