@@ -24,6 +24,8 @@ impl Face {
     /// Makes a client that is not started yet: the first call is `start`.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Face {
+        #[cfg(target_arch = "wasm32")]
+        told::tell_panics();
         Face::default()
     }
 

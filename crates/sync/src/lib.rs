@@ -1,7 +1,7 @@
 //! Both halves of the live protocol as machines without IO: streams, conflicts, text merges, rates.
 //!
-//! The server drives its half from `engine` and `server`; clients will run the other half as WebAssembly, so this room
-//! builds for wasm32. Time and randomness are arguments. It knows no socket, no database and no HTTP.
+//! The server drives its half from `engine` and `server`; clients run the other half, in a page as WebAssembly, so this
+//! room builds for wasm32. Time and randomness are arguments. It knows no socket, no database and no HTTP.
 
 mod bucket;
 pub mod client;
