@@ -255,7 +255,10 @@ impl Copy {
         self.progress.entity_type == entity_type && matches!(self.step, Step::Reading | Step::Marked { .. })
     }
 
-    fn settle(&mut self, chunk: ChunkRows, commit: Commit, mapper: &mut Mapper, into: &mut Mapped) -> Copied {
+    fn settle(&mut self, chunk: ChunkRows, mark: Commit, mapper: &mut Mapper, into: &mut Mapped) -> Copied {
+        // Readers see commits in another order than the log's: a list may see a row's later delete and not the mark.
+        // What every later list sees is a transaction that had ended when the chunk was read.
+        let commit = Commit { xid: chunk.visibility.ended(), ..mark };
         let bytes: usize = chunk.rows.iter().map(antiphon_model::Tuple::byte_len).sum();
         let mut again = Vec::new();
         let mut fresh = Vec::with_capacity(chunk.rows.len());

@@ -23,6 +23,11 @@ impl Visibility {
         self.xmin
     }
 
+    /// Returns the last transaction of which all up to it had ended: every later snapshot sees it.
+    pub fn ended(&self) -> Xid {
+        Xid::new(self.xmin.as_u64().saturating_sub(1))
+    }
+
     /// Returns the first number that was not yet given out.
     pub fn xmax(&self) -> Xid {
         self.xmax

@@ -22,6 +22,11 @@ impl Xid {
         self.0
     }
 
+    /// Tells whether it stands for a transaction that every snapshot sees: no real one has a number below three.
+    pub const fn is_frozen(self) -> bool {
+        self.0 < 3
+    }
+
     /// Widens a 32-bit number to the 64-bit value nearest to `reference` (signed 32-bit difference).
     ///
     /// `reference` must lie within 2^31 transactions of the true value: Postgres itself guarantees that for

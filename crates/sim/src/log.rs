@@ -48,6 +48,8 @@ pub struct LogManners {
     pub mutant_no_position: bool,
     /// Capture counts as begun before the slot of the epoch is there.
     pub mutant_list_before_slot: bool,
+    /// Rows of a copy carry the transaction of their watermark.
+    pub mutant_copies_as_marked: bool,
     /// Every offset is vouched for.
     pub mutant_offset_is_head: bool,
 }

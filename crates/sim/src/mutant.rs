@@ -37,6 +37,8 @@ pub enum Mutant {
     ListBeforeTheSlot,
     /// Copies may begin while a commit from before the slot is not visible yet.
     SlotDoesNotWait,
+    /// Rows of a copy carry the transaction of their watermark.
+    CopiesAsMarked,
     /// An applied edit leaves no record.
     RecordNotKept,
     /// The log serves offsets below its floor as if nothing were missing.
@@ -63,6 +65,7 @@ impl Mutant {
         (Mutant::AccessMissedOnResume, 59),
         (Mutant::ListBeforeTheSlot, 517),
         (Mutant::SlotDoesNotWait, 27),
+        (Mutant::CopiesAsMarked, 67),
         (Mutant::RecordNotKept, 12),
         (Mutant::FloorIgnored, 84),
         (Mutant::PositionNotSaved, 1),
@@ -95,6 +98,7 @@ impl Mutant {
             Mutant::AccessMissedOnResume => "access-missed-on-resume",
             Mutant::ListBeforeTheSlot => "list-before-the-slot",
             Mutant::SlotDoesNotWait => "slot-does-not-wait",
+            Mutant::CopiesAsMarked => "copies-as-marked",
             Mutant::RecordNotKept => "record-not-kept",
             Mutant::FloorIgnored => "floor-ignored",
             Mutant::PositionNotSaved => "position-not-saved",
@@ -142,7 +146,7 @@ const fn of_client(law: Law) -> &'static str {
 /// What shakes the world of a mutant whose law matters only then; none: whatever there is.
 const fn shaken_by(mutant: Mutant) -> &'static [&'static str] {
     match mutant {
-        Mutant::ListBeforeTheSlot | Mutant::SlotDoesNotWait | Mutant::OffsetOfTheHead => {
+        Mutant::ListBeforeTheSlot | Mutant::SlotDoesNotWait | Mutant::OffsetOfTheHead | Mutant::CopiesAsMarked => {
             &["new epoch", "database restored elsewhere", "server crashed"]
         }
         Mutant::MissingFence => &["lease session lost", "server parted from the log", "log crashed"],
@@ -161,7 +165,7 @@ impl Profile {
     /// Returns the profile of a world in which a mutant's law matters, and is kept.
     #[must_use]
     pub fn around(mut self, mutant: Mutant) -> Profile {
-        if let Client(_) = mutant {
+        if let Client(_) | Mutant::CopiesAsMarked = mutant {
             self.devices = DEVICES;
         }
         let kinds = shaken_by(mutant);
@@ -191,6 +195,7 @@ impl Profile {
             Mutant::AccessMissedOnResume => self.server.mutant_access_on_resume = true,
             Mutant::ListBeforeTheSlot => self.log.mutant_list_before_slot = true,
             Mutant::SlotDoesNotWait => self.database.slot_waits = false,
+            Mutant::CopiesAsMarked => self.log.mutant_copies_as_marked = true,
             Mutant::RecordNotKept => self.database.records = false,
             Mutant::FloorIgnored => self.log.mutant_no_floor = true,
             Mutant::PositionNotSaved => self.log.mutant_no_position = true,

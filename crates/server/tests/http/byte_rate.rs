@@ -2,7 +2,7 @@
 //!
 //! What came is compared with what may have come since before the request was sent, so a slow machine cannot break it.
 
-use antiphon_testkit::for_each_postgres;
+use antiphon_testkit::{Sse, for_each_postgres};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -29,12 +29,19 @@ fn held_to_a_rate() -> Setup {
     Setup { serve: Some(serve), ..Setup::default() }
 }
 
-async fn backlog(stage: &Stage) {
+/// Puts a backlog into the log, and returns a reader of another type, whom it costs nothing: it was told of what came
+/// after, so all of it is there.
+async fn backlog(stage: &Stage) -> Sse {
+    let mut brisk = stage.stream("offset=now&entityTypes=task", None).await;
+    next(&mut brisk, "offset").await;
     let sql = format!(
         "insert into notes (id, org, title)
          select n::text, 'acme', repeat(md5(n::text), 6000) from generate_series(1, {ROWS}) n"
     );
     stage.run(&sql).await;
+    stage.run("insert into tasks (list, n, org) values ('a', 0, 'acme')").await;
+    next(&mut brisk, "change").await;
+    brisk
 }
 
 /// Holds what came against what may have come.
@@ -47,10 +54,7 @@ fn held(bytes: u64, began: Instant) {
 async fn a_reader_of_a_long_backlog_is_held_to_its_rate_and_others_read_on_str_04() {
     for_each_postgres(|pg| async move {
         let stage = Stage::open_with(&pg, held_to_a_rate()).await;
-        let mut brisk = stage.stream("offset=now&entityTypes=task", None).await;
-        next(&mut brisk, "offset").await;
-        backlog(&stage).await;
-        stage.until(&stage.alice, "/v1/orgs/acme/live?offset=-1&limit=1", |page| page.text().contains("\"1\"")).await;
+        let mut brisk = backlog(&stage).await;
         let began = Instant::now();
         let mut slow = stage.stream("offset=-1", None).await;
         let (mut bytes, mut seen, mut written) = (0, 0, 0);
@@ -106,8 +110,7 @@ impl Kept {
 async fn long_polls_over_one_connection_are_held_to_the_same_rate_and_each_to_a_size_str_04() {
     for_each_postgres(|pg| async move {
         let stage = Stage::open_with(&pg, held_to_a_rate()).await;
-        backlog(&stage).await;
-        stage.until(&stage.alice, "/v1/orgs/acme/live?offset=-1&limit=1", |page| page.text().contains("\"1\"")).await;
+        drop(backlog(&stage).await);
         let url = stage.url("");
         let host = url.trim_start_matches("http://");
         let head = format!(
@@ -131,7 +134,7 @@ async fn long_polls_over_one_connection_are_held_to_the_same_rate_and_each_to_a_
                 assert_eq!(activity["entityId"], seen.to_string(), "nothing left out, nothing twice");
             }
             kept.offset = page["offset"].as_i64().expect("an offset");
-            assert_eq!(page["upToDate"], seen == ROWS, "{seen}");
+            assert_eq!(page["upToDate"], false, "{seen}");
         }
     })
     .await;

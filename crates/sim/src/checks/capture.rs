@@ -18,10 +18,10 @@ const WATERMARK: &[u8] = b"{\"watermark\":";
 pub fn complete(history: &History) -> Vec<Violation> {
     let expected = expected(history);
     let copies: BTreeSet<u64> =
-        history.committed.iter().filter(|one| watermark(one)).map(|one| one.xid.as_u64()).collect();
+        history.committed.iter().filter(|one| watermark(one)).map(|one| one.lsn.as_u64()).collect();
     // What marks the end of a transaction depends on the parts in which it came.
     let ends = |activity: &Activity| activity.action == Action::Mark && activity.tx.is_none();
-    let of_stream = |activity: &&Activity| !copies.contains(&activity.commit.xid.as_u64()) && !ends(activity);
+    let of_stream = |activity: &&Activity| !copies.contains(&activity.commit.lsn.as_u64()) && !ends(activity);
     let found: Vec<&Activity> = history.log.iter().filter(of_stream).collect();
     let blank = |activity: &Activity| {
         let commit = Commit { last: false, ..activity.commit };

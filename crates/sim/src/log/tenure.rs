@@ -7,7 +7,7 @@ use antiphon_engine::{
     Fault,
     ports::{Batch, Leadership, Lease, LogFlusher, LogWriter, Tenure},
 };
-use antiphon_model::{ActivityId, Checkpoint, Code, Epoch, Micros};
+use antiphon_model::{Activity, ActivityId, Checkpoint, Code, Epoch, Micros};
 use async_trait::async_trait;
 
 use tokio::sync::oneshot;
@@ -94,6 +94,11 @@ impl LogWriter for Appender {
     async fn append(&mut self, batch: &mut Batch) -> Result<ActivityId, Fault> {
         self.link.call().await?;
         let log = self.link.log.clone();
+        if log.shared.manners.mutant_copies_as_marked {
+            let Checkpoint { lsn, xid, .. } = batch.checkpoint;
+            let of_last = |activity: &&mut Activity| activity.commit.lsn == lsn;
+            batch.activities.iter_mut().filter(of_last).for_each(|activity| activity.commit.xid = xid);
+        }
         let (done, appended) = oneshot::channel();
         let append = Append {
             life: self.life,

@@ -222,6 +222,12 @@ impl Entry {
         self.state == State::Sent
     }
 
+    /// Tells whether it may be in rows that are read now and may not: an answer that is no answer to what was asked first
+    /// leaves it pending, and in doubt.
+    pub fn is_unsettled(&self) -> bool {
+        self.is_in_flight() || (self.state == State::Pending && self.doubt)
+    }
+
     /// Tells whether a value of the server says the same.
     pub fn agrees_with(&self, value: &Value) -> bool {
         self.mine().is_some_and(|mine| same(mine, value))

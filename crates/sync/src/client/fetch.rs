@@ -9,7 +9,7 @@ use crate::ordered::{OrderedMap, OrderedSet};
 use antiphon_model::Visibility;
 
 use super::{
-    Answer, Asked, Client, EntityKey, Entry, EntryKey, Now, Request, Told,
+    Answer, Asked, Client, EntityKey, Entry, EntryKey, Now, Request, State, Told,
     words::{Activity, Listed},
 };
 use crate::form;
@@ -60,6 +60,14 @@ impl Fetches {
         }
     }
 
+    /// Rows were put in the place of others: what is held was said of those, and so is an answer that is on its way.
+    pub(super) fn replaced(&mut self) {
+        for (entity, held) in &mut self.held {
+            held.activities.clear();
+            held.too_many = !self.wanted.contains(entity);
+        }
+    }
+
     /// Tells whether rows of a type are wanted or on their way.
     pub(super) fn is_fetching(&self, name: &str) -> bool {
         self.held.keys().any(|entity| entity.entity_type == name)
@@ -77,7 +85,12 @@ impl Client {
         if self.is_asking(|asked| matches!(asked, Asked::Ids(..))) || now.tick_ms < self.subsets.later_ms() {
             return;
         }
-        let Some(name) = self.fetches.wanted.first().map(|entity| entity.entity_type.clone()) else { return };
+        // What is being listed is asked for after that: until then an answer has no place.
+        let listed = |entity: &&EntityKey| {
+            self.types.contains_key(&entity.entity_type) && !self.stream.stale.contains(&entity.entity_type)
+        };
+        let next = self.fetches.wanted.iter().find(listed);
+        let Some(name) = next.map(|entity| entity.entity_type.clone()) else { return };
         let of_type = self.fetches.wanted.iter().filter(|entity| entity.entity_type == name);
         let ids: Vec<String> = of_type.take(IDS_MAX).map(|entity| entity.entity_id.clone()).collect();
         for id in &ids {
@@ -97,8 +110,14 @@ impl Client {
             return self.not_served(now, answer);
         };
         if listed.epoch != self.epoch || !self.types.contains_key(name) {
-            // All is listed anew; what is asked for comes with that.
-            ids.iter().for_each(|id| drop(self.fetches.held.remove(&EntityKey::new(name, id))));
+            // All is listed anew; what is asked for comes with that, but for what a list cannot tell.
+            for entity in ids.iter().map(|id| EntityKey::new(name, id)) {
+                self.fetches.held.remove(&entity);
+                if self.outbox.of(&entity).any(|entry| entry.state == State::Accepted) {
+                    self.fetches.want(&entity);
+                    self.subsets.too_early(now);
+                }
+            }
             return;
         }
         let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(name)).cloned() else { return };
@@ -109,7 +128,7 @@ impl Client {
             listed.items.into_iter().filter_map(|item| Some((shape.id_of(&item.data)?, item))).collect();
         for id in ids {
             let entity = EntityKey::new(name, id);
-            let in_doubt = self.outbox.of(&entity).any(|entry| entry.is_in_flight() && entry.change.is_operation());
+            let in_doubt = self.outbox.of(&entity).any(|entry| entry.is_unsettled() && entry.change.is_operation());
             let held = self.fetches.held.remove(&entity).unwrap_or_default();
             let too_early = in_parts && since.is_none();
             if too_early {

@@ -68,7 +68,7 @@ impl Client {
 
     pub(super) fn has_unsettled_operation(&self, name: &str) -> bool {
         let of_type = self.outbox.iter().filter(|entry| entry.entity.entity_type == name);
-        let unsettled = of_type.into_iter().any(|entry| entry.is_in_flight() && entry.change.is_operation());
+        let unsettled = of_type.into_iter().any(|entry| entry.is_unsettled() && entry.change.is_operation());
         unsettled && !self.breaks(Law::OperationsAreSettled)
     }
 
@@ -242,6 +242,7 @@ impl Client {
         }
         // What the stream has told beyond the new positions comes once more.
         self.close_stream();
+        self.fetches.replaced();
         self.dirty.put(Record::Meta);
         self.subsets.look();
         names.iter().for_each(|name| self.sweep(name));
@@ -301,7 +302,8 @@ impl Client {
             let in_flight = self.sending.holds(&key);
             self.outbox.happen(&key, Event::EpochChanged, &mut self.dirty);
             self.outbox.update(&key, &mut self.dirty, |entry| {
-                entry.xid = None;
+                // Nor do rows that were read before say anything of numbers given now.
+                (entry.xid, entry.listed) = (None, None);
                 entry.doubt |= entry.is_in_flight() && !in_flight;
             });
         }

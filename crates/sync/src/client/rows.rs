@@ -223,8 +223,6 @@ impl TypeRows {
         }
         match known {
             Some(row) if activity.action == Action::Update => row.update(activity, data),
-            // A copy of the table may be older than the list, and all that happened since comes by itself (seed 297).
-            Some(row) if row.is_newer(activity) => return Arrived::Ignored,
             Some(row) => *row = Row { snapshot: row.snapshot.take(), page: row.page, ..Row::created(activity, data) },
             None => drop(self.rows.insert(id.clone(), Row::created(activity, data))),
         }
@@ -252,12 +250,6 @@ impl TypeRows {
 impl Row {
     fn listed(item: Item, snapshot: Option<Visibility>) -> Row {
         Row { data: item.data, versions: Versions::of(item.tx.as_ref()), omitted: item.omitted, snapshot, page: None }
-    }
-
-    /// Tells whether the row's last writer is a later one; ids of a row rise, whoever writes it.
-    fn is_newer(&self, activity: &Activity) -> bool {
-        let came = activity.tx.as_ref().map(|tx| &tx.transaction_id);
-        self.versions.row.as_ref().zip(came).is_some_and(|(own, came)| own > came)
     }
 
     fn created(activity: &Activity, data: &Map<String, Value>) -> Row {

@@ -52,6 +52,10 @@ impl Client {
         let xid = outcome.commit.as_ref().map(|commit| self.number(commit.xid));
         self.outbox.update(&entry.key, &mut self.dirty, |entry| {
             (entry.xid, entry.kept, entry.doubt, entry.until) = (xid, kept, false, None);
+            if xid.is_some_and(Xid::is_frozen) {
+                // Applied before the database was restored: only rows read from now on are surely of after that.
+                entry.listed = None;
+            }
         });
         // A list that came first may have seen it already.
         let seen = self.is_listed(&entry.key) && !self.breaks(Law::RowsConfirm);
