@@ -1,6 +1,6 @@
 //! A map and a set in order, for code that a page loads: a list of boxes, searched by halves.
 //!
-//! The standard library's trees bring ten kilobytes of code for each pair of types, and the client has forty pairs:
+//! The standard library's trees bring eight kilobytes of code for each pair of types, and the client has forty pairs:
 //! they were a quarter of what a page loads. Here an insertion moves pointers only, one memory move for the whole list,
 //! which at ten thousand entries is less than the search around it. What comes in order, as lists do, is put at the end.
 //! Law: iteration is in the order of keys, as of the trees that this stands in for.

@@ -58,7 +58,10 @@ pub fn standing(route: Route, facts: Facts) -> Result<Before, &'static str> {
         Route::Rustup if facts.target => Ok(Before::Nothing),
         Route::Rustup if facts.rustup => Ok(Before::Fetch),
         Route::Rustup => Err("there is no rustup, and the compiler lacks wasm32-unknown-unknown"),
-        Route::Debian if !facts.linker => Err("there is no rust-lld or wasm-ld; the package lld has one"),
+        // Debian's compiler comes without one, and an old one of the system may not read what it writes.
+        Route::Debian if !facts.linker => {
+            Err("there is no linker: rust-lld, which rustup's toolchains have, or wasm-ld of the package lld")
+        }
         Route::Debian if facts.debian => Ok(Before::Nothing),
         Route::Debian if facts.apt => Ok(Before::Install),
         Route::Debian => Err("rustc-web and rust-web-src are not installed, and only root with apt-get could do it"),
