@@ -23,6 +23,8 @@ impl Device {
         let ms = self.stage.simulation.dice().between(5_000, 25_000);
         self.stage.simulation.clock().sleep_ms(ms).await;
         self.storage.copy(&of.storage);
+        let entries = self.storage.keys();
+        [&of, &self].into_iter().for_each(|device| device.shared().flight.copied(&entries));
         self.stage.network.count("device copied");
         self.run().await;
     }
@@ -57,7 +59,7 @@ impl Device {
             return shared.watch.complain(format!("the store cannot be read: {corrupt:?}"));
         };
         self.stage.network.count("device of a newer format");
-        let kept = self.storage.entries();
+        let kept = self.storage.keys().len();
         if entries.len() != kept {
             shared.watch.complain(format!("a newer store has {kept} entries, and {} could be read", entries.len()));
         }

@@ -21,6 +21,8 @@ pub(super) struct Flight {
     ids: BTreeMap<EntryKey, BTreeSet<String>>,
     /// Entries that left while nothing could be saved: a crash makes them forget what they were.
     unsaved: BTreeSet<EntryKey>,
+    /// Entries that another device has too, because one's store is a copy of the other's.
+    twins: BTreeSet<EntryKey>,
     /// The newest version of each row that a stream has brought in this life.
     newest: BTreeMap<EntityKey, usize>,
 }
@@ -72,7 +74,8 @@ impl Flight {
             }
             let layered = |entry: &&Entry| {
                 let shown = matches!(entry.state, State::Pending | State::Sent | State::Accepted);
-                shown && entry.change.is_operation() && entry.until.is_none()
+                // What a copy of this store has too, that may have sent: this one learns so by an answer and a row after it.
+                shown && !self.twins.contains(&entry.key) && entry.change.is_operation() && entry.until.is_none()
             };
             for entry in client.outbox().of(entity).filter(layered) {
                 let written = entry.change.field().and_then(|field| row.versions.field(field)).and_then(at);
@@ -86,6 +89,11 @@ impl Flight {
         wrong
     }
 
+    /// The store is a copy, or was copied, with these entries.
+    pub(super) fn copied(&mut self, entries: &[EntryKey]) {
+        self.twins.extend(entries.iter().cloned());
+    }
+
     /// A new life begins with what the store holds.
     pub(super) fn reborn(&mut self) {
         self.newest.clear();
@@ -93,7 +101,9 @@ impl Flight {
 
     /// Returns the first entry that took effect under two ids.
     pub(super) fn doubled(&self, applied: &BTreeSet<String>) -> Option<String> {
-        let sure = self.ids.iter().filter(|(key, _)| !self.unsaved.contains(*key));
+        // What a copy of this store sent under the same id is another edit where its person went on typing: this one
+        // is told so, and takes a new id.
+        let sure = self.ids.iter().filter(|(key, _)| !self.unsaved.contains(*key) && !self.twins.contains(*key));
         sure.map(|(key, ids)| (key, ids.intersection(applied).collect::<Vec<_>>()))
             .find(|(_, ids)| ids.len() > 1)
             .map(|(key, ids)| format!("{key} took effect as {ids:?}"))

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use antiphon_sync::client::{Entry, Record, Write};
+use antiphon_sync::client::{Entry, EntryKey, Record, Write};
 
 use crate::Simulation;
 
@@ -49,9 +49,10 @@ impl Storage {
         serde_json::from_str(&text).ok()
     }
 
-    /// Returns how many entries of an outbox are in it.
-    pub(super) fn entries(&self) -> usize {
-        self.state().records.keys().filter(|record| matches!(record, Record::Entry(_))).count()
+    /// Returns the keys of the entries of an outbox that are in it.
+    pub(super) fn keys(&self) -> Vec<EntryKey> {
+        let key = |record: &Record| if let Record::Entry(key) = record { Some(key.clone()) } else { None };
+        self.state().records.keys().filter_map(key).collect()
     }
 
     /// Loses everything.

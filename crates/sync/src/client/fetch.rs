@@ -85,13 +85,16 @@ impl Client {
         if self.is_asking(|asked| matches!(asked, Asked::Ids(..))) || now.tick_ms < self.subsets.later_ms() {
             return;
         }
-        // What is being listed is asked for after that: until then an answer has no place.
-        let listed = |entity: &&EntityKey| {
-            self.types.contains_key(&entity.entity_type) && !self.stream.stale.contains(&entity.entity_type)
+        // Until a type is listed an answer has no place; until an operation is settled, no meaning.
+        let askable = |entity: &&EntityKey| {
+            let listed =
+                self.types.contains_key(&entity.entity_type) && !self.stream.stale.contains(&entity.entity_type);
+            listed && !self.outbox.of(entity).any(|entry| self.is_unsettled_operation(entry))
         };
-        let next = self.fetches.wanted.iter().find(listed);
-        let Some(name) = next.map(|entity| entity.entity_type.clone()) else { return };
-        let of_type = self.fetches.wanted.iter().filter(|entity| entity.entity_type == name);
+        let Some(name) = self.fetches.wanted.iter().find(askable).map(|entity| entity.entity_type.clone()) else {
+            return;
+        };
+        let of_type = self.fetches.wanted.iter().filter(|entity| entity.entity_type == name).filter(askable);
         let ids: Vec<String> = of_type.take(IDS_MAX).map(|entity| entity.entity_id.clone()).collect();
         for id in &ids {
             self.fetches.wanted.remove(&EntityKey::new(&name, id));
@@ -128,7 +131,7 @@ impl Client {
             listed.items.into_iter().filter_map(|item| Some((shape.id_of(&item.data)?, item))).collect();
         for id in ids {
             let entity = EntityKey::new(name, id);
-            let in_doubt = self.outbox.of(&entity).any(|entry| entry.is_unsettled() && entry.change.is_operation());
+            let in_doubt = self.outbox.of(&entity).any(|entry| self.is_unsettled_operation(entry));
             let held = self.fetches.held.remove(&entity).unwrap_or_default();
             let too_early = in_parts && since.is_none();
             if too_early {

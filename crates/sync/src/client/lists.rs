@@ -68,8 +68,16 @@ impl Client {
 
     pub(super) fn has_unsettled_operation(&self, name: &str) -> bool {
         let of_type = self.outbox.iter().filter(|entry| entry.entity.entity_type == name);
-        let unsettled = of_type.into_iter().any(|entry| entry.is_unsettled() && entry.change.is_operation());
+        let unsettled = of_type.into_iter().any(|entry| self.is_unsettled_operation(entry));
         unsettled && !self.breaks(Law::OperationsAreSettled)
+    }
+
+    /// Tells whether an operation may be in rows that are read now and may not, and will be known soon.
+    ///
+    /// What waits for a person's decision about another edit does not hold up everybody's rows.
+    pub(super) fn is_unsettled_operation(&self, entry: &Entry) -> bool {
+        let waits = || self.schema.as_ref().is_some_and(|schema| self.outbox.waits(entry, schema).is_some());
+        entry.change.is_operation() && entry.is_unsettled() && (entry.is_in_flight() || !waits())
     }
 
     pub(super) fn schema_answered(&mut self, now: Now, answer: &Answer<'_>) {
@@ -253,6 +261,11 @@ impl Client {
     fn left_meanwhile(&mut self, now: Now, name: &str, former: TypeRows) {
         let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == name).cloned().collect();
         for entity in edited {
+            // Where a type is here in parts, only what was asked for by its id is known to be gone.
+            let rows = self.types.get(name).filter(|_| self.is_in_parts(name));
+            if rows.is_some_and(|rows| !rows.is_missing(&entity.entity_id)) {
+                continue;
+            }
             if let (Some(row), None) = (former.rows.get(&entity.entity_id), self.row(&entity)) {
                 self.left_unseen(now, &entity, row.clone());
             }

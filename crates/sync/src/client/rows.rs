@@ -6,6 +6,8 @@
 
 mod parts;
 
+use std::collections::VecDeque;
+
 use crate::ordered::OrderedMap;
 
 use antiphon_model::{Visibility, Xid};
@@ -121,6 +123,8 @@ pub struct TypeRows {
     pub marks: TypeMarks,
     /// Rows that were looked for and are not there, with what the answer saw; only of types that are kept in parts.
     absent: OrderedMap<String, Option<Visibility>>,
+    /// What an answer saw of rows that were let go of since, the latest last: the stream may lag behind it.
+    let_go: VecDeque<(String, Visibility)>,
     /// What the stream said lately; only of types that are kept in parts.
     pub recent: Recent,
 }

@@ -68,7 +68,7 @@ impl Client {
     pub(super) fn send(&mut self, now: Now) {
         // While the server does not answer at all, nothing is handed over: what never left may still be squashed.
         // What is on its way already is asked about all the same: lists wait for it (found by seed 17).
-        let asks = self.pace.is_due(now.tick_ms) && self.outbox.iter().any(Entry::is_in_flight);
+        let asks = self.pace.is_due(now.tick_ms) && self.outbox.iter().any(Entry::is_unsettled);
         let answers = self.stream.alive || self.pace.failures() == 0 || asks;
         if self.sending.is_idle() && answers && self.sending.hold.is_due(now.tick_ms) {
             self.prepare(now);
@@ -95,7 +95,8 @@ impl Client {
         }
         for key in &keys {
             self.outbox.happen(key, Event::HandedOver, &mut self.dirty);
-            self.outbox.update(key, &mut self.dirty, |entry| entry.handed = true);
+            // What was read before says nothing of the number that the answer will bring.
+            self.outbox.update(key, &mut self.dirty, |entry| (entry.handed, entry.listed) = (true, None));
         }
         let entries: Vec<&Entry> = keys.iter().filter_map(|key| self.outbox.find(key)).collect();
         let atomic = entries.len() > 1 && entries.iter().all(|entry| entry.group == entries[0].group);

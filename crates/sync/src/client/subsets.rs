@@ -13,7 +13,7 @@ use crate::ordered::{OrderedMap, OrderedSet, sort_by};
 use serde::Serialize;
 
 use super::{
-    Client, EntityKey, Now, Told,
+    Change, Client, EntityKey, Now, Told,
     subset::{Place, Subset},
 };
 use crate::form::{self, Written};
@@ -276,8 +276,8 @@ impl Client {
         }
     }
 
-    /// Returns the entries of a row that were handed over, or have been.
-    pub(super) fn has_gone_out(&self, entity: &EntityKey) -> bool {
-        self.outbox.of(entity).any(|entry| !entry.is_untouched())
+    /// Tells whether the server may know a row with edits: it does not where one of them is yet to make it.
+    pub(super) fn may_be_there(&self, entity: &EntityKey) -> bool {
+        !self.outbox.of(entity).any(|entry| entry.is_untouched() && matches!(entry.change, Change::Create { .. }))
     }
 }

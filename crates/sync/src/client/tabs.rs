@@ -14,7 +14,7 @@ use crate::ordered::OrderedMap;
 
 pub(super) use self::wishes::Unsaved;
 use super::{
-    Client, Now, Output,
+    Client, Now, Output, State,
     message::{Beat, Message, VERSION, What, Wish},
     role::{Role, RoleEvent, role_step},
     store::{Record, Write},
@@ -223,6 +223,9 @@ impl Client {
         self.tabs.saved_position = self.position();
         self.drop_relisted();
         self.take_subsets_over();
+        // The echo of what was accepted may lie behind the position, and what was read for it is forgotten.
+        let accepted = self.outbox.iter().filter(|entry| entry.state == State::Accepted);
+        accepted.for_each(|entry| self.fetches.want(&entry.entity));
         self.take_in_all(now);
         for (_, wish) in std::mem::take(&mut self.tabs.wishes) {
             self.grant(now, wish);

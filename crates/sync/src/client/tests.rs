@@ -445,13 +445,28 @@ fn a_copy_of_a_table_takes_no_row_back_that_a_list_has_brought_protocol_4() {
     let before = device.shows("1", "title");
     let own =
         json!({ "transactionId": "1769860000000.0000.sql-1", "sourceId": "sql", "actor": null, "changedField": null });
-    // Its number is that of a watermark that the list did not see.
+    // Its number is of a transaction that had ended before its chunk was read, so every later list sees it (ADR 8).
     let copied = json!({ "activityId": offset + 1, "entityType": "note", "entityId": "1", "action": "create",
         "data": { "id": "1", "title": "older" }, "changedKeys": ["id", "title"], "tx": own,
-        "commit": { "xid": "900000", "last": true } });
+        "commit": { "xid": "700", "last": true } });
     device.client.handle(device.now, Input::Frame { stream, event: "change", data: &copied.to_string() });
     assert_ne!(before, json!("older"));
     assert_eq!((device.shows("1", "title"), device.client.position().1), (before, offset + 1));
+}
+
+#[test]
+fn a_row_that_comes_anew_with_other_fields_is_taken_whatever_its_id_str_05() {
+    let (_, mut device) = listed();
+    let (stream, offset) = device.stream.unwrap();
+    // Whoever wrote it was long offline: the id is below that of the row's last writer.
+    let tx = json!({ "transactionId": "1700000000000.0000.other", "sourceId": "other", "actor": "bob",
+        "changedField": null });
+    let anew = json!({ "activityId": offset + 1, "entityType": "note", "entityId": "1", "action": "create",
+        "data": { "id": "1", "title": "t" }, "changedKeys": ["id", "title"], "tx": tx,
+        "commit": { "xid": "900000", "last": true } });
+    device.client.handle(device.now, Input::Frame { stream, event: "change", data: &anew.to_string() });
+    let row = device.client.view(&super::EntityKey::new("note", "1")).unwrap();
+    assert_eq!((row.get("body"), row.get("title")), (None, Some(&json!("t"))));
 }
 
 #[test]

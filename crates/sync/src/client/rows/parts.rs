@@ -16,6 +16,9 @@ use crate::client::{
     words::{Action, Activity, TypeShape},
 };
 
+/// What was seen of so many rows is remembered after they were let go of; of more, an older form may show for a moment.
+const LET_GO_MAX: usize = 256;
+
 impl TypeRows {
     /// Takes an activity of a type that is kept in parts; `pinned` rows are kept whatever they hold.
     pub fn apply_part(&mut self, shape: &TypeShape, activity: &Activity, pinned: bool, dirty: &mut Dirty) -> Arrived {
@@ -60,6 +63,11 @@ impl TypeRows {
         if pinned {
             let seen = self.absent.get(id).and_then(Option::as_ref).is_some_and(|snapshot| snapshot.sees(xid));
             entries.push(if seen { Entry::Seen } else { Entry::Enters });
+        }
+        // What is said now may be older than what was here when the row was let go of.
+        let seen = |(left, snapshot): &(String, Visibility)| left == id && snapshot.sees(xid);
+        if !entries.is_empty() && self.let_go.iter().any(seen) {
+            entries.push(Entry::Seen);
         }
         match (entries.contains(&Entry::Enters), entries.contains(&Entry::Seen)) {
             (true, false) => Entry::Enters,
@@ -172,12 +180,17 @@ impl TypeRows {
         let loose: Vec<String> = ids.into_iter().filter(|id| !self.is_kept(shape, id, pinned(id))).collect();
         let mut gone = Vec::new();
         for id in loose {
-            if !pinned(&id) {
-                self.absent.remove(&id);
-            }
-            if self.rows.remove(&id).is_some() {
+            let missing = if pinned(&id) { None } else { self.absent.remove(&id).flatten() };
+            let row = self.rows.remove(&id);
+            if row.is_some() {
                 dirty.put(Record::row(self.marks.generation, name, &id));
-                gone.push(id);
+                gone.push(id.clone());
+            }
+            if let Some(snapshot) = row.and_then(|row| row.snapshot).or(missing) {
+                if self.let_go.len() >= LET_GO_MAX {
+                    self.let_go.pop_front();
+                }
+                self.let_go.push_back((id, snapshot));
             }
         }
         gone

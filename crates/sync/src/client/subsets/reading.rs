@@ -84,10 +84,10 @@ impl Client {
         }
     }
 
-    /// Returns rows that are open, or edited and known to the server, and that nothing is known of.
+    /// Returns rows that are open, or edited and maybe known to the server, and that nothing is known of.
     fn missing_pins(&self, name: &str, rows: &TypeRows) -> Vec<String> {
         let open = self.subsets.open.keys();
-        let edited = self.outbox.entities().filter(|entity| self.has_gone_out(entity));
+        let edited = self.outbox.entities().filter(|entity| self.may_be_there(entity));
         let of_type = open.chain(edited).filter(|entity| entity.entity_type == name);
         let unknown = of_type.map(|e| &e.entity_id).filter(|id| !rows.rows.contains_key(*id) && !rows.is_missing(id));
         unknown.cloned().collect::<OrderedSet<_>>().into_iter().collect()
