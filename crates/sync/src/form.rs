@@ -10,10 +10,11 @@ mod written;
 use std::{collections::VecDeque, fmt};
 
 pub(crate) use self::written::{Parts, Written, write_member, write_name, write_object};
-use crate::ordered::{OrderedMap, OrderedSet};
 pub(crate) use antiphon_form::{Form, Written};
 use antiphon_model::{TransactionId, Visibility, Xid};
 use serde_json::{Map, Value};
+
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// An object's members.
 pub(crate) type Object = Map<String, Value>;

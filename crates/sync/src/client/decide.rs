@@ -9,8 +9,10 @@ use serde_json::{Map, Value};
 use super::{
     Change, Client, Edit, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, journal::Rule, message::Wish,
 };
-use crate::form::{Form, Written};
-use crate::ordered::OrderedSet;
+use crate::{
+    form::{Form, Written},
+    ordered::OrderedSet,
+};
 
 /// How a person settles an entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]

@@ -4,13 +4,14 @@
 //! ids, so bringing it back twice, or where it was applied meanwhile, changes nothing; it is refused under another user
 //! or organisation. What was exported may have been sent since by whoever kept it: it counts as handed over.
 
-use crate::ordered::OrderedSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Client, Entry, Loaded, Now, State, outbox::ENTRIES_MAX, store::Record};
-use crate::form::{self, Form, Written};
+use crate::{
+    form::{self, Form, Written},
+    ordered::OrderedSet,
+};
 
 /// The version of the document that this code writes.
 const EXPORT_FORMAT: u32 = 1;

@@ -4,15 +4,16 @@
 //! Law: while a row is being fetched, what the stream says of it is held and joined to the answer by the answer's own
 //! snapshot, so a row that was deleted meanwhile does not come back.
 
-use crate::ordered::{OrderedMap, OrderedSet};
-
 use antiphon_model::Visibility;
 
 use super::{
     Answer, Asked, Client, EntityKey, Entry, EntryKey, Now, Request, State, Told,
     words::{Activity, Listed},
 };
-use crate::form;
+use crate::{
+    form,
+    ordered::{OrderedMap, OrderedSet},
+};
 
 /// Ids of a request.
 const IDS_MAX: usize = 100;

@@ -4,7 +4,6 @@
 //! nothing enters, because the next page will bring it; a window that has lost rows reads on, one that has grown far
 //! beyond its size is cut. Nothing about who wants the subset is in here.
 
-use crate::ordered::sort_by;
 use antiphon_model::{Visibility, Xid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,7 +13,10 @@ use super::{
     subset::{Place, Subset},
     words::TypeShape,
 };
-use crate::form::{Form, Written};
+use crate::{
+    form::{Form, Written},
+    ordered::sort_by,
+};
 
 /// Rows of a page at most.
 pub const PAGE_ROWS: usize = 1_000;

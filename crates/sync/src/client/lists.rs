@@ -3,8 +3,6 @@
 //! Laws: pages of one epoch and access only; a first list is shown as it comes, a later one takes the old rows' place in
 //! one step; a page that may hold an operation whose outcome is unknown is not shown before that is settled.
 
-use crate::ordered::OrderedSet;
-
 use antiphon_model::Visibility;
 
 use super::{
@@ -13,7 +11,7 @@ use super::{
     store::Record,
     words::{Listed, Schema},
 };
-use crate::form;
+use crate::{form, ordered::OrderedSet};
 
 /// Rows of a page.
 const PAGE_ROWS: usize = 1_000;

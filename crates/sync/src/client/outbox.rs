@@ -8,8 +8,6 @@ mod adding;
 mod making;
 mod waiting;
 
-use crate::ordered::{OrderedMap, OrderedSet};
-
 use antiphon_model::TransactionId;
 
 pub(super) use self::making::operated;
@@ -21,6 +19,7 @@ use super::{
     Change, EntityKey, Entry, EntryKey, Event, State, Step, Theirs, step,
     store::{Dirty, Record},
 };
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// An outbox holds so many entries; a further edit is refused, and whoever made it is told.
 pub const ENTRIES_MAX: usize = 10_000;

@@ -8,8 +8,6 @@ mod parts;
 
 use std::collections::VecDeque;
 
-use crate::ordered::OrderedMap;
-
 use antiphon_model::{Visibility, Xid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,7 +20,10 @@ use super::{
     store::{Dirty, Record},
     words::{Action, Activity, Item, Listed, Tx, TypeShape},
 };
-use crate::form::{Form, Written};
+use crate::{
+    form::{Form, Written},
+    ordered::OrderedMap,
+};
 
 /// Who wrote a row last, and which mutation each of its fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]

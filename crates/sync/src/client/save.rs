@@ -4,8 +4,6 @@
 //! be saved the client goes on in memory, says so, and tries again. What cannot be read is kept as it is and can be
 //! exported; rows that cannot be read are listed again.
 
-use crate::ordered::{OrderedMap, OrderedSet};
-
 use antiphon_model::TransactionId;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +19,10 @@ use super::{
     words::Schema,
 };
 use crate::Clock;
-use crate::form::{self, Form, Written};
+use crate::{
+    form::{self, Form, Written},
+    ordered::{OrderedMap, OrderedSet},
+};
 
 /// While nothing can be saved, it is tried again so often, in milliseconds.
 const RETRY_MS: u64 = 5_000;

@@ -3,15 +3,13 @@
 //! Laws: rows, position, entries and the journal of one save are taken together and as they are; rows of a generation that
 //! is not shown yet are built beside those that are, as the leader does it. Nothing here is judged: the leader did.
 
-use crate::ordered::OrderedSet;
-
 use super::{
     Client, EntityKey, Entry, Now, State, Told,
     rows::{Row, TypeRows},
     save::Meta,
     store::{Record, Write},
 };
-use crate::form;
+use crate::{form, ordered::OrderedSet};
 
 impl Client {
     /// Takes over a save of the leader's.

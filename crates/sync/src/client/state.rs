@@ -3,8 +3,9 @@
 //! This table is the law; the rest of the client asks it and obeys. It has no default: a new event or state does not
 //! compile until each cell is answered. What cannot happen is named so, changes nothing, and is counted by whoever asks.
 
-use crate::form::{Form, Written};
 use serde::{Deserialize, Serialize};
+
+use crate::form::{Form, Written};
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]

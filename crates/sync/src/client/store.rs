@@ -4,12 +4,13 @@
 //! state that the client was in. Records hold JSON and carry the format's version; a newer format's outbox is read as far
 //! as this version knows it.
 
-use crate::ordered::OrderedSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::EntryKey;
-use crate::form::{Form, Written};
+use crate::{
+    form::{Form, Written},
+    ordered::OrderedSet,
+};
 
 /// The version of the format that this code writes.
 pub const FORMAT: u32 = 1;

@@ -3,14 +3,12 @@
 //! Laws: the position rises only with what was applied, in the same save; a transaction is applied whole; an end that says
 //! why is obeyed, silence is an end too. A position that the server does not vouch for is never kept.
 
-use crate::ordered::OrderedSet;
-
 use super::{
     Client, Law, Now, Output, Told,
     store::Record,
     words::{Activity, Confirm, Notice, Offset, Reset},
 };
-use crate::form;
+use crate::{form, ordered::OrderedSet};
 
 /// The server sends something at least this often; twice of it without anything is the end, in milliseconds.
 const HEARTBEAT_MS: u64 = 15_000;

@@ -13,8 +13,10 @@ use serde_json::{Map, Value};
 
 use self::compare::Kind;
 use super::{keys, words::TypeShape};
-use crate::form::{Form, Written};
-use crate::ordered::OrderedSet;
+use crate::{
+    form::{Form, Written},
+    ordered::OrderedSet,
+};
 
 /// How a field is compared with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]

@@ -8,15 +8,16 @@ mod joining;
 mod reading;
 mod sparing;
 
-use crate::ordered::{OrderedMap, OrderedSet, sort_by};
-
 use serde::Serialize;
 
 use super::{
     Change, Client, EntityKey, Now, Told,
     subset::{Place, Subset},
 };
-use crate::form::{self, Written};
+use crate::{
+    form::{self, Written},
+    ordered::{OrderedMap, OrderedSet, sort_by},
+};
 pub(super) use reading::Asking;
 
 /// So many subsets may be wanted at once.

@@ -10,8 +10,6 @@ mod hear;
 mod read;
 mod wishes;
 
-use crate::ordered::OrderedMap;
-
 pub(super) use self::wishes::Unsaved;
 use super::{
     Client, Now, Output, State,
@@ -19,6 +17,7 @@ use super::{
     role::{Role, RoleEvent, role_step},
     store::{Record, Write},
 };
+use crate::ordered::OrderedMap;
 
 /// A follower asks so often who leads, in milliseconds.
 const ASK_MS: u64 = 2_000;

@@ -6,6 +6,7 @@
 use serde_json::{Number, Value};
 
 use crate::elements;
+
 use crate::float::float;
 
 /// Tells whether two values say the same.

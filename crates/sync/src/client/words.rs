@@ -3,12 +3,14 @@
 //! Members that are not known here are passed over, so that a newer server is understood; what is missing or of another
 //! type is nonsense, and is refused as a whole before anything is changed.
 
-use crate::ordered::{OrderedMap, OrderedSet};
-
-use crate::form::{self, Form, Written};
 use antiphon_model::Xid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::{
+    form::{self, Form, Written},
+    ordered::{OrderedMap, OrderedSet},
+};
 
 /// An activity.
 #[derive(Clone, Debug, PartialEq, Deserialize, Form)]

@@ -5,13 +5,13 @@
 //! than mine, than theirs, and than both changes together account for, everything from the first to the last stretch
 //! that brings this word becomes one overlap.
 
-use crate::ordered::sort_by;
 use std::ops::Range;
 
 use super::{
     stretch::{Stretch, Texts, Verdict, unite},
     tokens::{has_word, text_tokens},
 };
+use crate::ordered::sort_by;
 
 /// One word of a stretch: the word, the stretch's place, and what it adds to mine and to theirs (or takes away).
 type Entry<'a> = (&'a str, usize, i32, i32);

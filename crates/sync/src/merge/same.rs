@@ -5,7 +5,6 @@
 //! with words of another stretch that the others changed, the two become one. Where the sides are alike there, it is
 //! merged and stands once; else a person is asked. The comparison has a fixed order, since sides may be swapped.
 
-use crate::ordered::sort_by;
 use std::ops::Range;
 
 use super::{
@@ -13,6 +12,7 @@ use super::{
     stretch::{Stretch, Texts, unite},
     tokens::has_word,
 };
+use crate::ordered::sort_by;
 
 /// Unites stretches that hold the same addition.
 pub(super) fn join(texts: &Texts<'_>, stretches: Vec<Stretch>) -> Vec<Stretch> {

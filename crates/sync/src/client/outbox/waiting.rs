@@ -5,14 +5,12 @@
 //! with a create in the outbox waits for that; a delete waits for deletes of rows that refer to its row; the entries of a
 //! group go together. Nothing else waits.
 
-use crate::form::Written;
-use crate::ordered::OrderedSet;
-
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Change, EntityKey, Entry, EntryKey, Outbox, State};
 use crate::client::words::Schema;
+use crate::{form::Written, ordered::OrderedSet};
 
 /// Why an entry does not go out yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Written)]

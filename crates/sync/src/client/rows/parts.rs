@@ -4,8 +4,6 @@
 //! shared by the subsets that overlap; what one page has seen and another has not is asked for by its id, so that a row
 //! never goes back in any of them.
 
-use crate::ordered::{OrderedMap, OrderedSet};
-
 use antiphon_model::Visibility;
 use serde_json::{Map, Value};
 
@@ -15,6 +13,7 @@ use crate::client::{
     store::{Dirty, Record},
     words::{Action, Activity, TypeShape},
 };
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// What was seen of so many rows is remembered after they were let go of; of more, an older form may show for a moment.
 const LET_GO_MAX: usize = 256;

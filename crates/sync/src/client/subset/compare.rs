@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use crate::client::{keys, words::TypeShape};
+
 use crate::float::float;
 
 /// How values of a type are compared.

@@ -4,8 +4,6 @@
 //! it says are not there; a row that was here before, and is newer than the answer, has met all of that already. An
 //! answer that is older than what is still at hand of the stream is not taken.
 
-use crate::ordered::{OrderedMap, OrderedSet};
-
 use antiphon_model::Visibility;
 
 use super::{
@@ -18,6 +16,7 @@ use super::{
     },
     reading::{Asking, Came, Piece},
 };
+use crate::ordered::{OrderedMap, OrderedSet};
 
 impl Client {
     /// Puts a page into what is shown, and upon it what the stream has told since.

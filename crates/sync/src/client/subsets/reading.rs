@@ -4,8 +4,6 @@
 //! Laws: pieces of one epoch and one access only; a page that joins what is shown brings along what the stream has told
 //! since the page was read; what the server refuses for good is told and not asked again.
 
-use crate::ordered::{OrderedMap, OrderedSet};
-
 use antiphon_model::Visibility;
 
 use super::{
@@ -19,7 +17,10 @@ use super::{
     },
     joining::read_page,
 };
-use crate::form;
+use crate::{
+    form,
+    ordered::{OrderedMap, OrderedSet},
+};
 
 /// Ids of a request.
 const IDS_MAX: usize = 100;

@@ -3,9 +3,8 @@
 //! Laws: a subset that is wanted, an open row and a row with edits are never let go of; what only released subsets keep
 //! stays within the budget of bytes; a subset that was released before it was whole goes at once.
 
-use crate::ordered::OrderedSet;
-
 use super::super::{Client, EntityKey, held::bytes_of, rows::TypeRows, store::Record, words::TypeShape};
+use crate::ordered::OrderedSet;
 
 /// Released subsets of a type that are kept at most, however small they are.
 const RELEASED_MAX: usize = 256;

@@ -3,9 +3,8 @@
 //! Law: what a guest wants is said whole each time, so a lost word costs a moment; a guest that is not heard for long is
 //! gone, and what it wanted is kept like anything that was released.
 
-use crate::ordered::OrderedMap;
-
 use super::super::{Client, EntityKey, Now, message::What, subset::Subset};
+use crate::ordered::OrderedMap;
 
 /// A guest that is not heard for so long is gone, in milliseconds: timers of hidden tabs run once a minute.
 const GONE_MS: u64 = 150_000;

@@ -3,8 +3,6 @@
 //! Laws: a save and a read never overlap, so what an instance made is either in what is read or was never saved; what was
 //! never saved outlives the reading; what a person did and no save holds is done again upon what is read.
 
-use crate::ordered::{OrderedMap, OrderedSet};
-
 use super::{
     super::{
         Client, EntityKey, Entry, Now, Output, Told,
@@ -15,7 +13,10 @@ use super::{
     },
     READ_AGAIN_MS,
 };
-use crate::form;
+use crate::{
+    form,
+    ordered::{OrderedMap, OrderedSet},
+};
 
 /// How reading stands.
 #[derive(Debug, Default)]
