@@ -129,6 +129,11 @@ impl Database {
         self.state().log.clone()
     }
 
+    /// Returns where its last commit stands in its log.
+    pub fn last_commit(&self) -> Lsn {
+        self.state().log.last().map(|committed| committed.lsn).unwrap_or_default()
+    }
+
     /// Returns the present row of an entity as lists show it: image and metadata.
     pub fn row(&self, entity_type: &str, id: &str) -> Option<(String, Option<String>)> {
         let (index, table) = self.table(entity_type)?;

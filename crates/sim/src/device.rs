@@ -8,7 +8,6 @@
 mod fate;
 mod flight;
 mod person;
-mod storage;
 mod wanting;
 mod watch;
 
@@ -21,8 +20,8 @@ use antiphon_sync::client::{Client, Config, Input, Loaded, Now, Output, Request 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::{flight::Flight, storage::Storage, wanting::Wanted, watch::Watch};
-use crate::{Clock, FinalView, Kind, Open, People, ProcessId, Request, workload::Stage};
+use self::{flight::Flight, wanting::Wanted, watch::Watch};
+use crate::{Clock, FinalView, Kind, Open, People, ProcessId, Request, storage::Storage, workload::Stage};
 
 /// Things that may wait for the machine; more than it ever asks for at once.
 const QUEUE_MAX: usize = 4_096;
@@ -100,7 +99,7 @@ impl Device {
             _ => dice.below(4_000_000) as i64 - 2_000_000,
         };
         let clock = stage.simulation.clock().skewed(off_us);
-        let storage = Storage::new(&stage.simulation);
+        let storage = Storage::new(&stage.simulation, 0);
         let (subject, org) = who;
         Device { stage, number, process, subject, org, clock, storage, shared: Arc::default() }
     }
@@ -119,7 +118,7 @@ impl Device {
         let over = CancellationToken::new();
         let dice = self.stage.simulation.dice().clone();
         // The store is read after its fence was raised, so that nobody else can have written since.
-        let fence = self.storage.raise();
+        let (fence, records) = self.storage.take();
         {
             let mut shared = self.shared();
             shared.lives += 1;
@@ -130,7 +129,7 @@ impl Device {
                 delete_asks: !self.number.is_multiple_of(3),
                 subsets_bytes_max: BYTES_MAX,
             };
-            match Client::new(config, Loaded { records: self.storage.records() }) {
+            match Client::new(config, Loaded { records }) {
                 Ok(mut client) => {
                     self.stage.law.into_iter().for_each(|law| client.break_law(law));
                     shared.client = Some(client);
@@ -190,7 +189,7 @@ impl Device {
     /// The world is mended: the network is there, the disk takes what it is given.
     fn calm(&self) {
         self.shared().offline = false;
-        self.storage.mend();
+        self.storage.fill(false);
     }
 
     /// Lets the machine step, and looks at what the person sees before and after.
@@ -253,11 +252,12 @@ impl Device {
                     });
                 }
                 Output::Close { .. } => streams.close(),
-                Output::Save { token, writes, .. } => {
+                Output::Save { token, fence, writes } => {
                     let (storage, sender) = (self.storage.clone(), sender.clone());
+                    let writer = (0, self.shared().lives);
                     let over = over.clone();
                     self.stage.simulation.start(self.process, async move {
-                        let came = match storage.write(writes).await {
+                        let came = match storage.write(writer, fence, writes).await {
                             Ok(()) => Came::Saved { token },
                             Err(reason) => Came::NotSaved { token, reason },
                         };

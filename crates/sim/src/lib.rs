@@ -25,6 +25,7 @@ mod people;
 mod profile;
 mod server;
 mod shrink;
+mod storage;
 mod trace;
 mod workload;
 mod world;

@@ -174,6 +174,11 @@ impl Log {
         state.now.snapshots.values().filter(|progress| progress.complete).count() == tables
     }
 
+    /// Returns the commit up to which the source is in the log.
+    pub fn captured(&self) -> Lsn {
+        self.state().now.checkpoint.lsn
+    }
+
     /// Returns how many activities crashes took back.
     pub fn taken_back(&self) -> u64 {
         self.state().taken_back

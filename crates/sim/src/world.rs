@@ -201,8 +201,9 @@ async fn settle(stage: &Stage, log: &Log, people: &Persons<'_>) {
             behind.filter(|reader| !reader.heard(head.epoch.as_u32(), head.durable.as_u64())).collect();
         let streams = |status: SourceStatus| status.state == SourceState::Streaming;
         // What is judged is what readers of the source see.
-        let captured =
-            stage.servers.iter().any(|server| server.status().is_some_and(streams)) && !stage.database.hides();
+        let captured = stage.servers.iter().any(|server| server.status().is_some_and(streams))
+            && !stage.database.hides()
+            && log.captured() >= stage.database.last_commit();
         let placed = devices.iter().filter(|device| stage.people.role(device.org, device.subject).is_some());
         let (epoch, durable) = (u64::from(head.epoch.as_u32()), head.durable.as_u64());
         let busy: Vec<&Device> = placed.filter(|device| !device.settled(epoch, durable)).collect();

@@ -5,14 +5,14 @@
 
 use antiphon_sync::client::Corrupt;
 
-use super::{Device, storage::Storage};
-use crate::{Answer, Kind, Request};
+use super::Device;
+use crate::{Answer, Kind, Request, storage::Storage};
 
 impl Device {
     /// Makes a device whose store is at some moment a copy of another one's.
     pub(crate) fn twin(&self, number: u32) -> Device {
         let process = crate::ProcessId(number);
-        let storage = Storage::new(&self.stage.simulation);
+        let storage = Storage::new(&self.stage.simulation, 0);
         let clock = self.stage.simulation.clock().skewed(0);
         let stage = self.stage.clone();
         Device { stage, number, process, storage, clock, shared: Default::default(), ..*self }

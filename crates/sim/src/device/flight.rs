@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use antiphon_sync::client::{Client, EntityKey, Entry, EntryKey, State};
 use serde_json::Value;
 
-use super::storage::Storage;
-use crate::Database;
+use crate::{Database, storage::Storage};
 
 /// What is known of the edits of a device that left it, and of its rows.
 #[derive(Default)]

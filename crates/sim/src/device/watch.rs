@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_sync::client::{Change, Client, Edit, Entry, EntryKey, Line, State, same};
 
-use super::storage::Storage;
+use crate::storage::Storage;
 
 /// What is known of a device's edits.
 #[derive(Default)]
