@@ -51,6 +51,21 @@ run_browser_tests() {
     run_counted browser node --test --test-reporter=tap tests/browser/
 }
 
+# Builds the client as WebAssembly, and has it answer the conformance vectors in Node and in Chromium.
+# Without Node, bootstrap has counted the skip.
+run_wasm() {
+  local status=0
+  cargo xtask wasm || status=$?
+  if [ "$status" -eq 3 ]; then
+    skip "the standard library for wasm32" "rustup target add wasm32-unknown-unknown"
+    [ "${CI:-}" != true ]
+    return
+  fi
+  [ "$status" -eq 0 ] || return 1
+  command -v node >/dev/null 2>&1 || return 0
+  run_counted wasm node --test --test-reporter=tap tests/core/
+}
+
 # Runs simulated worlds: fixed seeds, then fresh ones; the first of those is printed, and the command for one that fails.
 run_sim() {
   cargo xtask sim --seeds "${ANTIPHON_SIM_SEEDS:-150}" || return 1

@@ -1,6 +1,6 @@
 //! The house's own tools: the checks and generators that CI and people call by the same line.
 //!
-//! `cargo xtask layers`, `tidy`, `gen`, `sim` and `bless`; each prints what to do, not only what is wrong.
+//! `cargo xtask layers`, `tidy`, `gen`, `sim`, `wasm` and `bless`; each prints what to do, not only what is wrong.
 //! Nothing here is part of the product, and the product never calls it.
 
 mod bless;
@@ -12,6 +12,7 @@ mod project;
 mod rust_text;
 mod sim;
 mod tidy;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,8 @@ enum Task {
     },
     /// Breaks the real binary and real Postgres by seed, and compares source, log and devices at the end.
     Chaos(chaos::ChaosArgs),
+    /// Builds the client as WebAssembly into packages/client/core.
+    Wasm(wasm::WasmArgs),
     /// Records the golden traces of real servers again.
     Bless {
         /// Options of the recorder.
@@ -67,7 +70,8 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            // What this machine lacks is told apart from what is wrong here: scripts count it as a skip.
+            if error.is::<wasm::Lacking>() { ExitCode::from(3) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -87,6 +91,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Gen { check } => Ok(report("gen", &generate::run(&project, check)?)),
         Task::Sim { args } => sim::run(&args),
         Task::Chaos(args) => chaos::run(&args),
+        Task::Wasm(args) => wasm::run(&project, &args),
         Task::Bless { args } => bless::run(&args).map(|()| true),
     }
 }

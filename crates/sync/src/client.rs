@@ -43,7 +43,8 @@ mod vector;
 mod view;
 pub mod words;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::ordered::{OrderedMap, OrderedSet};
+use std::collections::VecDeque;
 
 use antiphon_model::TransactionId;
 use serde::{Deserialize, Serialize};
@@ -83,12 +84,13 @@ use self::{
     words::Schema,
 };
 use crate::Clock;
+use crate::form::{Form, Written};
 
 /// A request without an answer for so long is given up, in milliseconds.
 const REQUEST_MS: u64 = 30_000;
 
 /// Two clocks: one that tells the time and may jump, one that only goes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Now {
     /// Milliseconds since 1970.
@@ -98,7 +100,7 @@ pub struct Now {
 }
 
 /// What a client is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
     /// The name of this instance: random at each start, never stored.
@@ -112,7 +114,7 @@ pub struct Config {
 }
 
 /// What is asked of the server.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Written)]
 #[serde(tag = "ask", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Request {
     /// `GET .../schema`.
@@ -254,7 +256,7 @@ pub enum Input<'a> {
 }
 
 /// What a client wants.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Written)]
 #[serde(tag = "want", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Output {
     /// Ask the server.
@@ -317,7 +319,7 @@ pub enum Output {
 }
 
 /// What is told to whoever shows the data.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Written)]
 #[serde(tag = "told", content = "about", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Told {
     /// These rows may look different.
@@ -350,7 +352,7 @@ pub enum Told {
 }
 
 /// Why an edit was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum EditRefused {
     /// The outbox is full.
@@ -364,7 +366,7 @@ pub enum EditRefused {
 }
 
 /// What a person did, and how it is named.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Made {
     /// The group; `None` where it took back what never left.
@@ -382,12 +384,12 @@ pub struct Client {
     schema: Option<Schema>,
     epoch: u64,
     access: String,
-    types: BTreeMap<String, TypeRows>,
-    building: BTreeMap<String, TypeRows>,
+    types: OrderedMap<String, TypeRows>,
+    building: OrderedMap<String, TypeRows>,
     outbox: Outbox,
     /// Ids that this device made lately, beyond those in the outbox.
     made: VecDeque<String>,
-    journal: BTreeMap<String, Line>,
+    journal: OrderedMap<String, Line>,
     undo: Undo,
     dirty: Dirty,
     saving: Saving,
@@ -396,13 +398,13 @@ pub struct Client {
     tabs: Tabs,
     wants_schema: bool,
     pace: Pace,
-    asked: BTreeMap<u64, (Asked, u64)>,
+    asked: OrderedMap<u64, (Asked, u64)>,
     numbers: u64,
     stream: Stream,
     sending: Sending,
     fetches: Fetches,
     subsets: Subsets,
-    shown: BTreeSet<EntityKey>,
+    shown: OrderedSet<EntityKey>,
     outbox_changed: bool,
     told_status: Option<Status>,
     upstream_since_ms: Option<u64>,
@@ -522,10 +524,10 @@ impl Client {
     }
 
     /// Returns the ids of a type's rows as a person sees them.
-    pub fn ids(&self, entity_type: &str) -> BTreeSet<String> {
+    pub fn ids(&self, entity_type: &str) -> OrderedSet<String> {
         let confirmed = self.rows_of(entity_type).into_iter().flat_map(|rows| rows.rows.keys().cloned());
         let of_type = self.outbox.entities().filter(|entity| entity.entity_type == entity_type);
-        let mut ids: BTreeSet<String> = confirmed.chain(of_type.map(|entity| entity.entity_id.clone())).collect();
+        let mut ids: OrderedSet<String> = confirmed.chain(of_type.map(|entity| entity.entity_id.clone())).collect();
         let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == entity_type).cloned().collect();
         for entity in edited.into_iter().filter(|entity| self.view(entity).is_none()) {
             ids.remove(&entity.entity_id);

@@ -9,9 +9,13 @@ use serde_json::{Map, Value};
 use super::{
     Change, Client, Edit, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, journal::Rule, message::Wish,
 };
+use crate::{
+    form::{Form, Written},
+    ordered::OrderedSet,
+};
 
 /// How a person settles an entry.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum Decision {
     /// Mine, upon theirs.
@@ -25,7 +29,7 @@ pub enum Decision {
 }
 
 /// Why a decision was not taken; nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum Undecided {
     /// There is no such conflict any more.
@@ -132,9 +136,7 @@ impl Client {
                 keys.extend(self.outbox.dependants(&member, schema));
             }
         }
-        keys.sort();
-        keys.dedup();
-        keys
+        keys.into_iter().collect::<OrderedSet<_>>().into_iter().collect()
     }
 
     /// Takes an edit back with all that goes with it; what is on its way stays. Returns what was taken back.

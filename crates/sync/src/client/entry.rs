@@ -5,12 +5,13 @@
 
 use antiphon_model::{Mutation, MutationAction, Operation, TransactionId, Xid};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{State, same};
+use crate::form::{self, Form, Written};
 
 /// Names a row of any type.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct EntityKey {
     /// The type.
@@ -30,7 +31,7 @@ impl EntityKey {
 pub type EntryKey = String;
 
 /// What an entry does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Change {
     /// Makes the row.
@@ -101,7 +102,7 @@ impl Change {
 }
 
 /// The other side of a conflict.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Theirs {
     /// The id of their change; `None` where they have none.
@@ -118,7 +119,7 @@ pub struct Theirs {
 }
 
 /// Why an entry was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 pub struct Refused {
     /// The stable code.
     pub code: String,
@@ -128,7 +129,7 @@ pub struct Refused {
 }
 
 /// One mutation that is not confirmed yet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// Its place.
@@ -142,6 +143,7 @@ pub struct Entry {
     pub change: Change,
     /// What the field held when the edit began; `None` where that is not known, or no field is named.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
+    #[form(with = Some)]
     pub base: Option<Value>,
     /// Its name on the wire.
     pub id: TransactionId,
@@ -250,11 +252,11 @@ impl Entry {
                 Value::Object(Map::from_iter([(field.clone(), value.clone())]))
             }
             Change::Add { by, .. } => {
-                tx.insert("op".into(), json!({ "add": by }));
+                tx.insert("op".into(), form::of([("add", by.clone())]));
                 Value::Null
             }
             Change::Elements { add, remove, .. } => {
-                tx.insert("op".into(), json!({ "add": add, "remove": remove }));
+                tx.insert("op".into(), form::of([("add", add.clone().into()), ("remove", remove.clone().into())]));
                 Value::Null
             }
             Change::Delete { .. } => Value::Null,
@@ -263,13 +265,13 @@ impl Entry {
             // An operation is compared with nothing.
             tx.insert("expectedTransactionId".into(), Value::Null);
         }
-        json!({
-            "entityType": self.entity.entity_type,
-            "entityId": self.entity.entity_id,
-            "action": self.change.action().as_str(),
-            "data": data,
-            "tx": tx,
-        })
+        form::of([
+            ("entityType", self.entity.entity_type.as_str().into()),
+            ("entityId", self.entity.entity_id.as_str().into()),
+            ("action", self.change.action().as_str().into()),
+            ("data", data),
+            ("tx", tx.into()),
+        ])
     }
 
     /// Returns it as the server's half reads it, for worlds without HTTP.

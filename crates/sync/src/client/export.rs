@@ -4,18 +4,20 @@
 //! ids, so bringing it back twice, or where it was applied meanwhile, changes nothing; it is refused under another user
 //! or organisation. What was exported may have been sent since by whoever kept it: it counts as handed over.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Client, Entry, Loaded, Now, State, outbox::ENTRIES_MAX, store::Record};
+use crate::{
+    form::{self, Form, Written},
+    ordered::OrderedSet,
+};
 
 /// The version of the document that this code writes.
 const EXPORT_FORMAT: u32 = 1;
 
 /// Whose an outbox is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
     /// The user: the `sub` of its tokens.
@@ -25,7 +27,7 @@ pub struct Owner {
 }
 
 /// An outbox as a document.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Export {
     /// The version of the document.
@@ -38,7 +40,7 @@ pub struct Export {
 }
 
 /// What was brought back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Imported {
     /// Entries that are in the outbox now and were not before.
@@ -50,7 +52,7 @@ pub struct Imported {
 }
 
 /// Why nothing was brought back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum ImportRefused {
     /// It is no export.
@@ -64,14 +66,13 @@ pub enum ImportRefused {
 /// Returns the outbox of a store, as far as anything of it is left: also of one that cannot be opened.
 pub fn store_outbox(owner: &Owner, loaded: &Loaded) -> Export {
     let is_entry = |record: &Record| matches!(record, Record::Entry(_));
-    let mut entries: Vec<_> = loaded.records.iter().filter(|(record, _)| is_entry(record)).collect();
-    entries.sort();
+    let entries: OrderedSet<_> = loaded.records.iter().filter(|(record, _)| is_entry(record)).collect();
     let entries = entries.into_iter().map(|(_, text)| read(text)).collect();
     Export { format: EXPORT_FORMAT, owner: owner.clone(), entries }
 }
 
 fn read(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+    form::from_text(text).unwrap_or_else(|_| text.into())
 }
 
 impl Entry {
@@ -90,7 +91,7 @@ impl Client {
     /// Returns the outbox as a document, with what of it could not be read when the store was opened.
     pub fn export(&self, owner: &Owner) -> Export {
         // An entry is made of texts, numbers and maps of texts: it can always be written.
-        let entries = self.outbox().iter().map(|entry| serde_json::to_value(entry).unwrap_or_default());
+        let entries = self.outbox().iter().map(|entry| read(&form::text(entry)));
         let lost = self.unreadable().filter(|(record, _)| matches!(record, Record::Entry(_)));
         let entries = entries.chain(lost.map(|(_, text)| read(text))).collect();
         Export { format: EXPORT_FORMAT, owner: owner.clone(), entries }
@@ -101,13 +102,13 @@ impl Client {
     /// # Errors
     /// Nothing was taken, and the reason says why.
     pub fn import(&mut self, now: Now, owner: &Owner, text: &str) -> Result<Imported, ImportRefused> {
-        let export: Export = serde_json::from_str(text).map_err(|_| ImportRefused::NotAnExport)?;
+        let export: Export = form::from_text(text).map_err(|_| ImportRefused::NotAnExport)?;
         if export.owner != *owner {
             return Err(ImportRefused::NotYours);
         }
-        let (mut imported, mut taken, mut names) = (Imported::default(), Vec::new(), BTreeSet::new());
+        let (mut imported, mut taken, mut names) = (Imported::default(), Vec::new(), OrderedSet::new());
         for value in export.entries {
-            match serde_json::from_value::<Entry>(value).ok().filter(Entry::has_proper_key) {
+            match Entry::read(value).ok().filter(Entry::has_proper_key) {
                 None => imported.unreadable += 1,
                 Some(entry) => {
                     // Each key and each id once, whoever wrote the document.

@@ -7,13 +7,11 @@
 
 mod call;
 
-use serde::Serialize;
-use serde_json::{Value, json};
-
 #[cfg(test)]
 pub(super) use self::call::Text;
 pub use self::call::{Call, Verb};
-use super::{Client, Config, Loaded, Now, Output, Record, store_outbox};
+use super::{Client, Config, Loaded, Now, Record, store_outbox};
+use crate::form::{self, Written};
 
 /// One client behind JSON.
 #[derive(Debug, Default)]
@@ -22,34 +20,25 @@ pub struct Face {
     now: Now,
 }
 
-/// What a call gave.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Given {
-    result: Value,
-    outputs: Vec<Output>,
-    wake_at_ms: Option<u64>,
-}
-
 impl Face {
     /// Answers a call; the answer to one that cannot be read has `error` and nothing else.
     pub fn call(&mut self, text: &str) -> String {
-        let call = match serde_json::from_str::<Call>(text) {
+        let call = match form::from_text::<Call>(text) {
             Ok(call) => call,
-            Err(error) => return json!({ "error": format!("the call cannot be read: {error}") }).to_string(),
+            Err(error) => return named("error", &format!("the call cannot be read: {error}")),
         };
-        self.answer(call).to_string()
+        self.answer(call)
     }
 
     /// Answers a call that is read already.
-    pub fn answer(&mut self, call: Call) -> Value {
+    pub fn answer(&mut self, call: Call) -> String {
         self.now = call.now.unwrap_or(self.now);
         let result = match call.verb {
             Verb::Start { config, records } => self.start(config, records),
-            Verb::StoreOutbox { owner, records } => written(&store_outbox(&owner, &Loaded { records })),
+            Verb::StoreOutbox { owner, records } => form::text(&store_outbox(&owner, &Loaded { records })),
             verb => match &mut self.client {
                 Some(client) => said(client, self.now, verb),
-                None => return json!({ "error": "nothing is started" }),
+                None => return named("error", "nothing is started"),
             },
         };
         let mut outputs = Vec::new();
@@ -57,7 +46,8 @@ impl Face {
             outputs.extend(std::iter::from_fn(|| client.poll()));
             client.wake_at_ms(self.now)
         });
-        written(&Given { result, outputs, wake_at_ms })
+        let (outputs, wake_at_ms) = (form::text(&outputs), form::text(&wake_at_ms));
+        format!(r#"{{"result":{result},"outputs":{outputs},"wakeAtMs":{wake_at_ms}}}"#)
     }
 
     /// Puts a client behind JSON that is there already.
@@ -75,76 +65,81 @@ impl Face {
         self.client
     }
 
-    fn start(&mut self, config: Config, records: Vec<(Record, String)>) -> Value {
+    fn start(&mut self, config: Config, records: Vec<(Record, String)>) -> String {
         match Client::new(config, Loaded { records }) {
             Ok(client) => {
                 let unreadable: Vec<_> = client.unreadable().collect();
-                let result = json!({ "unreadable": unreadable });
+                let result = named("unreadable", &unreadable);
                 self.client = Some(client);
                 result
             }
             Err(corrupt) => {
                 self.client = None;
-                json!({ "corrupt": corrupt })
+                named("corrupt", &corrupt)
             }
         }
     }
 }
 
-/// What the face writes has texts as keys, so it can always be written.
-fn written(value: &impl Serialize) -> Value {
-    serde_json::to_value(value).unwrap_or_default()
+/// Writes an object with one member.
+fn named(name: &str, value: &(impl Written + ?Sized)) -> String {
+    format!(r#"{{"{name}":{}}}"#, form::text(value))
 }
 
-fn said(client: &mut Client, now: Now, verb: Verb) -> Value {
+/// What a verb gives that only happens.
+const NOTHING: &str = "null";
+/// What a deed gives that was done and has nothing more to say.
+const DONE: &str = "{}";
+
+fn said(client: &mut Client, now: Now, verb: Verb) -> String {
     match verb {
         Verb::Edit { edit } => match client.edit(now, edit) {
-            Ok(made) => written(&made),
-            Err(refused) => json!({ "refused": refused }),
+            Ok(made) => form::text(&made),
+            Err(refused) => named("refused", &refused),
         },
         Verb::Decide { key, seen, decision } => match client.decide(now, &key, seen.as_deref(), decision) {
-            Ok(()) => json!({}),
-            Err(undecided) => json!({ "undecided": undecided }),
+            Ok(()) => DONE.into(),
+            Err(undecided) => named("undecided", &undecided),
         },
-        Verb::Retry { key } => client.retry(now, &key).into(),
-        Verb::Discard { key } => client.discard(now, &key).into(),
-        Verb::Undo => client.undo(now).into(),
-        Verb::Redo => client.redo(now).into(),
+        Verb::Retry { key } => form::text(&client.retry(now, &key)),
+        Verb::Discard { key } => form::text(&client.discard(now, &key)),
+        Verb::Undo => form::text(&client.undo(now)),
+        Verb::Redo => form::text(&client.redo(now)),
         Verb::Import { owner, export } => match client.import(now, &owner, &export.0) {
-            Ok(imported) => written(&imported),
-            Err(refused) => json!({ "refused": refused }),
+            Ok(imported) => form::text(&imported),
+            Err(refused) => named("refused", &refused),
         },
-        Verb::Export { owner } => written(&client.export(&owner)),
-        Verb::View { entity } => client.view(&entity).map_or(Value::Null, Value::Object),
-        Verb::Ids { entity_type } => written(&client.ids(&entity_type)),
-        Verb::Complete { entity_type } => client.is_complete(&entity_type).into(),
-        Verb::Status => written(&client.status()),
-        Verb::Outbox => written(&client.outbox().iter().collect::<Vec<_>>()),
-        Verb::Journal => written(&client.journal().collect::<Vec<_>>()),
+        Verb::Export { owner } => form::text(&client.export(&owner)),
+        Verb::View { entity } => form::text(&client.view(&entity)),
+        Verb::Ids { entity_type } => form::text(&client.ids(&entity_type)),
+        Verb::Complete { entity_type } => form::text(&client.is_complete(&entity_type)),
+        Verb::Status => form::text(&client.status()),
+        Verb::Outbox => form::text(&client.outbox().iter().collect::<Vec<_>>()),
+        Verb::Journal => form::text(&client.journal().collect::<Vec<_>>()),
         Verb::Subscribe { subset } => match client.subscribe(now, subset) {
-            Ok(subscription) => json!({ "subscription": subscription }),
-            Err(too_many) => json!({ "tooMany": too_many }),
+            Ok(subscription) => named("subscription", &subscription),
+            Err(too_many) => named("tooMany", &too_many),
         },
         Verb::Release { subscription } => {
             client.release(now, subscription);
-            Value::Null
+            NOTHING.into()
         }
         Verb::Open { entity } => match client.open(now, &entity) {
-            Ok(()) => json!({}),
-            Err(too_many) => json!({ "tooMany": too_many }),
+            Ok(()) => DONE.into(),
+            Err(too_many) => named("tooMany", &too_many),
         },
         Verb::Close { entity } => {
             client.close(now, &entity);
-            Value::Null
+            NOTHING.into()
         }
-        Verb::Query { subscription } => written(&client.query(subscription)),
-        Verb::Presence { entity } => written(&client.presence(&entity)),
-        Verb::Waits { key } => written(&client.waits(&key)),
-        Verb::DiscardedWith { key } => client.discarded_with(&key).into(),
+        Verb::Query { subscription } => form::text(&client.query(subscription)),
+        Verb::Presence { entity } => form::text(&client.presence(&entity)),
+        Verb::Waits { key } => form::text(&client.waits(&key)),
+        Verb::DiscardedWith { key } => form::text(&client.discarded_with(&key)),
         input => {
             // What is no question and no deed of a person happened to the client.
             input.with_input(|input| client.handle(now, input));
-            Value::Null
+            NOTHING.into()
         }
     }
 }

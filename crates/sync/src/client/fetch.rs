@@ -4,13 +4,15 @@
 //! Law: while a row is being fetched, what the stream says of it is held and joined to the answer by the answer's own
 //! snapshot, so a row that was deleted meanwhile does not come back.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use antiphon_model::Visibility;
 
 use super::{
     Answer, Asked, Client, EntityKey, Entry, EntryKey, Now, Request, State, Told,
     words::{Activity, Listed},
+};
+use crate::{
+    form,
+    ordered::{OrderedMap, OrderedSet},
 };
 
 /// Ids of a request.
@@ -21,9 +23,9 @@ const HELD_MAX: usize = 64;
 /// What is to be fetched, and what is held until it has come.
 #[derive(Debug, Default)]
 pub(super) struct Fetches {
-    wanted: BTreeSet<EntityKey>,
-    held: BTreeMap<EntityKey, Held>,
-    proofs: BTreeMap<EntityKey, Vec<EntryKey>>,
+    wanted: OrderedSet<EntityKey>,
+    held: OrderedMap<EntityKey, Held>,
+    proofs: OrderedMap<EntityKey, Vec<EntryKey>>,
 }
 
 #[derive(Debug, Default)]
@@ -102,7 +104,7 @@ impl Client {
     }
 
     pub(super) fn ids_answered(&mut self, now: Now, name: &str, ids: &[String], answer: &Answer<'_>) {
-        let listed = (answer.status == 200).then(|| serde_json::from_str::<Listed>(answer.body).ok()).flatten();
+        let listed = (answer.status == 200).then(|| form::from_text::<Listed>(answer.body).ok()).flatten();
         let Some((listed, snapshot)) = listed.and_then(|l| l.snapshot.parse::<Visibility>().ok().map(|s| (l, s)))
         else {
             if answer.status == 200 {
@@ -126,7 +128,7 @@ impl Client {
         let in_parts = self.is_in_parts(name);
         let since = self.types.get(name).and_then(|rows| rows.recent.since(listed.offset, rows.marks.offset));
         let since: Option<Vec<Activity>> = since.map(|since| since.cloned().collect());
-        let mut found: BTreeMap<String, _> =
+        let mut found: OrderedMap<String, _> =
             listed.items.into_iter().filter_map(|item| Some((shape.id_of(&item.data)?, item))).collect();
         for id in ids {
             let entity = EntityKey::new(name, id);

@@ -13,6 +13,10 @@ use super::{
     subset::{Place, Subset},
     words::TypeShape,
 };
+use crate::{
+    form::{Form, Written},
+    ordered::sort_by,
+};
 
 /// Rows of a page at most.
 pub const PAGE_ROWS: usize = 1_000;
@@ -20,14 +24,14 @@ pub const PAGE_ROWS: usize = 1_000;
 const SPARE_ROWS: usize = 10;
 
 /// A page of a subset: the place of its last row and what it saw.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 struct Page {
     upto: Option<Place>,
     snapshot: Visibility,
 }
 
 /// A subset whose rows are kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Held {
     /// What it is.
     pub subset: Subset,
@@ -152,7 +156,7 @@ impl Held {
         if places.len() <= window_rows.saturating_mul(2).max(window_rows + SPARE_ROWS) {
             return false;
         }
-        places.sort_by(|one, other| self.subset.order(shape, one, other));
+        sort_by(&mut places, |one, other| self.subset.order(shape, one, other).is_lt());
         // Some remain, so that the next row that leaves does not make it read anew.
         self.cut_behind(shape, places.swap_remove(window_rows + SPARE_ROWS / 2));
         true

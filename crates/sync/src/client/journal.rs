@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{EntityKey, Entry, EntryKey, Theirs};
+use crate::form::{Form, Written};
 
 /// A line is kept for so long, in milliseconds.
 pub const KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
@@ -13,7 +14,7 @@ pub const KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 pub const LINES_MAX: usize = 1_000;
 
 /// Why it was decided so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The server's value is the later one.
@@ -43,7 +44,7 @@ pub enum Rule {
 }
 
 /// A line of the journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
     /// When, in milliseconds since 1970.

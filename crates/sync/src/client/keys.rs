@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 
 use super::words::TypeShape;
+use crate::{float::float, form};
 
 /// Tells whether the database orders a type as numbers, by the name that the schema gives it (`format_type`'s) or the
 /// short one.
@@ -21,7 +22,7 @@ pub fn order(shape: &TypeShape, one: &str, other: &str) -> Ordering {
     match shape.key.as_slice() {
         [column] => part(is_number(column), one, other),
         columns => {
-            let parts = |id: &str| serde_json::from_str::<Vec<String>>(id).unwrap_or_default();
+            let parts = |id: &str| form::from_text::<Vec<String>>(id).unwrap_or_default();
             let (one, other) = (parts(one), parts(other));
             let pairs = columns.iter().zip(one.iter().zip(&other));
             let mut orders = pairs.map(|(column, (one, other))| part(is_number(column), one, other));
@@ -36,8 +37,8 @@ fn part(is_number: bool, one: &str, other: &str) -> Ordering {
     }
     match (one.parse::<i128>(), other.parse::<i128>()) {
         (Ok(one), Ok(other)) => one.cmp(&other),
-        _ => match (one.parse::<f64>(), other.parse::<f64>()) {
-            (Ok(one), Ok(other)) => one.total_cmp(&other),
+        _ => match (float(one), float(other)) {
+            (Some(one), Some(other)) => one.total_cmp(&other),
             _ => one.cmp(other),
         },
     }

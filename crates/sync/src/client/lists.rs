@@ -3,8 +3,6 @@
 //! Laws: pages of one epoch and access only; a first list is shown as it comes, a later one takes the old rows' place in
 //! one step; a page that may hold an operation whose outcome is unknown is not shown before that is settled.
 
-use std::collections::BTreeSet;
-
 use antiphon_model::Visibility;
 
 use super::{
@@ -13,6 +11,7 @@ use super::{
     store::Record,
     words::{Listed, Schema},
 };
+use crate::{form, ordered::OrderedSet};
 
 /// Rows of a page.
 const PAGE_ROWS: usize = 1_000;
@@ -82,7 +81,7 @@ impl Client {
         if answer.status != 200 {
             return self.not_served(now, answer);
         }
-        let Ok(schema) = serde_json::from_str::<Schema>(answer.body) else {
+        let Ok(schema) = form::from_text::<Schema>(answer.body) else {
             self.tell(Told::Nonsense("the schema".into()));
             return self.pace.failed(now.tick_ms, None, &mut self.random);
         };
@@ -139,7 +138,7 @@ impl Client {
             }
             _ => return self.not_served(now, answer),
         }
-        let listed = serde_json::from_str::<Listed>(answer.body).ok();
+        let listed = form::from_text::<Listed>(answer.body).ok();
         let Some((listed, snapshot)) = listed.and_then(|l| l.snapshot.parse::<Visibility>().ok().map(|s| (l, s)))
         else {
             self.tell(Told::Nonsense("a list".into()));
@@ -235,7 +234,7 @@ impl Client {
             return;
         }
         (self.epoch, self.access) = (self.stream.list_epoch, self.stream.list_access.clone());
-        let mut names = BTreeSet::new();
+        let mut names = OrderedSet::new();
         for (name, rows) in built {
             self.stream.stale.remove(&name);
             self.shown.extend(rows.rows.keys().map(|id| EntityKey::new(&name, id)));

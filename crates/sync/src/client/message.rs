@@ -7,12 +7,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, EntityKey, EntryKey, Network, Write, subset::Subset};
+use crate::form::{self, Form, Written};
 
 /// The version of the messages that this code sends.
 pub(super) const VERSION: u32 = 1;
 
 /// A message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Message {
     /// The version.
@@ -25,7 +26,7 @@ pub(super) struct Message {
 }
 
 /// What is said.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum What {
     /// Whoever leads is asked to say so.
@@ -70,7 +71,7 @@ pub(super) enum What {
 }
 
 /// What a leader says of itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Beat {
     /// Its fence.
@@ -93,7 +94,7 @@ pub(super) struct Beat {
 }
 
 /// What a person did to an edit that is in the store already.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 #[serde(tag = "wish", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum Wish {
     /// A conflict was decided.
@@ -120,13 +121,12 @@ pub(super) enum Wish {
 impl Message {
     /// Reads a message; `None` where it is none.
     pub(super) fn read(text: &str) -> Option<Message> {
-        serde_json::from_str(text).ok()
+        form::from_text(text).ok()
     }
 
     /// Writes a message.
     pub(super) fn text(&self) -> String {
-        // It is made of texts, numbers and lists: it cannot fail to be written.
-        serde_json::to_string(self).unwrap_or_default()
+        form::text(self)
     }
 }
 

@@ -8,8 +8,6 @@ mod adding;
 mod making;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use antiphon_model::TransactionId;
 
 pub(super) use self::making::operated;
@@ -21,6 +19,7 @@ use super::{
     Change, EntityKey, Entry, EntryKey, Event, State, Step, Theirs, step,
     store::{Dirty, Record},
 };
+use crate::ordered::{OrderedMap, OrderedSet};
 
 /// An outbox holds so many entries; a further edit is refused, and whoever made it is told.
 pub const ENTRIES_MAX: usize = 10_000;
@@ -28,14 +27,14 @@ pub const ENTRIES_MAX: usize = 10_000;
 /// The entries of one user in one organisation.
 #[derive(Clone, Debug, Default)]
 pub struct Outbox {
-    entries: BTreeMap<EntryKey, Entry>,
-    by_entity: BTreeMap<EntityKey, BTreeSet<EntryKey>>,
-    by_id: BTreeMap<TransactionId, EntryKey>,
+    entries: OrderedMap<EntryKey, Entry>,
+    by_entity: OrderedMap<EntityKey, OrderedSet<EntryKey>>,
+    by_id: OrderedMap<TransactionId, EntryKey>,
     counter: u64,
     /// Entries that were made here and never saved.
-    fresh: BTreeSet<EntryKey>,
+    fresh: OrderedSet<EntryKey>,
     /// Cells of the table that were reached, and how often; what cannot happen is counted too.
-    reached: BTreeMap<(State, Event), u64>,
+    reached: OrderedMap<(State, Event), u64>,
     #[cfg(feature = "mutants")]
     pub(super) broken: Option<super::Law>,
 }
@@ -95,7 +94,7 @@ impl Outbox {
     }
 
     /// Returns which cells of the table were reached, and how often.
-    pub fn reached(&self) -> &BTreeMap<(State, Event), u64> {
+    pub fn reached(&self) -> &OrderedMap<(State, Event), u64> {
         &self.reached
     }
 

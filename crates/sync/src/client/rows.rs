@@ -6,9 +6,9 @@
 
 mod parts;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use antiphon_model::{Tx, Visibility, Xid};
+use antiphon_model::{Visibility, Xid};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -18,11 +18,15 @@ use super::{
     keys,
     recent::Recent,
     store::{Dirty, Record},
-    words::{Action, Activity, Item, Listed, TypeShape},
+    words::{Action, Activity, Item, Listed, Tx, TypeShape},
+};
+use crate::{
+    form::{Form, Written},
+    ordered::OrderedMap,
 };
 
 /// Who wrote a row last, and which mutation each of its fields.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Versions {
     /// The newest mutation of the row.
     #[serde(default)]
@@ -35,7 +39,7 @@ pub struct Versions {
     pub at: Option<String>,
     /// By field; `*` stands for those without an entry.
     #[serde(default)]
-    pub fields: BTreeMap<String, String>,
+    pub fields: OrderedMap<String, String>,
 }
 
 impl Versions {
@@ -72,7 +76,7 @@ impl Versions {
 }
 
 /// A confirmed row.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Row {
     /// Its fields.
     pub data: Map<String, Value>,
@@ -108,7 +112,7 @@ pub enum Arrived {
 const LET_GO_MAX: usize = 256;
 
 /// A page of a list: its last id and what it saw.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Form, Written)]
 struct Page {
     upto: Option<String>,
     snapshot: Visibility,
@@ -118,11 +122,11 @@ struct Page {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TypeRows {
     /// By id.
-    pub rows: BTreeMap<String, Row>,
+    pub rows: OrderedMap<String, Row>,
     /// What is kept about them.
     pub marks: TypeMarks,
     /// Rows that were looked for and are not there, with what the answer saw; only of types that are kept in parts.
-    absent: BTreeMap<String, Option<Visibility>>,
+    absent: OrderedMap<String, Option<Visibility>>,
     /// What an answer saw of rows that are not here, the latest last: the stream may lag behind it.
     let_go: VecDeque<(String, Visibility)>,
     /// What the stream said lately; only of types that are kept in parts.
@@ -130,7 +134,7 @@ pub struct TypeRows {
 }
 
 /// What is kept about the rows of a type besides them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct TypeMarks {
     /// The generation under which its rows are stored.
     pub generation: u32,
@@ -146,13 +150,13 @@ pub struct TypeMarks {
     #[serde(default)]
     pages: Vec<Page>,
     /// The parts that are kept, by their keys; none where the whole type is.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub subsets: BTreeMap<String, Held>,
+    #[serde(default, skip_serializing_if = "OrderedMap::is_empty")]
+    pub subsets: OrderedMap<String, Held>,
 }
 
 impl TypeRows {
     /// Takes over what was kept.
-    pub fn kept(rows: BTreeMap<String, Row>, marks: TypeMarks) -> TypeRows {
+    pub fn kept(rows: OrderedMap<String, Row>, marks: TypeMarks) -> TypeRows {
         TypeRows { rows, marks, ..TypeRows::default() }
     }
 

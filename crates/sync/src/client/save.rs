@@ -4,8 +4,6 @@
 //! be saved the client goes on in memory, says so, and tries again. What cannot be read is kept as it is and can be
 //! exported; rows that cannot be read are listed again.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use antiphon_model::TransactionId;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +19,10 @@ use super::{
     words::Schema,
 };
 use crate::Clock;
+use crate::{
+    form::{self, Form, Written},
+    ordered::{OrderedMap, OrderedSet},
+};
 
 /// While nothing can be saved, it is tried again so often, in milliseconds.
 const RETRY_MS: u64 = 5_000;
@@ -34,8 +36,8 @@ pub(super) struct Saving {
     holds: ((u64, u64), Option<u64>),
     failing: Option<(String, u64)>,
     /// Entries that the store holds, and whether it holds them as handed over.
-    handed: BTreeMap<EntryKey, bool>,
-    unreadable: BTreeMap<Record, String>,
+    handed: OrderedMap<EntryKey, bool>,
+    unreadable: OrderedMap<Record, String>,
     /// The greatest generation of rows that the store held.
     pub(super) generation_max: u32,
 }
@@ -54,7 +56,7 @@ impl Saving {
 
     /// Notes an entry that is in the store as this text.
     fn stored(&mut self, key: &EntryKey, text: &str) {
-        let handed = serde_json::from_str::<Entry>(text).is_ok_and(|entry| entry.handed);
+        let handed = form::from_text::<Entry>(text).is_ok_and(|entry| entry.handed);
         self.handed.insert(key.clone(), handed);
     }
 
@@ -74,14 +76,14 @@ impl Saving {
 }
 
 /// Which save of a leader a store is of.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, Form, Written)]
 pub(super) struct Turn {
     pub(super) fence: u64,
     pub(super) save: u64,
 }
 
 /// What is kept besides rows, entries and the journal.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Meta {
     format: u32,
@@ -91,9 +93,9 @@ pub(super) struct Meta {
     #[serde(default)]
     pub(super) schema: Option<Schema>,
     #[serde(default)]
-    pub(super) types: BTreeMap<String, TypeMarks>,
+    pub(super) types: OrderedMap<String, TypeMarks>,
     #[serde(default)]
-    pub(super) building: BTreeMap<String, TypeMarks>,
+    pub(super) building: OrderedMap<String, TypeMarks>,
     #[serde(default)]
     building_epoch: u64,
     #[serde(default)]
@@ -108,7 +110,7 @@ pub struct Loaded {
 }
 
 /// A store that this version cannot go on with; nothing in it was changed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Written)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Corrupt {
     /// It was written by a newer version; these entries of its outbox could be read.
@@ -128,9 +130,9 @@ pub(super) struct Stored {
     pub(super) turn: Turn,
     pub(super) meta: Option<Meta>,
     pub(super) entries: Vec<Entry>,
-    pub(super) journal: BTreeMap<String, Line>,
-    pub(super) rows: BTreeMap<(String, u32), BTreeMap<String, Row>>,
-    pub(super) unreadable: BTreeMap<Record, String>,
+    pub(super) journal: OrderedMap<String, Line>,
+    pub(super) rows: OrderedMap<(String, u32), OrderedMap<String, Row>>,
+    pub(super) unreadable: OrderedMap<Record, String>,
 }
 
 impl Stored {
@@ -139,13 +141,13 @@ impl Stored {
         let (mut held, mut meta) = (Stored::default(), None);
         for (record, text) in records {
             let read = match &record {
-                Record::Turn => serde_json::from_str(&text).ok().map(|turn| held.turn = turn),
+                Record::Turn => form::from_text(&text).ok().map(|turn| held.turn = turn),
                 Record::Meta => serde_json::from_str::<serde_json::Value>(&text).ok().map(|read| meta = Some(read)),
-                Record::Entry(_) => serde_json::from_str(&text).ok().map(|read| held.entries.push(read)),
+                Record::Entry(_) => form::from_text(&text).ok().map(|read| held.entries.push(read)),
                 Record::Journal(key) => {
-                    serde_json::from_str(&text).ok().map(|read| drop(held.journal.insert(key.clone(), read)))
+                    form::from_text(&text).ok().map(|read| drop(held.journal.insert(key.clone(), read)))
                 }
-                Record::Row { generation, entity_type, entity_id } => serde_json::from_str(&text).ok().map(|read| {
+                Record::Row { generation, entity_type, entity_id } => form::from_text(&text).ok().map(|read| {
                     let of_type = held.rows.entry((entity_type.clone(), *generation)).or_default();
                     of_type.insert(entity_id.clone(), read);
                 }),
@@ -159,7 +161,7 @@ impl Stored {
             let format = format.and_then(|format| u32::try_from(format).ok()).unwrap_or(u32::MAX);
             return Err(Corrupt::Newer { format, entries: held.entries });
         }
-        held.meta = meta.and_then(|meta| serde_json::from_value(meta).ok());
+        held.meta = meta.and_then(|meta| Meta::read(meta).ok());
         Ok(held)
     }
 }
@@ -182,8 +184,8 @@ impl Client {
             schema: None,
             epoch: 0,
             access: String::new(),
-            types: BTreeMap::new(),
-            building: BTreeMap::new(),
+            types: OrderedMap::new(),
+            building: OrderedMap::new(),
             outbox: Outbox::load(entries),
             made: Default::default(),
             journal,
@@ -195,13 +197,13 @@ impl Client {
             tabs: Tabs::of(turn.fence, turn.save),
             wants_schema: true,
             pace: Default::default(),
-            asked: BTreeMap::new(),
+            asked: OrderedMap::new(),
             numbers: 0,
             stream: Default::default(),
             sending: Default::default(),
             fetches: Default::default(),
             subsets: Default::default(),
-            shown: BTreeSet::new(),
+            shown: OrderedSet::new(),
             outbox_changed: false,
             told_status: None,
             upstream_since_ms: None,
@@ -217,8 +219,8 @@ impl Client {
     pub(super) fn take_over(
         &mut self,
         meta: Option<Meta>,
-        mut rows: BTreeMap<(String, u32), BTreeMap<String, Row>>,
-        unreadable: &BTreeMap<Record, String>,
+        mut rows: OrderedMap<(String, u32), OrderedMap<String, Row>>,
+        unreadable: &OrderedMap<Record, String>,
     ) {
         if let Some(meta) = meta {
             (self.epoch, self.access, self.schema) = (meta.epoch, meta.access, meta.schema);
@@ -230,13 +232,13 @@ impl Client {
                     _ => false,
                 })
             };
-            let mut load = |kept: BTreeMap<String, TypeMarks>| {
+            let mut load = |kept: OrderedMap<String, TypeMarks>| {
                 let whole = kept.into_iter().filter(|(name, marks)| !damaged(name, marks));
                 let with_rows = whole.map(|(name, marks)| {
                     let rows = rows.remove(&(name.clone(), marks.generation)).unwrap_or_default();
                     (name, TypeRows::kept(rows, marks))
                 });
-                with_rows.collect::<BTreeMap<String, TypeRows>>()
+                with_rows.collect::<OrderedMap<String, TypeRows>>()
             };
             (self.types, self.building) = (load(meta.types), load(meta.building));
             (self.stream.list_epoch, self.stream.list_access) = (meta.building_epoch, meta.building_access);
@@ -249,7 +251,7 @@ impl Client {
             Record::Row { generation, entity_type, .. } => Some((entity_type.clone(), *generation)),
             _ => None,
         });
-        for (name, generation) in rows.into_keys().chain(lost).collect::<BTreeSet<_>>() {
+        for (name, generation) in rows.into_keys().chain(lost).collect::<OrderedSet<_>>() {
             self.dirty.clear(&name, generation);
         }
     }
@@ -289,7 +291,7 @@ impl Client {
             Some(fence) => {
                 let turn = Turn { fence, save: self.tabs.save + 1 };
                 // Two numbers cannot fail to be written.
-                writes.push(Write::Put(Record::Turn, serde_json::to_string(&turn).unwrap_or_default()));
+                writes.push(Write::Put(Record::Turn, form::text(&turn)));
             }
             // Only whoever leads speaks for what is there; others add their edits.
             None => writes.retain(|write| match write {
@@ -372,19 +374,19 @@ impl Client {
         match record {
             // It is part of every save of a leader, and never of any other.
             Record::Turn => None,
-            Record::Meta => serde_json::to_string(&self.meta()).ok(),
-            Record::Entry(key) => serde_json::to_string(self.outbox.find(key)?).ok(),
-            Record::Journal(key) => serde_json::to_string(self.journal.get(key)?).ok(),
+            Record::Meta => Some(form::text(&self.meta())),
+            Record::Entry(key) => Some(form::text(self.outbox.find(key)?)),
+            Record::Journal(key) => Some(form::text(self.journal.get(key)?)),
             Record::Row { generation, entity_type, entity_id } => {
                 let sides = [self.types.get(entity_type), self.building.get(entity_type)];
                 let mut rows = sides.into_iter().flatten().filter(|rows| rows.marks.generation == *generation);
-                serde_json::to_string(rows.next()?.rows.get(entity_id)?).ok()
+                Some(form::text(rows.next()?.rows.get(entity_id)?))
             }
         }
     }
 
     fn meta(&self) -> Meta {
-        let marks = |side: &BTreeMap<String, TypeRows>| {
+        let marks = |side: &OrderedMap<String, TypeRows>| {
             side.iter().map(|(name, rows)| (name.clone(), rows.marks.clone())).collect()
         };
         Meta {

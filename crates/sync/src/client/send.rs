@@ -4,13 +4,14 @@
 //! of a group go together or not at all. A request that fails as a whole holds everything and counts for no entry; one
 //! that fails twice is halved until the culprit is alone.
 
-use serde_json::json;
+use serde_json::Map;
 
 use super::{
     Answer, Asked, Client, Entry, EntryKey, Event, Law, Now, Refused, Request, State, Told, Waits,
     pace::{Pace, backoff_ms},
     words::{Problem, Results},
 };
+use crate::form;
 
 /// Mutations of a request at most.
 const BATCH_MAX: usize = 100;
@@ -100,9 +101,12 @@ impl Client {
         let entries: Vec<&Entry> = keys.iter().filter_map(|key| self.outbox.find(key)).collect();
         let atomic = entries.len() > 1 && entries.iter().all(|entry| entry.group == entries[0].group);
         let mutations: Vec<_> = entries.iter().map(|entry| entry.to_wire()).collect();
-        let body =
-            if atomic { json!({ "atomic": true, "mutations": mutations }) } else { json!({ "mutations": mutations }) };
-        self.sending.body = Some(body.to_string());
+        let mut body = Map::new();
+        if atomic {
+            body.insert("atomic".into(), true.into());
+        }
+        body.insert("mutations".into(), mutations.into());
+        self.sending.body = Some(form::text(&body));
         self.sending.keys = keys;
         self.outbox_changed = true;
     }
@@ -168,7 +172,7 @@ impl Client {
         self.sending.under_way = false;
         let keys = std::mem::take(&mut self.sending.keys);
         match answer.status {
-            200..=299 => match serde_json::from_str::<Results>(answer.body) {
+            200..=299 => match form::from_text::<Results>(answer.body) {
                 Ok(results) if results.results.len() == keys.len() => {
                     self.sending.failed_whole = 0;
                     self.sending.size_max = (self.sending.size_max * 2).min(BATCH_MAX);
@@ -239,7 +243,7 @@ impl Client {
 
     /// The request was refused as it stands, so none of it had an effect.
     fn refused_whole(&mut self, now: Now, keys: Vec<EntryKey>, answer: &Answer<'_>) {
-        let problem: Problem = serde_json::from_str(answer.body).unwrap_or_default();
+        let problem: Problem = form::from_text(answer.body).unwrap_or_default();
         if problem.code.is_empty() {
             // Not our server's words: something between us answered.
             return self.hold(now, &keys, answer.retry_after_ms);

@@ -3,14 +3,13 @@
 //! Laws: rows, position, entries and the journal of one save are taken together and as they are; rows of a generation that
 //! is not shown yet are built beside those that are, as the leader does it. Nothing here is judged: the leader did.
 
-use std::collections::BTreeSet;
-
 use super::{
     Client, EntityKey, Entry, Now, State, Told,
     rows::{Row, TypeRows},
     save::Meta,
     store::{Record, Write},
 };
+use crate::{form, ordered::OrderedSet};
 
 impl Client {
     /// Takes over a save of the leader's.
@@ -18,7 +17,7 @@ impl Client {
         for write in writes {
             match write {
                 Write::Put(Record::Entry(_), text) => {
-                    if let Ok(entry) = serde_json::from_str::<Entry>(text) {
+                    if let Ok(entry) = form::from_text::<Entry>(text) {
                         self.shared_entry(entry);
                     }
                 }
@@ -31,7 +30,7 @@ impl Client {
                 }
                 Write::Put(Record::Meta, text) => self.share_meta(text),
                 Write::Put(Record::Row { generation, entity_type, entity_id }, text) => {
-                    if let Ok(row) = serde_json::from_str::<Row>(text) {
+                    if let Ok(row) = form::from_text::<Row>(text) {
                         self.shared_rows(entity_type, *generation).rows.insert(entity_id.clone(), row);
                         self.shown.insert(EntityKey::new(entity_type, entity_id));
                     }
@@ -41,7 +40,7 @@ impl Client {
                     self.shown.insert(EntityKey::new(entity_type, entity_id));
                 }
                 Write::Put(Record::Journal(key), text) => {
-                    if let Ok(line) = serde_json::from_str::<super::Line>(text) {
+                    if let Ok(line) = form::from_text::<super::Line>(text) {
                         self.journal.insert(key.clone(), line.clone());
                         self.tell(Told::Decided(Box::new(line)));
                     }
@@ -89,11 +88,11 @@ impl Client {
     }
 
     fn share_meta(&mut self, text: &str) {
-        let Ok(meta) = serde_json::from_str::<Meta>(text) else { return };
+        let Ok(meta) = form::from_text::<Meta>(text) else { return };
         (self.epoch, self.access) = (meta.epoch, meta.access);
         self.schema = meta.schema.or(self.schema.take());
         self.clock.merge(&meta.clock, u64::MAX);
-        let names: BTreeSet<String> = self.types.keys().cloned().collect();
+        let names: OrderedSet<String> = self.types.keys().cloned().collect();
         for name in names.iter().filter(|name| !meta.types.contains_key(*name)) {
             if let Some(former) = self.types.remove(name) {
                 self.shown_all(name, &former);

@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::form::{Form, Written};
+
 /// Where an entry stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// It waits to be sent; it is known to have had no effect.

@@ -4,17 +4,19 @@
 //! state that the client was in. Records hold JSON and carry the format's version; a newer format's outbox is read as far
 //! as this version knows it.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::EntryKey;
+use crate::{
+    form::{Form, Written},
+    ordered::OrderedSet,
+};
 
 /// The version of the format that this code writes.
 pub const FORMAT: u32 = 1;
 
 /// Names a record.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Record {
     /// How many saves leaders have made, and under which fence the last one was: part of each of them.
@@ -44,7 +46,7 @@ impl Record {
 }
 
 /// A step of a save; steps are taken in order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Write {
     /// The record holds this JSON now.
@@ -63,7 +65,7 @@ pub enum Write {
 /// Which records differ from what was last saved.
 #[derive(Clone, Debug, Default)]
 pub struct Dirty {
-    records: BTreeSet<Record>,
+    records: OrderedSet<Record>,
     cleared: Vec<(String, u32)>,
 }
 

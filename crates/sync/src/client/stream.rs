@@ -3,13 +3,12 @@
 //! Laws: the position rises only with what was applied, in the same save; a transaction is applied whole; an end that says
 //! why is obeyed, silence is an end too. A position that the server does not vouch for is never kept.
 
-use std::collections::BTreeSet;
-
 use super::{
     Client, Law, Now, Output, Told,
     store::Record,
     words::{Activity, Confirm, Notice, Offset, Reset},
 };
+use crate::{form, ordered::OrderedSet};
 
 /// The server sends something at least this often; twice of it without anything is the end, in milliseconds.
 const HEARTBEAT_MS: u64 = 15_000;
@@ -36,7 +35,7 @@ pub(super) struct Stream {
     transaction: Vec<Activity>,
     pub(super) as_of: Option<String>,
     /// Types that are to be listed again, while their rows are still shown.
-    pub(super) stale: BTreeSet<String>,
+    pub(super) stale: OrderedSet<String>,
     pub(super) list_epoch: u64,
     /// The epoch whose coming has made what was said of transactions void.
     pub(super) voided_by: u64,
@@ -133,11 +132,11 @@ impl Client {
         }
         self.heard(now, stream);
         let understood = match event {
-            "change" => serde_json::from_str(data).map(|activity| self.change(now, activity)),
-            "offset" => serde_json::from_str(data).map(|offset| self.offset(now, offset)),
-            "confirm" => serde_json::from_str(data).map(|confirm| self.confirmed(now, confirm)),
-            "reset" => serde_json::from_str(data).map(|reset| self.reset(now, reset)),
-            "notice" => serde_json::from_str(data).map(|notice| self.notice(now, notice)),
+            "change" => form::from_text(data).map(|activity| self.change(now, activity)),
+            "offset" => form::from_text(data).map(|offset| self.offset(now, offset)),
+            "confirm" => form::from_text(data).map(|confirm| self.confirmed(now, confirm)),
+            "reset" => form::from_text(data).map(|reset| self.reset(now, reset)),
+            "notice" => form::from_text(data).map(|notice| self.notice(now, notice)),
             // A newer server may say more.
             _ => Ok(()),
         };

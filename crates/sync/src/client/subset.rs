@@ -13,9 +13,13 @@ use serde_json::{Map, Value};
 
 use self::compare::Kind;
 use super::{keys, words::TypeShape};
+use crate::{
+    form::{Form, Written},
+    ordered::OrderedSet,
+};
 
 /// How a field is compared with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
     /// Equal; without a value: null.
@@ -31,7 +35,7 @@ pub enum Test {
 }
 
 /// A condition on a field.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 pub struct Filter {
     /// The field.
     pub field: String,
@@ -42,7 +46,7 @@ pub struct Filter {
 }
 
 /// A level of an order; nulls come last, texts by bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 pub struct Level {
     /// The field.
     pub field: String,
@@ -52,7 +56,7 @@ pub struct Level {
 }
 
 /// A part of a type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "camelCase")]
 pub struct Subset {
     /// The type.
@@ -69,7 +73,7 @@ pub struct Subset {
 }
 
 /// Where a row stands in the order of a subset: what it is ordered by, then its id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 pub struct Place {
     values: Vec<Option<String>>,
     id: String,
@@ -78,8 +82,7 @@ pub struct Place {
 impl Subset {
     /// Puts what means the same into the same form, so that equal subsets are kept once.
     pub fn normal(mut self) -> Subset {
-        self.filters.sort();
-        self.filters.dedup();
+        self.filters = self.filters.into_iter().collect::<OrderedSet<_>>().into_iter().collect();
         self
     }
 

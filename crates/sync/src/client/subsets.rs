@@ -8,13 +8,15 @@ mod joining;
 mod reading;
 mod sparing;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::Serialize;
 
 use super::{
     Change, Client, EntityKey, Now, Told,
     subset::{Place, Subset},
+};
+use crate::{
+    form::{self, Written},
+    ordered::{OrderedMap, OrderedSet, sort_by},
 };
 pub(super) use reading::Asking;
 
@@ -27,7 +29,7 @@ pub const OPEN_MAX: usize = 1_000;
 const TOO_EARLY_MS: u64 = 250;
 
 /// Why a subset or a row was not taken on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum TooMany {
     /// As many subsets are wanted as may be.
@@ -37,7 +39,7 @@ pub enum TooMany {
 }
 
 /// What is here of a subset.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Written)]
 pub struct Query {
     /// Whether all of its rows are here.
     pub complete: bool,
@@ -48,7 +50,7 @@ pub struct Query {
 }
 
 /// Whether a row is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum Presence {
     /// It is here.
@@ -65,15 +67,15 @@ pub enum Presence {
 #[derive(Debug, Default)]
 pub(super) struct Subsets {
     /// By subscription: the key and the subset.
-    wanted: BTreeMap<u64, (String, Subset)>,
+    wanted: OrderedMap<u64, (String, Subset)>,
     numbers: u64,
     uses: u64,
-    open: BTreeMap<EntityKey, usize>,
-    refused: BTreeMap<Subset, String>,
+    open: OrderedMap<EntityKey, usize>,
+    refused: OrderedMap<Subset, String>,
     /// Rows that may have lost what kept them.
-    loose: BTreeSet<EntityKey>,
+    loose: OrderedSet<EntityKey>,
     /// Types with rows that nothing may keep any more.
-    overgrown: BTreeSet<String>,
+    overgrown: OrderedSet<String>,
     /// Bytes that came by the stream since spare rows were counted.
     grown_bytes: usize,
     /// Nothing is read before this moment, because what was read last was too old to be joined.
@@ -83,7 +85,7 @@ pub(super) struct Subsets {
     /// Whether it is to be looked at again which subsets can be compared.
     check: bool,
     /// What is known of each subscription, as it was told last.
-    told: BTreeMap<u64, (bool, Option<String>)>,
+    told: OrderedMap<u64, (bool, Option<String>)>,
 }
 
 impl Subsets {
@@ -123,7 +125,7 @@ impl Subsets {
 
     /// Returns each subset that is wanted, once, and the rows that are open.
     pub(super) fn all_wanted(&self) -> (Vec<Subset>, Vec<EntityKey>) {
-        let subsets: BTreeMap<&String, &Subset> = self.wanted.values().map(|(key, subset)| (key, subset)).collect();
+        let subsets: OrderedMap<&String, &Subset> = self.wanted.values().map(|(key, subset)| (key, subset)).collect();
         (subsets.into_values().cloned().collect(), self.open.keys().cloned().collect())
     }
 
@@ -144,7 +146,7 @@ impl Client {
         }
         let subset = subset.normal();
         // A subset is made of texts, numbers and lists of them: it cannot fail to be written.
-        let key = serde_json::to_string(&subset).unwrap_or_default();
+        let key = form::text(&subset);
         self.subsets.numbers += 1;
         let number = self.subsets.numbers;
         self.use_subset(&subset.entity_type, &key);
@@ -208,7 +210,7 @@ impl Client {
                 places.push((subset.place(&id, &shown), id));
             }
         }
-        places.sort_by(|(one, _), (other, _)| subset.order(shape, one, other));
+        sort_by(&mut places, |(one, _), (other, _)| subset.order(shape, one, other).is_lt());
         places.truncate(subset.window_rows.unwrap_or(usize::MAX));
         Some(Query { complete, refused, ids: places.into_iter().map(|(_, id)| id).collect() })
     }

@@ -10,8 +10,6 @@ mod hear;
 mod read;
 mod wishes;
 
-use std::collections::BTreeMap;
-
 pub(super) use self::wishes::Unsaved;
 use super::{
     Client, Now, Output, State,
@@ -19,6 +17,7 @@ use super::{
     role::{Role, RoleEvent, role_step},
     store::{Record, Write},
 };
+use crate::ordered::OrderedMap;
 
 /// A follower asks so often who leads, in milliseconds.
 const ASK_MS: u64 = 2_000;
@@ -63,7 +62,7 @@ pub(super) struct Tabs {
     outdone_ms: Option<u64>,
     pub(super) reading: read::Reading,
     /// What leaders saved that cannot be taken yet.
-    early: BTreeMap<u64, Vec<Write>>,
+    early: OrderedMap<u64, Vec<Write>>,
     /// Whether edits were added that the leader was not told of.
     hint: bool,
     /// What a person did to edits, and the leader has not done yet.
@@ -72,15 +71,15 @@ pub(super) struct Tabs {
     wishes_due: bool,
     /// What others wish.
     inbox: Vec<(String, u64, Wish)>,
-    done: BTreeMap<String, u64>,
+    done: OrderedMap<String, u64>,
     guests: guests::Guests,
     /// Whether the leader was told that something is wanted here.
     wants_said: bool,
-    to_thank: BTreeMap<String, u64>,
+    to_thank: OrderedMap<String, u64>,
     pub(super) unsaved: Unsaved,
     /// Epoch and offset that are in the store.
     pub(super) saved_position: (u64, u64),
-    reached: BTreeMap<(Role, RoleEvent), u64>,
+    reached: OrderedMap<(Role, RoleEvent), u64>,
 }
 
 impl Default for Tabs {
@@ -101,19 +100,19 @@ impl Default for Tabs {
             left_ms: None,
             outdone_ms: None,
             reading: Default::default(),
-            early: BTreeMap::new(),
+            early: OrderedMap::new(),
             hint: false,
             wishes: Vec::new(),
             wished: 0,
             wishes_due: false,
             inbox: Vec::new(),
-            done: BTreeMap::new(),
+            done: OrderedMap::new(),
             guests: Default::default(),
             wants_said: false,
-            to_thank: BTreeMap::new(),
+            to_thank: OrderedMap::new(),
             unsaved: Unsaved::default(),
             saved_position: (0, 0),
-            reached: BTreeMap::new(),
+            reached: OrderedMap::new(),
         }
     }
 }
@@ -150,7 +149,7 @@ impl Client {
     }
 
     /// Returns which cells of the table of roles were reached, and how often; what cannot happen is counted too.
-    pub fn reached_roles(&self) -> &BTreeMap<(Role, RoleEvent), u64> {
+    pub fn reached_roles(&self) -> &OrderedMap<(Role, RoleEvent), u64> {
         &self.tabs.reached
     }
 

@@ -6,12 +6,15 @@ mod anything;
 mod bad_input;
 mod browser;
 mod converge;
+mod forms;
 mod keeping;
 mod parts_model;
 mod plug;
 mod server;
 mod subsets;
 mod tabs;
+
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 

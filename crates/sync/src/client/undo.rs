@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Change, Client, Edit, EntityKey, EntryKey, Now, State, same, value};
+use crate::form::{self, Form, Written};
 
 /// So many steps can be undone.
 const STEPS_MAX: usize = 100;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Form, Written)]
 struct Done {
     group: Option<EntryKey>,
     /// What was done.
@@ -24,7 +25,7 @@ struct Done {
 }
 
 /// What was done, and what was undone.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, Form, Written)]
 pub(super) struct Undo {
     done: VecDeque<Done>,
     undone: Vec<Done>,
@@ -114,12 +115,12 @@ impl Client {
 
     /// Returns what can be undone and redone, as JSON, where that changed since the last call.
     pub fn take_undo(&mut self) -> Option<String> {
-        std::mem::take(&mut self.undo.changed).then(|| serde_json::to_string(&self.undo).ok()).flatten()
+        std::mem::take(&mut self.undo.changed).then(|| form::text(&self.undo))
     }
 
     /// Takes over what a former instance over the same store could undo; what cannot be read is nothing to undo.
     pub fn resume_undo(&mut self, text: &str) {
-        self.undo = serde_json::from_str(text).unwrap_or_default();
+        self.undo = form::from_text(text).unwrap_or_default();
     }
 
     /// Removes what never left, where it stands alone; tells whether it did.

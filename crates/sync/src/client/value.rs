@@ -7,6 +7,8 @@ use serde_json::{Number, Value};
 
 use crate::elements;
 
+use crate::float::float;
+
 /// Tells whether two values say the same.
 pub fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
@@ -37,7 +39,7 @@ pub fn add(present: &Value, by: &Value) -> Value {
     let float = |value: &Value| match value {
         Value::Null => Some(0.0),
         Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.parse::<f64>().ok(),
+        Value::String(text) => float(text),
         _ => None,
     };
     if let Some(sum) = integer(present).zip(integer(by)).and_then(|(one, other)| one.checked_add(other)) {
@@ -47,10 +49,17 @@ pub fn add(present: &Value, by: &Value) -> Value {
         };
     }
     match float(present).zip(float(by)).map(|(one, other)| one + other) {
-        Some(sum) if as_text => Value::String(sum.to_string()),
-        Some(sum) => Number::from_f64(sum).map_or_else(|| present.clone(), Value::Number),
+        Some(sum) => {
+            Number::from_f64(sum).map_or_else(|| present.clone(), |sum| if as_text { text(&sum) } else { sum.into() })
+        }
         None => present.clone(),
     }
+}
+
+/// A number as text, as short as people write it.
+fn text(number: &Number) -> Value {
+    let text = number.to_string();
+    Value::String(text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned))
 }
 
 /// Turns the sign of what is added.

@@ -3,14 +3,17 @@
 //! Members that are not known here are passed over, so that a newer server is understood; what is missing or of another
 //! type is nonsense, and is refused as a whole before anything is changed.
 
-use std::collections::BTreeMap;
-
-use antiphon_model::{Tx, Xid};
+use antiphon_model::Xid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::{
+    form::{self, Form, Written},
+    ordered::{OrderedMap, OrderedSet},
+};
+
 /// An activity.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Activity {
     /// Its place in the log.
@@ -49,8 +52,32 @@ pub struct Activity {
     pub commit: Commit,
 }
 
+/// Who wrote, and by which mutation; `fields` where a change carries several.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Form)]
+#[serde(rename_all = "camelCase")]
+pub struct Tx {
+    /// The newest mutation.
+    pub transaction_id: String,
+    /// Who wrote.
+    #[serde(default)]
+    pub actor: Option<String>,
+    /// The one field that the mutation named.
+    #[serde(default)]
+    pub changed_field: Option<String>,
+    /// Ids by field.
+    #[serde(default)]
+    pub fields: OrderedMap<String, String>,
+}
+
+impl Tx {
+    /// Returns every id that it confirms, each once.
+    pub fn ids(&self) -> OrderedSet<&str> {
+        [&self.transaction_id].into_iter().chain(self.fields.values()).map(String::as_str).collect()
+    }
+}
+
 /// What an activity does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Form)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// The row is there now.
@@ -64,7 +91,7 @@ pub enum Action {
 }
 
 /// The transaction of an activity.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Form)]
 pub struct Commit {
     /// Its number.
     pub xid: Xid,
@@ -74,7 +101,7 @@ pub struct Commit {
 }
 
 /// A row of a list.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 pub struct Item {
     /// The permitted row.
     pub data: Map<String, Value>,
@@ -87,7 +114,7 @@ pub struct Item {
 }
 
 /// A page of a list.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 pub struct Listed {
     /// The rows.
     pub items: Vec<Item>,
@@ -107,7 +134,7 @@ pub struct Listed {
 }
 
 /// A position on a stream.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Offset {
     /// Everything up to here was delivered.
@@ -122,7 +149,7 @@ pub struct Offset {
 }
 
 /// Mutations that lie at or below an offset.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Confirm {
     /// Their ids.
@@ -132,7 +159,7 @@ pub struct Confirm {
 }
 
 /// The end of what a position is good for.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Reset {
     /// Why.
@@ -146,7 +173,7 @@ pub struct Reset {
 }
 
 /// The end of a stream that may be resumed.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Notice {
     /// Why.
@@ -157,14 +184,14 @@ pub struct Notice {
 }
 
 /// The answer to a batch.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 pub struct Results {
     /// One for each mutation.
     pub results: Vec<Outcome>,
 }
 
 /// What became of a mutation.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Its id.
@@ -183,7 +210,7 @@ pub struct Outcome {
 }
 
 /// How a mutation went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Form)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It took effect now.
@@ -199,7 +226,7 @@ pub enum Status {
 }
 
 /// Why something was refused.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Form)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// The stable code.
@@ -231,14 +258,14 @@ pub struct Problem {
 }
 
 /// What types there are, for this caller.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Schema {
     /// Types by name.
-    pub types: BTreeMap<String, TypeShape>,
+    pub types: OrderedMap<String, TypeShape>,
 }
 
 /// A type.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct TypeShape {
     /// The number of this shape.
     pub schema: u32,
@@ -246,10 +273,10 @@ pub struct TypeShape {
     pub key: Vec<String>,
     /// Its fields.
     #[serde(default)]
-    pub fields: BTreeMap<String, FieldShape>,
+    pub fields: OrderedMap<String, FieldShape>,
     /// Fields that name rows of other types.
     #[serde(default)]
-    pub refs: BTreeMap<String, String>,
+    pub refs: OrderedMap<String, String>,
     /// `all` or `on_demand`.
     #[serde(default)]
     pub sync: String,
@@ -265,7 +292,7 @@ pub struct TypeShape {
 }
 
 /// What the caller may do with rows of a type, at most.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Can {
     /// Whether it may make them.
     #[serde(default)]
@@ -279,7 +306,7 @@ pub struct Can {
 }
 
 /// A field.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct FieldShape {
     /// Its Postgres type.
     #[serde(rename = "type", default)]
@@ -293,7 +320,7 @@ pub struct FieldShape {
 }
 
 /// How two edits of one field are settled (CORE-07).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
     /// The later edit stands.
@@ -330,7 +357,7 @@ impl TypeShape {
             [one] => text(one),
             several => {
                 let parts = several.iter().map(text).collect::<Option<Vec<String>>>()?;
-                serde_json::to_string(&parts).ok()
+                Some(form::text(&parts))
             }
         }
     }

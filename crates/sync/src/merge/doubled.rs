@@ -11,6 +11,7 @@ use super::{
     stretch::{Stretch, Texts, Verdict, unite},
     tokens::{has_word, text_tokens},
 };
+use crate::ordered::sort_by;
 
 /// One word of a stretch: the word, the stretch's place, and what it adds to mine and to theirs (or takes away).
 type Entry<'a> = (&'a str, usize, i32, i32);
@@ -38,10 +39,10 @@ pub(super) fn guard(texts: &Texts<'_>, stretches: Vec<Stretch>) -> Vec<Stretch> 
         entries.extend(words(texts.mine_of(stretch)).map(|word| (word, index, 1, 0)));
         entries.extend(words(texts.theirs_of(stretch)).map(|word| (word, index, 0, 1)));
     }
-    entries.sort_unstable();
+    sort_by(&mut entries, |one, other| one < other);
     let same_word = entries.chunk_by(|one, other| one.0 == other.0);
     let mut spans: Vec<_> = same_word.filter_map(|entries| doubled(&stretches, entries)).collect();
-    spans.sort_unstable_by_key(|span| span.start);
+    sort_by(&mut spans, |one, other| one.start < other.start);
     unite(texts, stretches, &spans)
 }
 

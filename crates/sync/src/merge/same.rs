@@ -12,6 +12,7 @@ use super::{
     stretch::{Stretch, Texts, unite},
     tokens::has_word,
 };
+use crate::ordered::sort_by;
 
 /// Unites stretches that hold the same addition.
 pub(super) fn join(texts: &Texts<'_>, stretches: Vec<Stretch>) -> Vec<Stretch> {
@@ -36,7 +37,7 @@ pub(super) fn join(texts: &Texts<'_>, stretches: Vec<Stretch>) -> Vec<Stretch> {
         }
     }
     spans.retain(|span| !span.is_empty());
-    spans.sort_unstable_by_key(|span| span.start);
+    sort_by(&mut spans, |one, other| one.start < other.start);
     unite(texts, stretches, &spans)
 }
 

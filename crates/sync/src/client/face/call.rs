@@ -7,9 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::super::{Config, Decision, Edit, EntityKey, EntryKey, Input, Now, Owner, Record, Subset};
+use crate::form::{self, Form, Unread};
 
 /// One call.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Form)]
 pub struct Call {
     /// The two clocks; as in the call before where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,13 +29,22 @@ impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
         Ok(match Value::deserialize(deserializer)? {
             Value::String(text) => Text(text),
-            document => Text(document.to_string()),
+            document => Text(form::text(&document)),
+        })
+    }
+}
+
+impl Form for Text {
+    fn read(document: Value) -> Result<Text, Unread> {
+        Ok(match document {
+            Value::String(text) => Text(text),
+            document => Text(form::text(&document)),
         })
     }
 }
 
 /// What is done or asked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, Form)]
 #[serde(tag = "do", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[expect(
     missing_docs,

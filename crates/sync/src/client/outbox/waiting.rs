@@ -5,16 +5,15 @@
 //! with a create in the outbox waits for that; a delete waits for deletes of rows that refer to its row; the entries of a
 //! group go together. Nothing else waits.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{Change, EntityKey, Entry, EntryKey, Outbox, State};
 use crate::client::words::Schema;
+use crate::{form::Written, ordered::OrderedSet};
 
 /// Why an entry does not go out yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Written)]
 #[serde(rename_all = "camelCase")]
 pub enum Waits {
     /// For another entry.
@@ -40,8 +39,8 @@ impl Outbox {
 
     /// Returns the entries that wait for this one, directly or not: what goes where it goes.
     pub fn dependants(&self, key: &str, schema: &Schema) -> Vec<EntryKey> {
-        let mut found: BTreeSet<EntryKey> = BTreeSet::from([key.to_owned()]);
-        let waits = |entry: &Entry, found: &BTreeSet<EntryKey>| {
+        let mut found: OrderedSet<EntryKey> = OrderedSet::from([key.to_owned()]);
+        let waits = |entry: &Entry, found: &OrderedSet<EntryKey>| {
             self.waits_itself(entry, schema).is_some_and(|waited| found.contains(&waited))
         };
         loop {

@@ -4,8 +4,6 @@
 //! shared by the subsets that overlap; what one page has seen and another has not is asked for by its id, so that a row
 //! never goes back in any of them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use antiphon_model::Visibility;
 use serde_json::{Map, Value};
 
@@ -15,6 +13,7 @@ use crate::client::{
     store::{Dirty, Record},
     words::{Action, Activity, TypeShape},
 };
+use crate::ordered::{OrderedMap, OrderedSet};
 
 impl TypeRows {
     /// Takes an activity of a type that is kept in parts; `pinned` rows are kept whatever they hold.
@@ -93,7 +92,7 @@ impl TypeRows {
     pub fn put(
         &mut self,
         (name, shape): (&str, &TypeShape),
-        items: BTreeMap<String, Item>,
+        items: OrderedMap<String, Item>,
         snapshot: &Visibility,
         dirty: &mut Dirty,
     ) -> Vec<String> {
@@ -138,7 +137,7 @@ impl TypeRows {
     pub fn truncated(
         &mut self,
         (name, shape): (&str, &TypeShape),
-        ids: &BTreeSet<String>,
+        ids: &OrderedSet<String>,
         activity: &Activity,
         dirty: &mut Dirty,
     ) {

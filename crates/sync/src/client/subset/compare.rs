@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::client::{keys, words::TypeShape};
 
+use crate::float::float;
+
 /// How values of a type are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -118,7 +120,7 @@ impl Number<'_> {
             return Some(Number::Decimal(negative && !(whole.is_empty() && part.is_empty()), whole, part));
         }
         let exponent = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
-        exponent.then(|| text.parse().ok().map(Number::Float)).flatten()
+        exponent.then(|| float(text).map(Number::Float)).flatten()
     }
 
     fn compare(&self, other: &Number<'_>) -> Ordering {
@@ -141,7 +143,7 @@ impl Number<'_> {
         match self {
             Number::Float(float) => *float,
             Number::Decimal(negative, whole, part) => {
-                let size: f64 = format!("0{whole}.{part}0").parse().unwrap_or_default();
+                let size = float(&format!("0{whole}.{part}0")).unwrap_or_default();
                 if *negative { -size } else { size }
             }
         }

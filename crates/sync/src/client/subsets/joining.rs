@@ -4,8 +4,6 @@
 //! it says are not there; a row that was here before, and is newer than the answer, has met all of that already. An
 //! answer that is older than what is still at hand of the stream is not taken.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use antiphon_model::Visibility;
 
 use super::{
@@ -18,6 +16,7 @@ use super::{
     },
     reading::{Asking, Came, Piece},
 };
+use crate::ordered::{OrderedMap, OrderedSet};
 
 impl Client {
     /// Puts a page into what is shown, and upon it what the stream has told since.
@@ -32,10 +31,10 @@ impl Client {
             return self.subsets.too_early(now);
         };
         let named = since.iter().filter_map(|activity| activity.entity_id.as_ref());
-        let known: BTreeSet<String> = named.filter(|id| rows.rows.contains_key(*id)).cloned().collect();
+        let known: OrderedSet<String> = named.filter(|id| rows.rows.contains_key(*id)).cloned().collect();
         let taken = read_page(rows, (name, shape), (&asking.piece, came, self.subsets.uses), &mut self.dirty);
         let generation = rows.marks.generation;
-        let mut put: BTreeSet<String> = taken.into_iter().collect();
+        let mut put: OrderedSet<String> = taken.into_iter().collect();
         for activity in since {
             let Some(id) = &activity.entity_id else {
                 rows.truncated((name, shape), &put, &activity, &mut self.dirty);
@@ -78,7 +77,7 @@ impl Client {
         let Some(rows) = self.types.get_mut(name) else { return };
         let taken = match item {
             Some(item) => {
-                let items = BTreeMap::from([(id.to_owned(), item)]);
+                let items = OrderedMap::from([(id.to_owned(), item)]);
                 !rows.put((name, shape), items, snapshot, &mut self.dirty).is_empty()
             }
             None => rows.gone((name, shape), id, snapshot, &mut self.dirty),
@@ -86,7 +85,7 @@ impl Client {
         let of_row = |activity: &&Activity| activity.entity_id.as_deref().is_none_or(|named| named == id);
         for activity in since.iter().filter(|_| taken).filter(of_row) {
             if activity.entity_id.is_none() {
-                rows.truncated((name, shape), &BTreeSet::from([id.to_owned()]), activity, &mut self.dirty);
+                rows.truncated((name, shape), &OrderedSet::from([id.to_owned()]), activity, &mut self.dirty);
                 self.subsets.look();
             } else if rows.apply_part(shape, activity, pinned, &mut self.dirty) == Arrived::Incomplete {
                 self.fetches.want(entity);

@@ -4,8 +4,6 @@
 //! Laws: pieces of one epoch and one access only; a page that joins what is shown brings along what the stream has told
 //! since the page was read; what the server refuses for good is told and not asked again.
 
-use std::collections::BTreeMap;
-
 use antiphon_model::Visibility;
 
 use super::{
@@ -18,6 +16,10 @@ use super::{
         words::{Item, Listed, Problem, TypeShape},
     },
     joining::read_page,
+};
+use crate::{
+    form,
+    ordered::{OrderedMap, OrderedSet},
 };
 
 /// Ids of a request.
@@ -54,7 +56,7 @@ pub(in super::super) struct Asking {
 
 /// A piece that came.
 pub(super) struct Came {
-    pub(super) items: BTreeMap<String, Item>,
+    pub(super) items: OrderedMap<String, Item>,
     pub(super) ids: Vec<String>,
     pub(super) next: Option<String>,
     pub(super) offset: u64,
@@ -89,10 +91,7 @@ impl Client {
         let edited = self.outbox.entities().filter(|entity| self.may_be_there(entity));
         let of_type = open.chain(edited).filter(|entity| entity.entity_type == name);
         let unknown = of_type.map(|e| &e.entity_id).filter(|id| !rows.rows.contains_key(*id) && !rows.is_missing(id));
-        let mut ids: Vec<String> = unknown.cloned().collect();
-        ids.sort();
-        ids.dedup();
-        ids
+        unknown.cloned().collect::<OrderedSet<_>>().into_iter().collect()
     }
 
     /// Asks for the next piece of a type; tells whether there was one.
@@ -165,7 +164,7 @@ impl Client {
         if answer.status != 200 {
             return self.piece_refused(now, &asking, answer);
         }
-        let listed = serde_json::from_str::<Listed>(answer.body).ok();
+        let listed = form::from_text::<Listed>(answer.body).ok();
         let Some((listed, snapshot)) = listed.and_then(|l| l.snapshot.parse::<Visibility>().ok().map(|s| (l, s)))
         else {
             self.tell(Told::Nonsense("a list".into()));
@@ -205,7 +204,7 @@ impl Client {
 
     fn piece_refused(&mut self, now: Now, asking: &Asking, answer: &Answer<'_>) {
         self.wants_schema |= answer.status == 404;
-        let problem = serde_json::from_str::<Problem>(answer.body).unwrap_or_default();
+        let problem = form::from_text::<Problem>(answer.body).unwrap_or_default();
         let for_good = matches!(problem.code.as_str(), "PARAMETER_INVALID" | "PARAMETER_UNKNOWN" | "FIELD_FORBIDDEN");
         let Piece::Page { key, subset, after, .. } = &asking.piece else { return self.not_served(now, answer) };
         if !for_good {

@@ -3,9 +3,8 @@
 //! Laws: a subset that is wanted, an open row and a row with edits are never let go of; what only released subsets keep
 //! stays within the budget of bytes; a subset that was released before it was whole goes at once.
 
-use std::collections::BTreeSet;
-
 use super::super::{Client, EntityKey, held::bytes_of, rows::TypeRows, store::Record, words::TypeShape};
+use crate::ordered::OrderedSet;
 
 /// Released subsets of a type that are kept at most, however small they are.
 const RELEASED_MAX: usize = 256;
@@ -45,7 +44,7 @@ impl Client {
     pub(in super::super) fn take_subsets_over(&mut self) {
         let names: Vec<String> = self.types.keys().filter(|name| self.is_in_parts(name)).cloned().collect();
         for name in names {
-            let wanted: BTreeSet<String> = self.subsets.of(&name).map(|(key, _)| key.clone()).collect();
+            let wanted: OrderedSet<String> = self.subsets.of(&name).map(|(key, _)| key.clone()).collect();
             if let Some(rows) = self.types.get_mut(&name) {
                 rows.marks.subsets.retain(|key, held| held.is_whole() || wanted.contains(key));
             }
@@ -115,7 +114,7 @@ impl Client {
         let mut bytes = 0;
         for (name, rows) in &self.types {
             let Some(shape) = schema.types.get(name).filter(|shape| shape.sync == "on_demand") else { continue };
-            let wanted: BTreeSet<&String> = self.subsets.of(name).map(|(key, _)| key).collect();
+            let wanted: OrderedSet<&String> = self.subsets.of(name).map(|(key, _)| key).collect();
             let before = released.len();
             let of_type = rows.marks.subsets.iter().filter(|(key, _)| !wanted.contains(key));
             released.extend(of_type.map(|(key, held)| (held.used, name, key)));
@@ -128,7 +127,7 @@ impl Client {
         oldest.filter(|_| over).map(|(_, name, key)| (name.clone(), key.clone()))
     }
 
-    fn spare_bytes(&self, name: &str, rows: &TypeRows, shape: &TypeShape, wanted: &BTreeSet<&String>) -> usize {
+    fn spare_bytes(&self, name: &str, rows: &TypeRows, shape: &TypeShape, wanted: &OrderedSet<&String>) -> usize {
         let pinned = |id: &str| self.is_pinned(&EntityKey::new(name, id));
         rows.spare_bytes(shape, &|key| wanted.iter().any(|wanted| *wanted == key), &pinned)
     }

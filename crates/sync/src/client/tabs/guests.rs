@@ -3,22 +3,21 @@
 //! Law: what a guest wants is said whole each time, so a lost word costs a moment; a guest that is not heard for long is
 //! gone, and what it wanted is kept like anything that was released.
 
-use std::collections::BTreeMap;
-
 use super::super::{Client, EntityKey, Now, message::What, subset::Subset};
+use crate::ordered::OrderedMap;
 
 /// A guest that is not heard for so long is gone, in milliseconds: timers of hidden tabs run once a minute.
 const GONE_MS: u64 = 150_000;
 
 /// Tabs that want something, by their names.
 #[derive(Debug, Default)]
-pub(super) struct Guests(BTreeMap<String, Guest>);
+pub(super) struct Guests(OrderedMap<String, Guest>);
 
 #[derive(Debug, Default)]
 struct Guest {
     heard_ms: u64,
     /// The leader's subscriptions in its stead.
-    subsets: BTreeMap<u64, Subset>,
+    subsets: OrderedMap<u64, Subset>,
     open: Vec<EntityKey>,
 }
 

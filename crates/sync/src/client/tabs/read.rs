@@ -3,8 +3,6 @@
 //! Laws: a save and a read never overlap, so what an instance made is either in what is read or was never saved; what was
 //! never saved outlives the reading; what a person did and no save holds is done again upon what is read.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{
     super::{
         Client, EntityKey, Entry, Now, Output, Told,
@@ -14,6 +12,10 @@ use super::{
         store::{Dirty, Record},
     },
     READ_AGAIN_MS,
+};
+use crate::{
+    form,
+    ordered::{OrderedMap, OrderedSet},
 };
 
 /// How reading stands.
@@ -123,14 +125,14 @@ impl Client {
     }
 
     /// Tells which rows differ from what was shown.
-    fn changed_since(&mut self, (types, building): &(BTreeMap<String, TypeRows>, BTreeMap<String, TypeRows>)) {
-        let mut changed = BTreeSet::new();
-        let names: BTreeSet<&String> = types.keys().chain(building.keys()).chain(self.types.keys()).collect();
+    fn changed_since(&mut self, (types, building): &(OrderedMap<String, TypeRows>, OrderedMap<String, TypeRows>)) {
+        let mut changed = OrderedSet::new();
+        let names: OrderedSet<&String> = types.keys().chain(building.keys()).chain(self.types.keys()).collect();
         for name in names {
             let before = types.get(name).or_else(|| building.get(name)).map(|rows| &rows.rows);
             let after = self.rows_of(name).map(|rows| &rows.rows);
             let differs = |id: &&String| before.and_then(|rows| rows.get(*id)) != after.and_then(|rows| rows.get(*id));
-            let ids = before.into_iter().chain(after).flat_map(BTreeMap::keys);
+            let ids = before.into_iter().chain(after).flat_map(OrderedMap::keys);
             changed.extend(ids.filter(differs).map(|id| EntityKey::new(name, id)));
         }
         self.shown.extend(changed);
@@ -146,7 +148,7 @@ impl Client {
             Record::Entry(key) => self.outbox.find(key).is_none() && !self.dirty.has(record),
             _ => false,
         });
-        let added: Vec<Entry> = added.filter_map(|(_, text)| serde_json::from_str(text).ok()).collect();
+        let added: Vec<Entry> = added.filter_map(|(_, text)| form::from_text(text).ok()).collect();
         for entry in &added {
             self.outbox.insert(entry.clone());
         }

@@ -1,5 +1,7 @@
 //! Several tabs over one store (CORE-16): each claim by hand; the simulator draws the rest.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::{super::*, browser::Browser, note, object};
