@@ -13,7 +13,7 @@ use antiphon_model::{Code, EntityType, Mutation, Reader, Xid};
 
 use crate::{
     Fault,
-    ports::{Author, HeldRow, Refusal, WriteError, WriteTransaction, Writes},
+    ports::{Author, HeldRow, Refusal, WriteError, Writes},
 };
 
 /// A transaction that others were in the way of is tried so many times in all.
@@ -131,6 +131,8 @@ const FROZEN_XID: Xid = Xid::new(2);
 /// The xid of an earlier application that an answer names: the recorded one where it can still be one.
 ///
 /// A record with a number that was not given out yet comes from another cluster; its effect was here before any reader.
-fn applied_xid(recorded: Option<Xid>, transaction: &dyn WriteTransaction) -> Xid {
-    recorded.filter(|xid| *xid < transaction.xid()).unwrap_or(FROZEN_XID)
+///
+/// The number of the present transaction is no bound: one that began before it waits here for another to end.
+fn applied_xid(recorded: Option<Xid>, next_xid: Xid) -> Xid {
+    recorded.filter(|xid| *xid < next_xid).unwrap_or(FROZEN_XID)
 }

@@ -80,9 +80,8 @@ pub(super) async fn claim(
         Verdict::ClockBehind | Verdict::Apply | Verdict::Conflict { .. } => {}
     }
     let content_hash = mutation.content_hash(&scope.author.org);
-    let Claim::Known { content_hash: known, entity_id, xid } = transaction.claim(mutation, &content_hash).await? else {
-        return Ok(None);
-    };
+    let claim = transaction.claim(mutation, &content_hash).await?;
+    let Claim::Known { content_hash: known, entity_id, xid, next_xid } = claim else { return Ok(None) };
     if known != content_hash {
         let detail = "the transaction id was applied with other content";
         return Err(Refusal::new(Code::IdempotencyMismatch, detail).into());
@@ -90,7 +89,7 @@ pub(super) async fn claim(
     let row = transaction.read(entity, &entity_id).await?;
     let row = row.filter(|row| !rights(entity, scope, row).read.is_empty());
     let tx_text = row.as_ref().and_then(|row| row.tx_text.clone());
-    let xid = applied_xid(xid, transaction);
+    let xid = applied_xid(xid, next_xid);
     Ok(Some(Outcome::Duplicate(Applied { row: row.map(Box::new), tx_text, xid })))
 }
 

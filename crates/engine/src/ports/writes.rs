@@ -79,8 +79,10 @@ pub enum Claim {
         content_hash: String,
         /// The row that it concerned.
         entity_id: String,
-        /// The transaction that applied it, where the number can still be one.
+        /// The transaction that applied it, where the record says so.
         xid: Option<Xid>,
+        /// The first number that was not given out yet when the record was read.
+        next_xid: Xid,
     },
 }
 

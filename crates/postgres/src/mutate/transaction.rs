@@ -29,7 +29,8 @@ use crate::{catalogue::TableInfo, objects, quote, rows::select::Parameters, stam
 
 const CLAIM: &str = "insert into antiphon.mutations (org, id, subject, content_hash, entity_type, entity_id, xid)
   values ($1, $2, $3, $4, $5, $6, $7::pg_catalog.text::pg_catalog.xid8) on conflict do nothing";
-const CLAIMED: &str = "select content_hash, entity_id, xid::pg_catalog.text from antiphon.mutations
+const CLAIMED: &str = "select content_hash, entity_id, xid::pg_catalog.text,
+    pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text from antiphon.mutations
   where id = $1 and org = $2";
 const NOTE: &str = "update antiphon.mutations set entity_id = $3 where id = $1 and org = $2";
 /// The message that governs the changes that follow it, and who the trigger is to name.
@@ -245,6 +246,7 @@ impl WriteTransaction for Open {
                 content_hash: row.get(0),
                 entity_id: row.get(1),
                 xid: row.get::<_, String>(2).parse().ok().map(Xid::new),
+                next_xid: Xid::new(row.get::<_, String>(3).parse().unwrap_or_default()),
             }),
             // Dropped between the two statements: records that old are not accepted anyway.
             None => Err(WriteError::Again(Fault::new(Code::TryAgain, "a record went away meanwhile"))),

@@ -1,6 +1,7 @@
 //! The contract of writing (protocol 5) against the real service on real Postgres 15 and 18.
 
 use std::{
+    collections::BTreeSet,
     sync::atomic::{AtomicU64, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -274,6 +275,10 @@ async fn equal_ids_at_once_have_one_effect_mut_02_sy_27() {
         assert!(statuses.iter().all(|status| matches!(status, 200 | 201)), "{statuses:?}");
         let log = stage.client.query_one("select count(*) from antiphon.mutations", &[]).await.expect("a count");
         assert_eq!(log.get::<_, i64>(0), 1);
+        // Whoever began before the one that won, and waited for it, names it too.
+        let numbers: BTreeSet<String> =
+            answers.iter().map(|answer| answer.json().expect("JSON")["commit"]["xid"].to_string()).collect();
+        assert_eq!(numbers.len(), 1, "{numbers:?}");
     })
     .await;
 }

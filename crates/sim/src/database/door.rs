@@ -138,7 +138,8 @@ impl WriteTransaction for DoorTransaction {
         let mut state = self.database.alive(self.life)?;
         if let Some(record) = state.records.get(&key).filter(|_| self.database.shared.manners.records) {
             let Record { xid, content_hash, entity_id } = record.clone();
-            return Ok(Claim::Known { content_hash, entity_id, xid: Some(Xid::new(xid)) });
+            let next_xid = Xid::new(state.next_xid);
+            return Ok(Claim::Known { content_hash, entity_id, xid: Some(Xid::new(xid)), next_xid });
         }
         let entity_id = mutation.entity_id.clone().unwrap_or_default();
         state.record(key.clone(), Record { xid: self.xid, content_hash: content_hash.to_owned(), entity_id });

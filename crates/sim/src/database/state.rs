@@ -147,7 +147,7 @@ pub(crate) struct State {
     /// A mutant's switch: records of what was rolled back stay.
     pub(crate) keeps_records: bool,
     holders: BTreeMap<LockKey, u64>,
-    next_xid: u64,
+    pub(super) next_xid: u64,
     restored: u64,
     completed: u64,
     end: u64,

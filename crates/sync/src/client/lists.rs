@@ -210,9 +210,9 @@ impl Client {
         let generation = self.next_generation(name);
         let rows = self.building.entry(name.to_owned()).or_insert_with(|| TypeRows::begin(generation));
         let ids: Vec<String> = listed.items.iter().filter_map(|item| shape.id_of(&item.data)).collect();
-        rows.page(name, shape, listed, snapshot, &mut self.dirty);
+        rows.page(name, shape, listed, snapshot.clone(), &mut self.dirty);
         let generation = rows.marks.generation;
-        self.mark_read(name, generation);
+        self.mark_read(name, generation, &snapshot);
         self.dirty.put(Record::Meta);
         if self.types.contains_key(name) {
             return;
@@ -269,13 +269,22 @@ impl Client {
         }
     }
 
-    /// Notes that rows of a generation were read: what was handed over before may be in them.
-    pub(super) fn mark_read(&mut self, name: &str, generation: u32) {
+    /// Notes that rows of a generation were read: what was handed over before may be in those that the snapshot governs.
+    pub(super) fn mark_read(&mut self, name: &str, generation: u32, snapshot: &Visibility) {
         let on_its_way = |entry: &&Entry| matches!(entry.state, State::Sent | State::Accepted);
-        let of_type = self.outbox.iter().filter(on_its_way).filter(|entry| entry.entity.entity_type == name);
+        let shape = self.schema.as_ref().and_then(|schema| schema.types.get(name));
+        let Some((shape, rows)) = shape.zip(self.rows_read(name, generation)) else { return };
+        let read = |entry: &&Entry| rows.read_under(shape, &entry.entity.entity_id) == Some(snapshot);
+        let of_type = self.outbox.iter().filter(on_its_way).filter(|entry| entry.entity.entity_type == name).filter(read);
         for key in of_type.map(|entry| entry.key.clone()).collect::<Vec<_>>() {
             self.outbox.update(&key, &mut self.dirty, |entry| entry.listed = Some(generation));
         }
+    }
+
+    /// Returns the rows of a generation: those that are being built, or those that are shown.
+    fn rows_read(&self, name: &str, generation: u32) -> Option<&TypeRows> {
+        let sides = [self.building.get(name), self.types.get(name)];
+        sides.into_iter().flatten().find(|rows| rows.marks.generation == generation)
     }
 
     /// What was read is dropped, and the next list may have its number.

@@ -189,14 +189,16 @@ impl TypeRows {
 
     /// Tells whether what a row shows, or that it is not there, was read with a transaction in sight.
     pub fn saw(&self, shape: &TypeShape, id: &str, xid: Xid) -> bool {
+        self.read_under(shape, id).is_some_and(|snapshot| snapshot.sees(xid))
+    }
+
+    /// Returns the snapshot under which what a row shows, or that it is not there, was read.
+    pub fn read_under(&self, shape: &TypeShape, id: &str) -> Option<&Visibility> {
         let of_page = |page: usize| self.marks.pages.get(page).map(|page| &page.snapshot);
         let own = self.rows.get(id).and_then(|row| row.snapshot.as_ref().or_else(|| row.page.and_then(of_page)));
         let absent = || self.absent.get(id).and_then(Option::as_ref);
         let let_go = || self.let_go.iter().rev().find(|(left, _)| left == id).map(|(_, snapshot)| snapshot);
-        match own.or_else(absent).or_else(let_go).or_else(|| self.page_of(shape, id)) {
-            Some(snapshot) => snapshot.sees(xid),
-            None => false,
-        }
+        own.or_else(absent).or_else(let_go).or_else(|| self.page_of(shape, id))
     }
 
     fn page_of(&self, shape: &TypeShape, id: &str) -> Option<&Visibility> {

@@ -32,6 +32,7 @@ impl Client {
         };
         let named = since.iter().filter_map(|activity| activity.entity_id.as_ref());
         let known: OrderedSet<String> = named.filter(|id| rows.rows.contains_key(*id)).cloned().collect();
+        let snapshot = came.snapshot.clone();
         let taken = read_page(rows, (name, shape), (&asking.piece, came, self.subsets.uses), &mut self.dirty);
         let generation = rows.marks.generation;
         let mut put: OrderedSet<String> = taken.into_iter().collect();
@@ -55,7 +56,7 @@ impl Client {
             self.subsets.overgrown(name);
         }
         self.subsets.look();
-        self.mark_read(name, generation);
+        self.mark_read(name, generation, &snapshot);
         self.dirty.put(Record::Meta);
         for id in put {
             let entity = EntityKey::new(name, id);

@@ -228,6 +228,7 @@ impl Client {
         rows.marks.offset = rows.marks.offset.min(came.offset);
         rows.marks.schema = number;
         let first = !self.types.contains_key(&name);
+        let snapshot = came.snapshot.clone();
         let mut taken = Vec::new();
         match &piece {
             Piece::Page { .. } => {
@@ -241,7 +242,7 @@ impl Client {
         }
         rows.count(shape);
         let generation = rows.marks.generation;
-        self.mark_read(&name, generation);
+        self.mark_read(&name, generation, &snapshot);
         self.dirty.put(Record::Meta);
         if self.next_piece(&name).is_none() {
             self.built(&name);
