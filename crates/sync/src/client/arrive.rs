@@ -105,12 +105,12 @@ impl Client {
             self.outbox.of(entity).filter(|entry| entry.change.field().is_some()).cloned().collect();
         for entry in edits {
             match entry.state {
-                State::Pending | State::Conflicted => self.meet(now, &entry.key, theirs.clone()),
                 // Its answer will say the same; until then the row that it was made upon is kept.
-                State::Sent => {
+                _ if entry.is_unsettled() => {
                     self.outbox.update(&entry.key, &mut self.dirty, |entry| entry.theirs = Some(theirs.clone()));
                 }
-                State::Accepted | State::Failed => {}
+                State::Pending | State::Conflicted => self.meet(now, &entry.key, theirs.clone()),
+                State::Sent | State::Accepted | State::Failed => {}
             }
         }
     }
@@ -126,7 +126,7 @@ impl Client {
     }
 
     fn access_lost(&mut self, now: Now, entity: &EntityKey) {
-        let open = |entry: &&Entry| matches!(entry.state, State::Pending | State::Conflicted);
+        let open = |entry: &&Entry| entry.is_open();
         let keys: Vec<EntryKey> = self.outbox.of(entity).filter(open).map(|entry| entry.key.clone()).collect();
         for key in keys {
             let problem = Problem { code: "ROW_LEFT".into(), ..Problem::default() };
@@ -171,7 +171,7 @@ impl Client {
 
     /// Tells whether the server holds a newer value of what an edit is about than the edit was made upon.
     fn is_met(&self, entry: &Entry) -> bool {
-        let open = matches!(entry.state, State::Pending | State::Conflicted);
+        let open = entry.is_open();
         let compared = entry.mine().is_some() || matches!(entry.change, Change::Delete { .. });
         // Whoever stands behind another edit waits to see what becomes of that.
         let behind = entry.expected.as_deref().is_some_and(|expected| self.outbox.by_id(expected).is_some());

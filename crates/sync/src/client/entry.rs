@@ -228,6 +228,11 @@ impl Entry {
         self.is_in_flight() || (self.state == State::Pending && self.doubt)
     }
 
+    /// Tells whether others' values may meet it: what may have had its effect is settled under its own id first.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Pending | State::Conflicted) && !self.is_unsettled()
+    }
+
     /// Tells whether a value of the server says the same.
     pub fn agrees_with(&self, value: &Value) -> bool {
         self.mine().is_some_and(|mine| same(mine, value))

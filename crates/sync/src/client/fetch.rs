@@ -32,6 +32,8 @@ pub(super) struct Fetches {
 struct Held {
     activities: Vec<Activity>,
     too_many: bool,
+    /// Where the type's rows stood when it was first asked for: everything after is held.
+    since: Option<u64>,
 }
 
 impl Fetches {
@@ -45,6 +47,12 @@ impl Fetches {
     pub(super) fn prove(&mut self, entry: &Entry) {
         self.proofs.entry(entry.entity.clone()).or_default().push(entry.key.clone());
         self.want(&entry.entity);
+    }
+
+    /// Wants a row again whose answer had seen less than the rows that are here.
+    fn again_later(&mut self, entity: EntityKey, held: Held) {
+        self.wanted.insert(entity.clone());
+        self.held.insert(entity, held);
     }
 
     /// Wants rows again that could not be fetched.
@@ -65,6 +73,7 @@ impl Fetches {
     pub(super) fn replaced(&mut self) {
         for (entity, held) in &mut self.held {
             held.activities.clear();
+            held.since = None;
             held.too_many = !self.wanted.contains(entity);
         }
     }
@@ -97,8 +106,12 @@ impl Client {
         };
         let of_type = self.fetches.wanted.iter().filter(|entity| entity.entity_type == name).filter(askable);
         let ids: Vec<String> = of_type.take(IDS_MAX).map(|entity| entity.entity_id.clone()).collect();
-        for id in &ids {
-            self.fetches.wanted.remove(&EntityKey::new(&name, id));
+        let position = self.types.get(&name).map_or(0, |rows| rows.marks.offset);
+        for entity in ids.iter().map(|id| EntityKey::new(&name, id)) {
+            self.fetches.wanted.remove(&entity);
+            if let Some(held) = self.fetches.held.get_mut(&entity) {
+                held.since.get_or_insert(position);
+            }
         }
         self.ask(now, Asked::Ids(name.clone(), ids.clone()), Request::Ids { entity_type: name, ids });
     }
@@ -128,6 +141,7 @@ impl Client {
         let in_parts = self.is_in_parts(name);
         let since = self.types.get(name).and_then(|rows| rows.recent.since(listed.offset, rows.marks.offset));
         let since: Option<Vec<Activity>> = since.map(|since| since.cloned().collect());
+        let offset = listed.offset;
         let mut found: OrderedMap<String, _> =
             listed.items.into_iter().filter_map(|item| Some((shape.id_of(&item.data)?, item))).collect();
         for id in ids {
@@ -140,6 +154,12 @@ impl Client {
             }
             if held.too_many || in_doubt || too_early {
                 self.fetches.want(&entity);
+                continue;
+            }
+            if !in_parts && held.since.is_some_and(|since| offset < since) {
+                // Readers see commits after the stream tells of them: the answer lacks what is here already.
+                self.subsets.too_early(now);
+                self.fetches.again_later(entity, held);
                 continue;
             }
             let item = found.remove(id);

@@ -275,7 +275,8 @@ impl Client {
         let shape = self.schema.as_ref().and_then(|schema| schema.types.get(name));
         let Some((shape, rows)) = shape.zip(self.rows_read(name, generation)) else { return };
         let read = |entry: &&Entry| rows.read_under(shape, &entry.entity.entity_id) == Some(snapshot);
-        let of_type = self.outbox.iter().filter(on_its_way).filter(|entry| entry.entity.entity_type == name).filter(read);
+        let of_type =
+            self.outbox.iter().filter(on_its_way).filter(|entry| entry.entity.entity_type == name).filter(read);
         for key in of_type.map(|entry| entry.key.clone()).collect::<Vec<_>>() {
             self.outbox.update(&key, &mut self.dirty, |entry| entry.listed = Some(generation));
         }
