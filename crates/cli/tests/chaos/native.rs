@@ -140,7 +140,7 @@ async fn in_touch(replica: &mut Replica, shown: &Arc<Mutex<Shown>>, span: Durati
 
 /// Makes one edit of what is shown.
 fn type_something(replica: &mut Replica, shown: &mut Shown, random: &mut StdRng) {
-    let ids: BTreeSet<String> = replica.client().ids("note");
+    let ids: BTreeSet<String> = replica.client().ids("note").into_iter().collect();
     let dice = random.random_range(0..100);
     let edit = match ids.iter().choose(random).map(|id| EntityKey::new("note", id)) {
         None => return,
