@@ -460,11 +460,14 @@ impl Device {
     pub(crate) fn describe(&self) -> String {
         let shared = self.shared();
         let client = shared.client.as_ref();
-        let entries: Vec<String> = client
-            .iter()
-            .flat_map(|client| client.outbox().iter())
-            .filter(|entry| entry.state != State::Conflicted)
-            .map(|entry| format!("{entry:?}"))
+        let open = client.iter().flat_map(|client| client.outbox().iter().map(move |entry| (client, entry)));
+        let open = open.filter(|(_, entry)| !matches!(entry.state, State::Conflicted | State::Failed));
+        let entries: Vec<String> = open
+            .map(|(client, entry)| {
+                let (id, state, waits) = (&entry.entity.entity_id, entry.state, client.waits(&entry.key));
+                let known = (entry.doubt, entry.xid, &entry.until, &entry.expected);
+                format!("{} of {id} {state:?} {known:?} waits {waits:?}", entry.key)
+            })
             .collect();
         let status = client.map(Client::status);
         let position = client.map(Client::position);

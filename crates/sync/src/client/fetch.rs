@@ -126,6 +126,10 @@ impl Client {
             self.fetches.again(name, ids.to_vec());
             return self.not_served(now, answer);
         };
+        if self.is_elsewhere(&snapshot) {
+            self.fetches.again(name, ids.to_vec());
+            return self.subsets.too_early(now);
+        }
         if listed.epoch != self.epoch || !self.types.contains_key(name) {
             // All is listed anew; what is asked for comes with that, but for what a list cannot tell.
             for entity in ids.iter().map(|id| EntityKey::new(name, id)) {

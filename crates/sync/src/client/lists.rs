@@ -29,7 +29,8 @@ impl Client {
 
     /// Asks for the next page, where one is wanted.
     pub(super) fn list(&mut self, now: Now) {
-        if self.is_asking(|asked| matches!(asked, Asked::List(_) | Asked::Piece(_))) {
+        let asks = self.is_asking(|asked| matches!(asked, Asked::List(_) | Asked::Piece(_)));
+        if asks || now.tick_ms < self.subsets.later_ms() {
             return;
         }
         let Some(name) = self.unlisted().into_iter().next() else {
@@ -53,9 +54,6 @@ impl Client {
 
     /// Reads what is wanted of types that are shown already.
     fn read_on(&mut self, now: Now) {
-        if now.tick_ms < self.subsets.later_ms() {
-            return;
-        }
         let parts: Vec<String> = self.types.keys().filter(|name| self.is_in_parts(name)).cloned().collect();
         for name in parts {
             if !self.has_unsettled_operation(&name) && self.read_piece(now, &name) {
@@ -146,6 +144,9 @@ impl Client {
         };
         self.pace.succeeded();
         self.meet_epoch(listed.epoch);
+        if self.is_elsewhere(&snapshot) {
+            return self.subsets.too_early(now);
+        }
         if self.has_unsettled_operation(name) {
             // It may be in this page or not: the page is asked for again once that is known.
             return;
@@ -163,6 +164,13 @@ impl Client {
         if self.unlisted().is_empty() {
             self.show(now);
         }
+    }
+
+    /// Tells whether rows were read in a cluster that the log does not know yet: a number that was given out before is
+    /// beyond what the snapshot knows to be given out. An answer that came between looks the same, and is asked for again.
+    pub(super) fn is_elsewhere(&self, snapshot: &Visibility) -> bool {
+        let accepted = self.outbox.iter().filter(|entry| entry.state == State::Accepted);
+        accepted.filter_map(|entry| entry.xid).any(|xid| xid >= snapshot.xmax())
     }
 
     /// Confirms accepted edits whose transaction was in sight of what was just read.

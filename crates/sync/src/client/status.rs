@@ -114,7 +114,8 @@ impl Client {
         let requests = self.asked.values().map(|(_, until_ms)| *until_ms).min();
         let mut moments = vec![requests, self.saving.wake_at_ms(), self.stream_wake_ms(), self.tabs_wake_ms()];
         if self.may_ask() {
-            let idle = !self.stream.open || self.wants_schema || !self.fetches.is_idle() || self.is_to_read_on();
+            let reads = self.wants_schema || !self.unlisted().is_empty() || self.is_to_read_on();
+            let idle = !self.stream.open || reads || !self.fetches.is_idle();
             moments.push(idle.then(|| self.pace.until_ms()).filter(|at_ms| *at_ms > now.tick_ms));
             moments.push(idle.then(|| self.subsets.later_ms()).filter(|at_ms| *at_ms > now.tick_ms));
             moments.push(self.upstream_since_ms.map(|ms| ms + UPSTREAM_FIRST_MS).filter(|at_ms| *at_ms > now.tick_ms));

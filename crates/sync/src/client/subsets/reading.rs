@@ -174,6 +174,9 @@ impl Client {
         let name = asking.name.as_str();
         let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(name)).cloned() else { return };
         self.meet_epoch(listed.epoch);
+        if self.is_elsewhere(&snapshot) {
+            return self.subsets.too_early(now);
+        }
         if self.has_unsettled_operation(name) || asking.generation != self.generation_of(name) {
             return;
         }
