@@ -1,0 +1,105 @@
+// Who speaks for a store among the tabs of a browser, and what tabs say to each other.
+// Laws: whoever holds the Web Lock leads, and raised the store's fence before it says so; a tab that took over by
+// silence takes the lock away, so that one tab has both. Without Web Locks the machine's own takeover does it alone.
+
+import type { Store } from "./store.js";
+
+/** What one tab says to all others over the same store. */
+export type TabMessage = { readonly machine: string } | { readonly stop: true };
+
+/** What happens to a tab. */
+export interface TabEvents {
+  /** It speaks for the store from now on, under this fence. */
+  lead(fence: number): void;
+  /** Another tab took over. */
+  follow(): void;
+  /** Another tab said something. */
+  said(message: TabMessage): void;
+}
+
+/** One tab among those over a store. */
+export class Tabs {
+  readonly #name: string;
+  readonly #store: Store;
+  readonly #channel: BroadcastChannel | undefined;
+  readonly #closing = new AbortController();
+  #events: TabEvents | undefined;
+  #release: (() => void) | undefined;
+  #fence: number | undefined;
+
+  constructor(name: string, store: Store) {
+    this.#name = name;
+    this.#store = store;
+    // What is in memory only is nobody else's.
+    if (store.place === "device" && typeof BroadcastChannel === "function") this.#channel = new BroadcastChannel(name);
+  }
+
+  /** Takes the lead where nobody has it; returns the fence, to be told once the store was read, or undefined. */
+  async begin(): Promise<number | undefined> {
+    if (this.#isAlone()) return (await this.#store.claim()).fence;
+    await this.#take({ ifAvailable: true });
+    return this.#fence;
+  }
+
+  /** Hears the others from now on, and waits for its turn to lead. */
+  join(events: TabEvents): void {
+    this.#events = events;
+    if (this.#channel) this.#channel.onmessage = (event: MessageEvent<TabMessage>) => events.said(event.data);
+    if (this.#fence === undefined && !this.#isAlone()) void this.#queue();
+  }
+
+  /** The machine took over from a silent leader: the lock comes along. */
+  wonBySilence(): void {
+    if (this.#release || this.#isAlone()) return;
+    void this.#take({ steal: true }, false);
+  }
+
+  /** Says something to the other tabs. */
+  say(message: TabMessage): void {
+    this.#channel?.postMessage(message);
+  }
+
+  /** Leaves; whoever waits for the lock has it at once. */
+  close(): void {
+    this.#closing.abort();
+    this.#release?.();
+    this.#channel?.close();
+  }
+
+  #isAlone(): boolean {
+    return this.#store.place === "memory" || typeof navigator === "undefined" || !navigator.locks;
+  }
+
+  async #queue(): Promise<void> {
+    await this.#take({ signal: this.#closing.signal });
+    if (this.#fence !== undefined && !this.#closing.signal.aborted) this.#events?.lead(this.#fence);
+  }
+
+  /** Asks for the lock; returns once it was granted or refused. It is held until `close`, or until it is stolen. */
+  #take(options: LockOptions, raise = true): Promise<void> {
+    return new Promise((settled) => {
+      const held = async (lock: Lock | null) => {
+        if (!lock || this.#closing.signal.aborted) return settled();
+        const released = new Promise<void>((release) => { this.#release = release; });
+        // A fence that cannot be raised is not led under; the machine claims it later.
+        if (raise) this.#fence = await this.#store.claim().then((claim) => claim.fence, () => undefined);
+        settled();
+        await released;
+      };
+      navigator.locks.request(this.#name, options, held).catch(() => {
+        settled();
+        this.#lost();
+      });
+    });
+  }
+
+  /** The lock was stolen, or the tab closes. */
+  #lost(): void {
+    const led = this.#release !== undefined;
+    this.#release = undefined;
+    this.#fence = undefined;
+    if (this.#closing.signal.aborted) return;
+    if (led) this.#events?.follow();
+    void this.#queue();
+  }
+}
