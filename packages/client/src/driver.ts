@@ -25,6 +25,8 @@ export interface Parts {
   readonly told: (told: Told) => void;
   /** Hears why a token could not be had, or null once one came. */
   readonly tokenState: (fault: AntiphonError | null) => void;
+  /** The machine took over from a leader that was silent. */
+  readonly wonBySilence: () => void;
   /** The machine broke; the driver has closed. */
   readonly broken: (fault: AntiphonError) => void;
 }
@@ -188,6 +190,7 @@ export class Driver {
   async #claim(beyond: number): Promise<void> {
     // Where the store does not answer, nothing was won; the machine asks again.
     const claim = await this.#parts.store.claim(beyond).catch(() => ({ fence: beyond, won: false }));
+    if (claim.won) this.#parts.wonBySilence();
     this.happen({ do: "claimed", ...claim });
   }
 

@@ -37,6 +37,8 @@ export interface Snapshot<Row> {
 export class Reading {
   readonly #call: Call;
   readonly #shown = new Map<string, { text: string; row: Fields }>();
+  /** Rows that were shown, and may look different by now. */
+  readonly #stale = new Set<string>();
   readonly #lists = new Set<LiveList>();
   readonly #watchers = new Map<string, Set<() => void>>();
 
@@ -48,6 +50,7 @@ export class Reading {
   row(entityType: string, entityId: string): Fields | undefined {
     const key = nameOf({ entityType, entityId });
     const row = this.#call({ do: "view", entityType, entityId }) as Fields | null;
+    this.#stale.delete(key);
     if (row === null) {
       this.#shown.delete(key);
       return undefined;
@@ -61,7 +64,9 @@ export class Reading {
 
   /** The row as it was when it was last looked at: for those that are sure not to have changed. */
   known(entityType: string, entityId: string): Fields | undefined {
-    return this.#shown.get(nameOf({ entityType, entityId }))?.row ?? this.row(entityType, entityId);
+    const key = nameOf({ entityType, entityId });
+    const shown = this.#stale.has(key) ? undefined : this.#shown.get(key);
+    return shown?.row ?? this.row(entityType, entityId);
   }
 
   /** Calls `listener` whenever the row may look different, until the returned function is called. */
@@ -83,15 +88,23 @@ export class Reading {
     return new LiveList(this, this.#call, this.#lists, subsetOf(entityType, options));
   }
 
+  /** Nobody looks any more: what was shown is let go of. */
+  rest(): void {
+    if (this.#lists.size > 0 || this.#watchers.size > 0) return;
+    this.#shown.clear();
+    this.#stale.clear();
+  }
+
   /** Takes in what the machine told. */
   take(told: Told): void {
     if (told.told === "rows") {
       const types = new Set<string>();
       const watching: (() => void)[] = [];
       for (const entity of told.about) {
-        this.#shown.delete(nameOf(entity)) && types.add(entity.entityType);
+        const key = nameOf(entity);
+        if (this.#shown.has(key)) this.#stale.add(key);
         types.add(entity.entityType);
-        watching.push(...(this.#watchers.get(nameOf(entity)) ?? []));
+        watching.push(...(this.#watchers.get(key) ?? []));
       }
       for (const list of this.#lists) if (types.has(list.entityType)) list.refresh();
       for (const listener of watching) listener();
@@ -161,6 +174,7 @@ export class LiveList {
     this.#lists.delete(this);
     this.#call({ do: "release", subscription: this.subscription });
     this.subscription = undefined;
+    this.#reading.rest();
   }
 
   #look(): boolean {

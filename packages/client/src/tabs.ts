@@ -66,6 +66,7 @@ export class Tabs {
     this.#channel?.close();
   }
 
+  /** Without Web Locks the newest tab leads, and the fence stops the others. */
   #isAlone(): boolean {
     return this.#store.place === "memory" || typeof navigator === "undefined" || !navigator.locks;
   }
@@ -96,6 +97,7 @@ export class Tabs {
   /** The lock was stolen, or the tab closes. */
   #lost(): void {
     const led = this.#release !== undefined;
+    this.#release?.();
     this.#release = undefined;
     this.#fence = undefined;
     if (this.#closing.signal.aborted) return;

@@ -1,0 +1,186 @@
+// One machine over one store in one tab, from opening to closing: what connects store, tabs, network and driver.
+// Laws: the fence is raised before the store is read, where nobody else leads; a store of a newer build is left alone,
+// and its outbox can be taken out; where the browser keeps nothing, that is told and memory serves.
+
+import { Driver } from "./driver.js";
+import { AntiphonError } from "./fault.js";
+import { Http } from "./http.js";
+import { openDeviceStore } from "./indexeddb.js";
+import { answerOf, makeMachine, type WasmSource } from "./machine.js";
+import type { Call } from "./reading.js";
+import { StatusBoard } from "./status.js";
+import { memoryStore, type OpenStore, type Store, storeName } from "./store.js";
+import { Tabs } from "./tabs.js";
+import type { Token } from "./token.js";
+import type { OutboxExport, StoredRecord, Told } from "./words.js";
+
+/** What a session is made of. */
+export interface SessionOptions {
+  readonly application: string;
+  readonly url: string;
+  readonly user: string;
+  readonly org: string;
+  readonly token: Token;
+  readonly wasm: WasmSource | undefined;
+  readonly storage: OpenStore | undefined;
+  readonly fetch: typeof fetch;
+}
+
+/** One machine at work. */
+export interface Session {
+  readonly call: Call;
+  readonly board: StatusBoard;
+  exportOutbox(): OutboxExport;
+  close(): void;
+  signOut(remove: boolean): Promise<OutboxExport>;
+}
+
+/** Opens the store, reads it, and sets the machine to work. */
+export async function openSession(options: SessionOptions, told: (told: Told) => void): Promise<Session> {
+  const name = storeName(options.application, options.url, options.user, options.org);
+  const found = await openStore(name, options.storage);
+  const opening = new Opening(options, name, found.store, told);
+  if (found.blocked) opening.board.notice("STORE_IN_MEMORY", true);
+  await opening.begin();
+  return opening;
+}
+
+async function openStore(name: string, storage: OpenStore | undefined): Promise<{ store: Store; blocked: boolean }> {
+  if (storage) return { store: await storage(name), blocked: false };
+  try {
+    return { store: await openDeviceStore(name), blocked: false };
+  } catch {
+    return { store: await memoryStore()(name), blocked: true };
+  }
+}
+
+class Opening implements Session {
+  readonly board: StatusBoard;
+  readonly #options: SessionOptions;
+  readonly #name: string;
+  readonly #told: (told: Told) => void;
+  readonly #ending = new AbortController();
+  #store: Store;
+  #tabs: Tabs;
+  #driver: Driver | undefined;
+  /** The outbox of a store that a newer build wrote. */
+  #newer: OutboxExport | undefined;
+
+  constructor(options: SessionOptions, name: string, store: Store, told: (told: Told) => void) {
+    this.#options = options;
+    this.#name = name;
+    this.#store = store;
+    this.#told = told;
+    this.#tabs = new Tabs(name, store);
+    this.board = new StatusBoard(store.place);
+  }
+
+  readonly call: Call = (verb) => {
+    if (!this.#driver) throw new AntiphonError("CLOSED");
+    return this.#driver.call(verb);
+  };
+
+  async begin(): Promise<void> {
+    const machine = await makeMachine(this.#options.wasm);
+    let fence = await this.#tabs.begin();
+    let records = await this.#store.read(true);
+    let driver = this.#makeDriver(machine);
+    if (driver.start(records)) {
+      this.#newer = await this.#outboxOf(records);
+      this.#tabs.close();
+      this.#store.close();
+      driver.close();
+      this.#store = await memoryStore()(this.#name);
+      this.#tabs = new Tabs(this.#name, this.#store);
+      fence = await this.#tabs.begin();
+      records = [];
+      driver = this.#makeDriver(machine);
+      driver.start(records);
+      this.board.notice("STORE_NEWER", true);
+    }
+    this.#driver = driver;
+    if (fence !== undefined) driver.call({ do: "lead", fence });
+    this.#tabs.join({
+      lead: (granted) => driver.happen({ do: "lead", fence: granted }),
+      follow: () => driver.happen({ do: "follow" }),
+      said: (message) => ("machine" in message ? driver.happen({ do: "shared", message: message.machine }) : this.close()),
+    });
+    this.#watchPage(driver);
+  }
+
+  exportOutbox(): OutboxExport {
+    const owner = { user: this.#options.user, organization: this.#options.org };
+    return this.#newer ?? (this.call({ do: "export", owner }) as OutboxExport);
+  }
+
+  close(): void {
+    const driver = this.#driver;
+    if (!driver) return;
+    this.#driver = undefined;
+    this.#ending.abort();
+    // The others hear at once that the fence is free; saves that are on their way end by themselves.
+    driver.happen({ do: "follow" });
+    driver.close();
+    this.#tabs.close();
+    this.#store.close();
+  }
+
+  async signOut(remove: boolean): Promise<OutboxExport> {
+    this.#tabs.say({ stop: true });
+    const shown = this.exportOutbox();
+    this.close();
+    const store = (await openStore(this.#name, this.#options.storage)).store;
+    // What other tabs saved last may not have come here; what could not be saved is only here.
+    const kept = await this.#outboxOf(await store.read(false));
+    if (remove) await store.destroy();
+    else store.close();
+    const keys = new Set(kept.entries.map(keyOf));
+    return { ...kept, entries: [...kept.entries, ...shown.entries.filter((entry) => !keys.has(keyOf(entry)))] };
+  }
+
+  #makeDriver(machine: Awaited<ReturnType<typeof makeMachine>>): Driver {
+    const { url, org, token, fetch: fetcher } = this.#options;
+    return new Driver({
+      machine,
+      store: this.#store,
+      http: new Http(url, org, fetcher),
+      token,
+      share: (message) => this.#tabs.say({ machine: message }),
+      told: (told) => { if (this.#driver) this.#told(told); },
+      wonBySilence: () => this.#tabs.wonBySilence(),
+      tokenState: (fault) => {
+        for (const code of ["TOKEN_UNAVAILABLE", "TOKEN_OF_ANOTHER_USER"]) this.board.notice(code, fault?.code === code);
+      },
+      broken: (fault) => {
+        this.board.notice(fault.code, true);
+        this.#tabs.close();
+      },
+    });
+  }
+
+  async #outboxOf(records: readonly StoredRecord[]): Promise<OutboxExport> {
+    const owner = { user: this.#options.user, organization: this.#options.org };
+    const machine = await makeMachine(this.#options.wasm);
+    const answer = answerOf(machine, { do: "storeOutbox", owner, records });
+    machine.free();
+    return answer.result as OutboxExport;
+  }
+
+  /** Tells the machine whether the page can be seen and has a network. */
+  #watchPage(driver: Driver): void {
+    if (typeof document === "undefined") return;
+    const { signal } = this.#ending;
+    const visible = () => driver.happen({ do: "visible", visible: document.visibilityState === "visible" });
+    const usable = () => driver.happen({ do: "network", usable: navigator.onLine });
+    document.addEventListener("visibilitychange", visible, { signal });
+    addEventListener("online", usable, { signal });
+    addEventListener("offline", usable, { signal });
+    addEventListener("pagehide", (event) => { if (!event.persisted) this.close(); }, { signal });
+    if (document.visibilityState !== "visible") visible();
+    if (!navigator.onLine) usable();
+  }
+}
+
+function keyOf(entry: unknown): string {
+  return typeof entry === "object" && entry !== null && "key" in entry ? String(entry.key) : JSON.stringify(entry);
+}
