@@ -87,7 +87,7 @@ export function createClient<Entities extends EntityMap = Record<string, Record<
   return new Client<Entities>(options);
 }
 
-async function allSent(open: readonly Organization<never>[], timeoutMs: number): Promise<void> {
+async function allSent<E extends EntityMap>(open: readonly Organization<E>[], timeoutMs: number): Promise<void> {
   const late = new Promise<"late">((resolve) => { setTimeout(() => resolve("late"), timeoutMs); });
   const sent = Promise.all(open.map((org) => org.sent()));
   const waits = (await Promise.race([sent, late])) === "late"
