@@ -12,7 +12,7 @@ if (!existsSync(join(bundle, "client.js"))) throw new Error("needs packages/clie
 // Nothing beyond one's own files but compiling WebAssembly, and no text becomes code.
 const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; require-trusted-types-for 'script'";
 
-const PAGE = `<!doctype html><title>site</title><link rel=icon href="data:,"><script type=module src=/page.js></script>`;
+const PAGE = `<!doctype html><title>site</title><link rel=icon href=/icon><script type=module src=/page.js></script>`;
 const SCRIPT = `
 import * as antiphon from "/client.js";
 const user = new URLSearchParams(location.search).get("user") ?? "alice";
@@ -26,6 +26,7 @@ Object.assign(window, { antiphon, client, acme, pages, tasks: acme.collection("t
 `;
 const FILES = {
   "/": ["text/html; charset=utf-8", () => PAGE],
+  "/icon": ["image/svg+xml", () => "<svg xmlns='http://www.w3.org/2000/svg'/>"],
   "/page.js": ["text/javascript", () => SCRIPT],
   "/client.js": ["text/javascript", () => readFileSync(join(bundle, "client.js"))],
   "/core_bg.wasm": ["application/wasm", () => readFileSync(join(bundle, "core_bg.wasm"))],

@@ -156,6 +156,8 @@ export class Organization<Entities extends EntityMap> {
 
   /** Resolves once nothing waits to be sent or confirmed; edits that wait for a person do not count. */
   sent(): Promise<void> {
+    // What was done a moment ago counts, told or not.
+    this.#session.board.machine(this.#session.call({ do: "status" }) as MachineStatus);
     return new Promise((resolve) => {
       const stop = this.onStatus((status) => {
         if (status.pending > 0) return;

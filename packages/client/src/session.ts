@@ -40,7 +40,7 @@ export async function openSession(options: SessionOptions, told: (told: Told) =>
   const name = storeName(options.application, options.url, options.user, options.org);
   const found = await openStore(name, options.storage);
   const opening = new Opening(options, name, found.store, told);
-  if (found.blocked) opening.board.notice("STORE_IN_MEMORY", true);
+  if (found.blocked) opening.board.inMemory("STORE_IN_MEMORY");
   await opening.begin();
   return opening;
 }
@@ -82,21 +82,23 @@ class Opening implements Session {
 
   async begin(): Promise<void> {
     const machine = await makeMachine(this.#options.wasm);
-    let fence = await this.#tabs.begin();
-    let records = await this.#store.read(true);
+    let fence: number | undefined;
+    let records: StoredRecord[];
+    try {
+      fence = await this.#tabs.begin();
+      records = await this.#store.read(true);
+    } catch {
+      // A device so full that it takes not even a number, or that does not read: what can be read goes on in memory.
+      records = await this.#store.read(true).catch(() => []);
+      fence = await this.#goOnInMemory(records, "STORE_UNAVAILABLE");
+    }
     let driver = this.#makeDriver(machine);
     if (driver.start(records)) {
       this.#newer = await this.#outboxOf(records);
-      this.#tabs.close();
-      this.#store.close();
       driver.close();
-      this.#store = await memoryStore()(this.#name);
-      this.#tabs = new Tabs(this.#name, this.#store);
-      fence = await this.#tabs.begin();
-      records = [];
+      fence = await this.#goOnInMemory([], "STORE_NEWER");
       driver = this.#makeDriver(machine);
-      driver.start(records);
-      this.board.notice("STORE_NEWER", true);
+      driver.start([]);
     }
     this.#driver = driver;
     if (fence !== undefined) driver.call({ do: "lead", fence });
@@ -136,6 +138,17 @@ class Opening implements Session {
     else store.close();
     const keys = new Set(kept.entries.map(keyOf));
     return { ...kept, entries: [...kept.entries, ...shown.entries.filter((entry) => !keys.has(keyOf(entry)))] };
+  }
+
+  /** Leaves the store on the device as it is; what is sent of its outbox is known to the server by its ids next time. */
+  async #goOnInMemory(records: readonly StoredRecord[], code: string): Promise<number | undefined> {
+    this.#tabs.close();
+    this.#store.close();
+    this.#store = await memoryStore()(this.#name);
+    await this.#store.save(0, records.map((put) => ({ put })));
+    this.#tabs = new Tabs(this.#name, this.#store);
+    this.board.inMemory(code);
+    return this.#tabs.begin();
   }
 
   #makeDriver(machine: Awaited<ReturnType<typeof makeMachine>>): Driver {

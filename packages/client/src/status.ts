@@ -32,7 +32,7 @@ export interface Status {
 
 /** Keeps what is known of the client, and tells who listens. */
 export class StatusBoard {
-  readonly #storage: "device" | "memory";
+  #storage: "device" | "memory";
   readonly #notices = new Set<string>();
   readonly #listeners = new Set<(status: Status) => void>();
   #machine: MachineStatus | undefined;
@@ -59,6 +59,12 @@ export class StatusBoard {
   machine(status: MachineStatus): void {
     this.#machine = status;
     this.#change();
+  }
+
+  /** Nothing is kept on the device from now on; the code says why. */
+  inMemory(code: string): void {
+    this.#storage = "memory";
+    this.notice(code, true);
   }
 
   /** Sets a notice, or takes it back. */

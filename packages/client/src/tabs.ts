@@ -34,10 +34,14 @@ export class Tabs {
     if (store.place === "device" && typeof BroadcastChannel === "function") this.#channel = new BroadcastChannel(name);
   }
 
-  /** Takes the lead where nobody has it; returns the fence, to be told once the store was read, or undefined. */
+  /**
+   * Takes the lead where nobody has it; returns the fence, to be told once the store was read, or undefined where another
+   * tab leads. Fails where the store takes no fence.
+   */
   async begin(): Promise<number | undefined> {
     if (this.#isAlone()) return (await this.#store.claim()).fence;
     await this.#take({ ifAvailable: true });
+    if (this.#release && this.#fence === undefined) throw new Error("the store takes no fence");
     return this.#fence;
   }
 
