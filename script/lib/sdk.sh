@@ -31,7 +31,8 @@ antiphon_sdk() {
   fi
   [ "$status" -eq 0 ] || return 1
   [ -f $package/core/core.js ] || die "needs packages/client/core: cargo xtask wasm"
-  rm -rf $package/dist.new && "$tools/tsc" -p $package --outDir $package/dist.new &&
+  "$tools/tsc" -p $package/tests &&
+    rm -rf $package/dist.new && "$tools/tsc" -p $package --outDir $package/dist.new &&
     rm -rf $package/dist && mv $package/dist.new $package/dist &&
     "$tools/esbuild" $package/src/index.ts --bundle --format=esm --target=es2022 --minify --legal-comments=none \
       --log-level=warning --outfile=$package/bundle/client.js &&

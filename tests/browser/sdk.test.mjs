@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 
+import { law } from "../../packages/client/tests/store-law.mjs";
 import { findChromium, openPage, startChromium, startDev } from "./browser.mjs";
-import { startSite } from "./site.mjs";
+import { findSdk, startSite } from "./site.mjs";
 
 const path = findChromium();
-const skip = path ? false : "needs Chromium";
+const skip = path && findSdk() ? false : "needs Chromium and the built SDK";
 const PAGE_ID = "00000000-0000-4001-8001-000000000001";
 let dev;
 let chromium;
@@ -226,4 +227,28 @@ test("a conflict is decided as it was on screen, and signing out exports what wa
   assert.deepEqual(imported.map(({ taken, known }) => [taken, known]), [[1, 0], [0, 1]], "twice is harmless");
   await page.evaluate("acme.sent()");
   assert.equal((await onServer("page", PAGE_ID)).title, "exported");
+});
+
+test("the store on the device keeps the laws of stores core_11 sy_54", { skip }, async () => {
+  const page = await open("law");
+  const seen = await page.evaluate("import('/store-law.mjs').then(({ observe }) => observe(antiphon.openDeviceStore))");
+  assert.deepEqual(seen, law);
+});
+
+test("a store that the browser wiped while the page is open is filled anew, and what was typed is sent sy_51", { skip }, async () => {
+  const page = await open("wiped");
+  await page.until("acme.status.connection === 'online'");
+  site.cutNetwork();
+  await page.until("acme.status.connection !== 'online'");
+  await page.evaluate(`pages.update('${PAGE_ID}', { body: 'before the wipe' }).saved`);
+  const origin = new URL(site.url("wiped")).origin;
+  await page.send("Storage.clearDataForOrigin", { origin, storageTypes: "indexeddb" });
+  await page.evaluate(`pages.update('${PAGE_ID}', { title: 'after the wipe' })`);
+  site.mendNetwork();
+  await page.until("acme.status.connection === 'online' && acme.status.pending === 0 && acme.status.leading");
+  const { title, body } = await onServer("page", PAGE_ID);
+  assert.deepEqual([title, body.includes("before the wipe")], ["after the wipe", true]);
+  assert.ok(await page.evaluate("shown.rows.length") > 5);
+  await page.reload();
+  await page.until("window.shown?.complete");
 });

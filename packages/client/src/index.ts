@@ -7,6 +7,7 @@ export type { WasmSource } from "./machine.js";
 export { type Conflict, type Decision, type EntityMap, type Imported, Organization } from "./organization.js";
 export type { Condition, QueryOptions, Snapshot } from "./reading.js";
 export type { Status } from "./status.js";
+export { openDeviceStore } from "./indexeddb.js";
 export { memoryStore, type OpenStore, type Saved, type Store } from "./store.js";
 export type { TokenProvider } from "./token.js";
 export type {

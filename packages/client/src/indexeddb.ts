@@ -52,7 +52,8 @@ class DeviceStore implements Store {
         }
         const asked = transaction.objectStore(SINGLES).get("fence");
         asked.onsuccess = () => {
-          if ((asked.result ?? 0) !== fence) stopped("fenced");
+          const present: number = asked.result ?? 0;
+          if (present !== fence) stopped(present > fence ? "fenced" : "wiped");
           else for (const one of writes) write(transaction, one);
         };
       });
@@ -70,8 +71,11 @@ class DeviceStore implements Store {
       const asked = singles.get("fence");
       asked.onsuccess = () => {
         answer.fence = asked.result ?? 0;
-        answer.won = beyond === undefined || answer.fence === beyond;
-        if (answer.won) singles.put((answer.fence += 1), "fence");
+        // A fence only goes up: one below what a tab knows is that of a store that somebody emptied.
+        answer.won = beyond === undefined || answer.fence <= beyond;
+        if (!answer.won) return;
+        answer.fence = (beyond ?? answer.fence) + 1;
+        singles.put(answer.fence, "fence");
       };
     });
     return answer;

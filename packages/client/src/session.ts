@@ -63,6 +63,8 @@ class Opening implements Session {
   #store: Store;
   #tabs: Tabs;
   #driver: Driver | undefined;
+  /** What waited when somebody emptied the store, until it is in the store again. */
+  #rescued: { readonly document: OutboxExport; fenced: boolean } | undefined;
   /** The outbox of a store that a newer build wrote. */
   #newer: OutboxExport | undefined;
 
@@ -159,7 +161,12 @@ class Opening implements Session {
       http: new Http(url, org, fetcher),
       token,
       share: (message) => this.#tabs.say({ machine: message }),
-      told: (told) => { if (this.#driver) this.#told(told); },
+      told: (told) => {
+        if (!this.#driver) return;
+        if (told.told === "status") this.#bringBack(told.about.leading);
+        this.#told(told);
+      },
+      wiped: () => { this.#rescued ??= { document: this.exportOutbox(), fenced: false }; },
       wonBySilence: () => this.#tabs.wonBySilence(),
       tokenState: (fault) => {
         for (const code of ["TOKEN_UNAVAILABLE", "TOKEN_OF_ANOTHER_USER"]) this.board.notice(code, fault?.code === code);
@@ -169,6 +176,17 @@ class Opening implements Session {
         this.#tabs.close();
       },
     });
+  }
+
+  /** Once it leads again. Ids are kept, so what the server has meanwhile changes nothing. */
+  #bringBack(leading: boolean): void {
+    const rescued = this.#rescued;
+    if (!rescued) return;
+    rescued.fenced ||= !leading;
+    if (!leading || !rescued.fenced) return;
+    this.#rescued = undefined;
+    const owner = { user: this.#options.user, organization: this.#options.org };
+    this.call({ do: "import", owner, export: rescued.document });
   }
 
   async #outboxOf(records: readonly StoredRecord[]): Promise<OutboxExport> {

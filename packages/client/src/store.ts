@@ -4,8 +4,11 @@
 
 import type { RecordName, StoredRecord, Write } from "./words.js";
 
-/** How a save went: done, or why not; anything else than these three words is the reason in words. */
-export type Saved = "saved" | "full" | "fenced" | "exists" | (string & {});
+/**
+ * How a save went: done, or why not. `wiped`: the fence is lower than it was, so somebody emptied the store; anything else
+ * than these words is the reason in words.
+ */
+export type Saved = "saved" | "full" | "fenced" | "wiped" | "exists" | (string & {});
 
 /** A store of records. */
 export interface Store {
@@ -13,7 +16,7 @@ export interface Store {
   readonly place: "device" | "memory";
   /** Writes in one transaction, if the fence is still `fence`; with null only where no entry is there already. */
   save(fence: number | null, writes: readonly Write[]): Promise<Saved>;
-  /** Raises the fence by one where it is `beyond` (undefined: in any case); says what it is then. */
+  /** Raises the fence to one above `beyond` where it is not above it (undefined: by one); says what it is then. */
   claim(beyond?: number): Promise<{ fence: number; won: boolean }>;
   /** Reads everything, or the entries, in one transaction. */
   read(all: boolean): Promise<StoredRecord[]>;
@@ -48,7 +51,7 @@ class MemoryStore implements Store {
   #fence = 0;
 
   async save(fence: number | null, writes: readonly Write[]): Promise<Saved> {
-    if (fence !== null && fence !== this.#fence) return "fenced";
+    if (fence !== null && fence !== this.#fence) return fence < this.#fence ? "fenced" : "wiped";
     const added = writes.flatMap((write) => ("put" in write ? [nameText(write.put[0])] : []));
     if (fence === null && added.some((name) => this.#records.has(name))) return "exists";
     for (const write of writes) this.#write(write);
@@ -56,8 +59,8 @@ class MemoryStore implements Store {
   }
 
   async claim(beyond?: number): Promise<{ fence: number; won: boolean }> {
-    const won = beyond === undefined || beyond === this.#fence;
-    if (won) this.#fence += 1;
+    const won = beyond === undefined || beyond >= this.#fence;
+    if (won) this.#fence = (beyond ?? this.#fence) + 1;
     return { fence: this.#fence, won };
   }
 

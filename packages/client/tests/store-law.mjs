@@ -22,6 +22,7 @@ export async function observe(open) {
   const [first, , late, all] = await Promise.all(order);
   seen.order = [first, late];
   seen.all = sorted(all);
+  seen.wiped = [await store.save(9, [{ put: ["meta", "before the wipe"] }]), await store.claim(8)];
   store.close();
   const again = await open("law");
   seen.kept = (await again.read(true)).length;
@@ -49,6 +50,7 @@ export const law = {
     [{ row: { generation: 2, entityType: "page", entityId: "1" } }, "new"],
     ["meta", "1"], ["turn", "t"],
   ],
+  wiped: ["wiped", { fence: 9, won: true }],
   kept: 7,
   apart: [],
   destroyed: [],
