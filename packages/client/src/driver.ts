@@ -27,8 +27,8 @@ export interface Parts {
   readonly tokenState: (fault: AntiphonError | null) => void;
   /** The machine took over from a leader that was silent. */
   readonly wonBySilence: () => void;
-  /** Somebody emptied the store; the machine hears of it next. */
-  readonly wiped: () => void;
+  /** Somebody emptied the store, which had this fence; the machine is to be made anew. */
+  readonly wiped: (fence: number) => void;
   /** The machine broke; the driver has closed. */
   readonly broken: (fault: AntiphonError) => void;
 }
@@ -186,8 +186,8 @@ export class Driver {
   async #save(want: Extract<Want, { want: "save" }>): Promise<void> {
     const outcome = await this.#parts.store.save(want.fence, want.writes).catch(String);
     const { token } = want;
-    if (outcome === "wiped" && !this.#closed) this.#parts.wiped();
-    // To the machine it is as if another had taken over: it claims the store and reads it.
+    if (outcome === "wiped" && !this.#closed && want.fence !== null) this.#parts.wiped(want.fence);
+    // Where it cannot be made anew, it is to the machine as if another had taken over: it claims the store and reads it.
     const reason = outcome === "wiped" ? "fenced" : outcome;
     this.happen(reason === "saved" ? { do: "saved", token } : { do: "notSaved", token, reason });
   }

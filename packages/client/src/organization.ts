@@ -5,7 +5,7 @@
 import { Collection } from "./collection.js";
 import { AntiphonError, codeOf } from "./fault.js";
 import { Reading } from "./reading.js";
-import { openSession, type Session, type SessionOptions } from "./session.js";
+import { type Hearing, openSession, type Session, type SessionOptions } from "./session.js";
 import type { Status } from "./status.js";
 import type { Json, JournalLine, MachineStatus, OutboxEntry, OutboxExport, Theirs, Told } from "./words.js";
 import { Writing } from "./writing.js";
@@ -59,10 +59,11 @@ export class Organization<Entities extends EntityMap> {
 
   /** @internal */
   static async open<E extends EntityMap>(options: SessionOptions): Promise<Organization<E>> {
-    const hearing: { take?: (told: Told) => void } = {};
-    const session = await openSession(options, (told) => hearing.take?.(told));
+    const hearing: Partial<Hearing> = {};
+    const session = await openSession(options, hearing);
     const opened = new Organization<E>(session, options);
-    hearing.take = (told) => opened.#take(told);
+    hearing.told = (told) => opened.#take(told);
+    hearing.restarted = () => opened.#reading.rejoin();
     session.board.machine(session.call({ do: "status" }) as MachineStatus);
     return opened;
   }

@@ -88,6 +88,19 @@ export class Reading {
     return new LiveList(this, this.#call, this.#lists, subsetOf(entityType, options));
   }
 
+  /** The machine began anew: wants again what is wanted. */
+  rejoin(): void {
+    for (const key of this.#shown.keys()) this.#stale.add(key);
+    for (const [key, watchers] of this.#watchers) {
+      const [entityType = "", ...id] = key.split("\n");
+      for (const watcher of watchers) {
+        this.#call({ do: "open", entityType, entityId: id.join("\n") });
+        watcher();
+      }
+    }
+    for (const list of this.#lists) list.rejoin();
+  }
+
   /** Nobody looks any more: what was shown is let go of. */
   rest(): void {
     if (this.#lists.size > 0 || this.#watchers.size > 0) return;
@@ -162,12 +175,22 @@ export class LiveList {
     if (this.#look()) for (const listener of [...this.#listeners]) listener(this.#snapshot);
   }
 
+  /** Wants it again of a machine that began anew. */
+  rejoin(): void {
+    this.#want();
+    this.refresh();
+  }
+
   #begin(): void {
+    this.#want();
+    this.#lists.add(this);
+    this.#look();
+  }
+
+  #want(): void {
     const begun = this.#call({ do: "subscribe", subset: this.#subset }) as { subscription?: number };
     if (begun.subscription === undefined) throw new AntiphonError("TOO_MANY_SUBSETS");
     this.subscription = begun.subscription;
-    this.#lists.add(this);
-    this.#look();
   }
 
   #end(): void {

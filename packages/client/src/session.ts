@@ -6,7 +6,7 @@ import { Driver } from "./driver.js";
 import { AntiphonError } from "./fault.js";
 import { Http } from "./http.js";
 import { openDeviceStore } from "./indexeddb.js";
-import { answerOf, makeMachine, type WasmSource } from "./machine.js";
+import { answerOf, type Machine, makeMachine, type WasmSource } from "./machine.js";
 import type { Call } from "./reading.js";
 import { StatusBoard } from "./status.js";
 import { memoryStore, type OpenStore, type Store, storeName } from "./store.js";
@@ -35,11 +35,19 @@ export interface Session {
   signOut(remove: boolean): Promise<OutboxExport>;
 }
 
-/** Opens the store, reads it, and sets the machine to work. */
-export async function openSession(options: SessionOptions, told: (told: Told) => void): Promise<Session> {
+/** What a session says. */
+export interface Hearing {
+  /** What the machine tells. */
+  told(told: Told): void;
+  /** The machine began anew: what is wanted of it has to be wanted again. */
+  restarted(): void;
+}
+
+/** Opens the store, reads it, and sets the machine to work; `hearing` may be filled in once it is there. */
+export async function openSession(options: SessionOptions, hearing: Partial<Hearing>): Promise<Session> {
   const name = storeName(options.application, options.url, options.user, options.org);
   const found = await openStore(name, options.storage);
-  const opening = new Opening(options, name, found.store, told);
+  const opening = new Opening(options, name, found.store, hearing);
   if (found.blocked) opening.board.inMemory("STORE_IN_MEMORY");
   await opening.begin();
   return opening;
@@ -58,21 +66,19 @@ class Opening implements Session {
   readonly board: StatusBoard;
   readonly #options: SessionOptions;
   readonly #name: string;
-  readonly #told: (told: Told) => void;
+  readonly #hearing: Partial<Hearing>;
   readonly #ending = new AbortController();
   #store: Store;
   #tabs: Tabs;
   #driver: Driver | undefined;
-  /** What waited when somebody emptied the store, until it is in the store again. */
-  #rescued: { readonly document: OutboxExport; fenced: boolean } | undefined;
   /** The outbox of a store that a newer build wrote. */
   #newer: OutboxExport | undefined;
 
-  constructor(options: SessionOptions, name: string, store: Store, told: (told: Told) => void) {
+  constructor(options: SessionOptions, name: string, store: Store, hearing: Partial<Hearing>) {
     this.#options = options;
     this.#name = name;
     this.#store = store;
-    this.#told = told;
+    this.#hearing = hearing;
     this.#tabs = new Tabs(name, store);
     this.board = new StatusBoard(store.place);
   }
@@ -105,16 +111,16 @@ class Opening implements Session {
     this.#driver = driver;
     if (fence !== undefined) driver.call({ do: "lead", fence });
     this.#tabs.join({
-      lead: (granted) => driver.happen({ do: "lead", fence: granted }),
-      follow: () => driver.happen({ do: "follow" }),
-      said: (message) => ("machine" in message ? driver.happen({ do: "shared", message: message.machine }) : this.close()),
+      lead: (granted) => this.#driver?.happen({ do: "lead", fence: granted }),
+      follow: () => this.#driver?.happen({ do: "follow" }),
+      said: (message) => (
+        "machine" in message ? this.#driver?.happen({ do: "shared", message: message.machine }) : this.close()),
     });
-    this.#watchPage(driver);
+    this.#watchPage();
   }
 
   exportOutbox(): OutboxExport {
-    const owner = { user: this.#options.user, organization: this.#options.org };
-    return this.#newer ?? (this.call({ do: "export", owner }) as OutboxExport);
+    return this.#newer ?? (this.call({ do: "export", owner: this.#owner() }) as OutboxExport);
   }
 
   close(): void {
@@ -153,7 +159,7 @@ class Opening implements Session {
     return this.#tabs.begin();
   }
 
-  #makeDriver(machine: Awaited<ReturnType<typeof makeMachine>>): Driver {
+  #makeDriver(machine: Machine): Driver {
     const { url, org, token, fetch: fetcher } = this.#options;
     return new Driver({
       machine,
@@ -161,12 +167,8 @@ class Opening implements Session {
       http: new Http(url, org, fetcher),
       token,
       share: (message) => this.#tabs.say({ machine: message }),
-      told: (told) => {
-        if (!this.#driver) return;
-        if (told.told === "status") this.#bringBack(told.about.leading);
-        this.#told(told);
-      },
-      wiped: () => { this.#rescued ??= { document: this.exportOutbox(), fenced: false }; },
+      told: (told) => { if (this.#driver) this.#hearing.told?.(told); },
+      wiped: (fence) => void this.#refill(machine, fence),
       wonBySilence: () => this.#tabs.wonBySilence(),
       tokenState: (fault) => {
         for (const code of ["TOKEN_UNAVAILABLE", "TOKEN_OF_ANOTHER_USER"]) this.board.notice(code, fault?.code === code);
@@ -178,31 +180,42 @@ class Opening implements Session {
     });
   }
 
-  /** Once it leads again. Ids are kept, so what the server has meanwhile changes nothing. */
-  #bringBack(leading: boolean): void {
-    const rescued = this.#rescued;
-    if (!rescued) return;
-    rescued.fenced ||= !leading;
-    if (!leading || !rescued.fenced) return;
-    this.#rescued = undefined;
-    const owner = { user: this.#options.user, organization: this.#options.org };
-    this.call({ do: "import", owner, export: rescued.document });
+  /**
+   * Somebody emptied the store: takes it again, and begins anew with what waits here. The edits are handed over in one
+   * step, so whatever is typed meanwhile is among them; ids are kept, so what the server has changes nothing.
+   */
+  async #refill(machine: Machine, beyond: number): Promise<void> {
+    const before = this.#driver;
+    const claim = await this.#store.claim(beyond).catch(() => undefined);
+    const records = await this.#store.read(true).catch(() => undefined);
+    if (!claim || !records || !before || this.#driver !== before) return;
+    const document = this.exportOutbox();
+    before.close();
+    const driver = this.#makeDriver(machine);
+    driver.start(records);
+    this.#driver = driver;
+    if (claim.won) driver.call({ do: "lead", fence: claim.fence });
+    driver.call({ do: "import", owner: this.#owner(), export: document });
+    this.#hearing.restarted?.();
+  }
+
+  #owner() {
+    return { user: this.#options.user, organization: this.#options.org };
   }
 
   async #outboxOf(records: readonly StoredRecord[]): Promise<OutboxExport> {
-    const owner = { user: this.#options.user, organization: this.#options.org };
     const machine = await makeMachine(this.#options.wasm);
-    const answer = answerOf(machine, { do: "storeOutbox", owner, records });
+    const answer = answerOf(machine, { do: "storeOutbox", owner: this.#owner(), records });
     machine.free();
     return answer.result as OutboxExport;
   }
 
   /** Tells the machine whether the page can be seen and has a network. */
-  #watchPage(driver: Driver): void {
+  #watchPage(): void {
     if (typeof document === "undefined") return;
     const { signal } = this.#ending;
-    const visible = () => driver.happen({ do: "visible", visible: document.visibilityState === "visible" });
-    const usable = () => driver.happen({ do: "network", usable: navigator.onLine });
+    const visible = () => this.#driver?.happen({ do: "visible", visible: document.visibilityState === "visible" });
+    const usable = () => this.#driver?.happen({ do: "network", usable: navigator.onLine });
     document.addEventListener("visibilitychange", visible, { signal });
     addEventListener("online", usable, { signal });
     addEventListener("offline", usable, { signal });
