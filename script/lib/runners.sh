@@ -57,7 +57,7 @@ run_sdk() {
     return
   fi
   [ "$status" -eq 0 ] || return 1
-  run_counted sdk node --test --test-reporter=tap packages/client/tests/
+  ANTIPHON_TSC=$(antiphon_sdk_tools)/tsc run_counted sdk node --test --test-reporter=tap packages/client/tests/
 }
 
 # Runs the browser tests, which start the binary themselves; it serves the SDK that was built before it.
