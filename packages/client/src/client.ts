@@ -3,9 +3,10 @@
 // that a person typed goes away at signing out unless they said so.
 
 import { AntiphonError } from "./fault.js";
+import { deviceStores } from "./indexeddb.js";
 import type { WasmSource } from "./machine.js";
 import { type EntityMap, Organization } from "./organization.js";
-import type { OpenStore } from "./store.js";
+import { type OpenStore, storeName } from "./store.js";
 import { Token, type TokenProvider } from "./token.js";
 import type { Json, OutboxExport } from "./words.js";
 
@@ -51,12 +52,13 @@ export class Client<Entities extends EntityMap = Record<string, Record<string, J
   }
 
   /**
-   * Signs out of the organisations that are open here, in all tabs.
+   * Signs out in all tabs, of every organisation that has data of the user on this device.
    *
    * `send` waits until everything is sent (for `timeoutMs`, then throws `OUTBOX_NOT_EMPTY` and changes nothing), `export`
    * gives the edits back as documents, `keep` leaves everything on this device for the next time, `discard` drops it.
    */
   async signOut(choice: { readonly pending: PendingAtSignOut; readonly timeoutMs?: number }): Promise<OutboxExport[]> {
+    if (choice.pending !== "keep") await this.#openAll();
     const open = await Promise.all(this.#open.values());
     if (choice.pending === "send") await allSent(open, choice.timeoutMs ?? 30_000);
     const remove = choice.pending !== "keep";
@@ -70,6 +72,14 @@ export class Client<Entities extends EntityMap = Record<string, Record<string, J
     const open = await Promise.allSettled(this.#open.values());
     this.#open.clear();
     for (const org of open) if (org.status === "fulfilled") org.value.close();
+  }
+
+  /** Opens what earlier visits left behind, too. */
+  async #openAll(): Promise<void> {
+    const { application, url, user, storage } = this.#sessionOptions("");
+    const prefix = storeName(application, url, user, "");
+    const found = storage ? [] : await deviceStores(prefix);
+    await Promise.all(found.map((name) => this.org(decodeURIComponent(name.slice(prefix.length)))));
   }
 
   #sessionOptions(org: string) {

@@ -17,6 +17,7 @@ const SENTENCES: Readonly<Record<string, string>> = {
   STORE_FULL: "This device is full. Your latest change is not saved yet; keep this page open and free some space.",
   STORE_UNAVAILABLE: "Nothing can be kept on this device right now. Keep this page open until your changes are sent.",
   STORE_IN_MEMORY: "This browser lets nothing be kept, as in a private window. Changes last while this page is open.",
+  STORE_NOT_PERSISTED: "Your browser may remove unsent changes if you stay away for long. Come back online soon, or install this app.",
   STORE_NEWER: "What is kept here was written by a newer version. Reload to get it; your waiting changes are safe.",
   TOKEN_OF_ANOTHER_USER: "Another person is signed in. Nothing was sent under their name; sign in again as yourself.",
   TOKEN_UNAVAILABLE: "Signing in again did not work. Your changes are kept and will be sent after you sign in.",

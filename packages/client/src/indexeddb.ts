@@ -24,6 +24,13 @@ export async function openDeviceStore(name: string): Promise<Store> {
   return store;
 }
 
+/** The names of the stores on the device that begin so. */
+export async function deviceStores(prefix: string): Promise<string[]> {
+  if (typeof indexedDB === "undefined" || !indexedDB.databases) return [];
+  const databases = await indexedDB.databases().catch(() => []);
+  return databases.flatMap(({ name }) => (name?.startsWith(prefix) ? [name] : []));
+}
+
 class DeviceStore implements Store {
   readonly place = "device";
   readonly #name: string;

@@ -71,6 +71,7 @@ class Opening implements Session {
   #store: Store;
   #tabs: Tabs;
   #driver: Driver | undefined;
+  #persistAsked = false;
   /** The outbox of a store that a newer build wrote. */
   #newer: OutboxExport | undefined;
 
@@ -167,7 +168,11 @@ class Opening implements Session {
       http: new Http(url, org, fetcher),
       token,
       share: (message) => this.#tabs.say({ machine: message }),
-      told: (told) => { if (this.#driver) this.#hearing.told?.(told); },
+      told: (told) => {
+        if (!this.#driver) return;
+        if (told.told === "status" && told.about.pending > 0) this.#askToPersist();
+        this.#hearing.told?.(told);
+      },
       wiped: (fence) => void this.#refill(machine, fence),
       wonBySilence: () => this.#tabs.wonBySilence(),
       tokenState: (fault) => {
@@ -178,6 +183,13 @@ class Opening implements Session {
         this.#tabs.close();
       },
     });
+  }
+
+  /** Browsers throw away what was not used for a while, unless they were asked not to; once there is something to lose. */
+  #askToPersist(): void {
+    if (this.#persistAsked || this.#store.place === "memory" || typeof navigator === "undefined") return;
+    this.#persistAsked = true;
+    void navigator.storage?.persist?.().then((persisted) => this.board.persisted(persisted), () => undefined);
   }
 
   /**

@@ -26,6 +26,8 @@ export interface Status {
   readonly asOf: string | null;
   /** Whether edits are kept on this device, or in memory only. */
   readonly storage: "device" | "memory";
+  /** Whether the browser promised to keep what is here; null until it was asked, at the first edit. */
+  readonly persisted: boolean | null;
   /** What a person should know, by code, most pressing first; `message` says it in words. */
   readonly notices: readonly { readonly code: string; readonly message: string }[];
 }
@@ -36,6 +38,7 @@ export class StatusBoard {
   readonly #notices = new Set<string>();
   readonly #listeners = new Set<(status: Status) => void>();
   #machine: MachineStatus | undefined;
+  #persisted: boolean | null = null;
   #status: Status;
 
   constructor(storage: "device" | "memory") {
@@ -67,6 +70,12 @@ export class StatusBoard {
     this.notice(code, true);
   }
 
+  /** The browser said whether it keeps what is here. */
+  persisted(persisted: boolean): void {
+    this.#persisted = persisted;
+    this.#change();
+  }
+
   /** Sets a notice, or takes it back. */
   notice(code: string, holds: boolean): void {
     if (this.#notices.has(code) === holds) return;
@@ -86,6 +95,8 @@ export class StatusBoard {
     const notSaving = machine?.notSaving;
     const codes = [...this.#notices];
     if (notSaving) codes.unshift(notSaving === "full" ? "STORE_FULL" : "STORE_UNAVAILABLE");
+    const offline = network !== "online" && network !== "connecting";
+    if (offline && machine && machine.pending > 0 && this.#persisted === false) codes.push("STORE_NOT_PERSISTED");
     return {
       connection: typeof network === "string" ? network : "refused",
       refusedStatus: typeof network === "string" ? null : network.refused,
@@ -97,6 +108,7 @@ export class StatusBoard {
       failed: machine?.failed ?? 0,
       asOf: machine?.asOf ?? null,
       storage: this.#storage,
+      persisted: this.#persisted,
       notices: codes.map((code) => ({ code, message: explain(code) })),
     };
   }
