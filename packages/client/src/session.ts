@@ -7,9 +7,10 @@ import { AntiphonError } from "./fault.js";
 import { Http } from "./http.js";
 import { openDeviceStore } from "./indexeddb.js";
 import { answerOf, type Machine, makeMachine, type WasmSource } from "./machine.js";
+import { type PageEvents, tellPage, watchPage } from "./page.js";
 import type { Call } from "./reading.js";
 import { StatusBoard } from "./status.js";
-import { memoryStore, type OpenStore, type Store, storeName } from "./store.js";
+import { type Claim, memoryStore, type OpenStore, type Store, storeName } from "./store.js";
 import { Tabs } from "./tabs.js";
 import type { Token } from "./token.js";
 import type { OutboxExport, StoredRecord, Told } from "./words.js";
@@ -71,7 +72,9 @@ class Opening implements Session {
   #store: Store;
   #tabs: Tabs;
   #driver: Driver | undefined;
+  #machine: Machine | undefined;
   #persistAsked = false;
+  #recovered = false;
   /** The outbox of a store that a newer build wrote. */
   #newer: OutboxExport | undefined;
 
@@ -84,6 +87,8 @@ class Opening implements Session {
     this.board = new StatusBoard(store.place);
   }
 
+  readonly #page: PageEvents = { happen: (verb) => this.#driver?.happen(verb), close: () => this.close() };
+
   readonly call: Call = (verb) => {
     if (!this.#driver) throw new AntiphonError("CLOSED");
     return this.#driver.call(verb);
@@ -91,6 +96,7 @@ class Opening implements Session {
 
   async begin(): Promise<void> {
     const machine = await makeMachine(this.#options.wasm);
+    this.#machine = machine;
     let fence: number | undefined;
     let records: StoredRecord[];
     try {
@@ -117,7 +123,7 @@ class Opening implements Session {
       said: (message) => (
         "machine" in message ? this.#driver?.happen({ do: "shared", message: message.machine }) : this.close()),
     });
-    this.#watchPage();
+    watchPage(this.#page, this.#ending.signal);
   }
 
   exportOutbox(): OutboxExport {
@@ -126,12 +132,13 @@ class Opening implements Session {
 
   close(): void {
     const driver = this.#driver;
+    this.#ending.abort();
     if (!driver) return;
     this.#driver = undefined;
-    this.#ending.abort();
     // The others hear at once that the fence is free; saves that are on their way end by themselves.
     driver.happen({ do: "follow" });
     driver.close();
+    this.#machine?.free();
     this.#tabs.close();
     this.#store.close();
   }
@@ -178,10 +185,7 @@ class Opening implements Session {
       tokenState: (fault) => {
         for (const code of ["TOKEN_UNAVAILABLE", "TOKEN_OF_ANOTHER_USER"]) this.board.notice(code, fault?.code === code);
       },
-      broken: (fault) => {
-        this.board.notice(fault.code, true);
-        this.#tabs.close();
-      },
+      broken: (fault) => void this.#recover(fault).catch(() => this.#tabs.close()),
     });
   }
 
@@ -203,11 +207,31 @@ class Opening implements Session {
     if (!claim || !records || !before || this.#driver !== before) return;
     const document = this.exportOutbox();
     before.close();
+    this.#beginAnew(machine, claim, records, document);
+  }
+
+  /** The machine broke: another one goes on from what the store holds, once; a second time the page has to be loaded. */
+  async #recover(fault: AntiphonError): Promise<void> {
+    this.#driver = undefined;
+    this.board.notice(fault.code, true);
+    if (this.#recovered) return this.#tabs.close();
+    this.#recovered = true;
+    const machine = await makeMachine(this.#options.wasm);
+    const claim = this.#tabs.leads ? await this.#store.claim() : { fence: 0, won: false };
+    const records = await this.#store.read(true);
+    if (this.#ending.signal.aborted) return;
+    this.#machine = machine;
+    this.#beginAnew(machine, claim, records);
+    this.board.notice(fault.code, false);
+  }
+
+  #beginAnew(machine: Machine, claim: Claim, records: readonly StoredRecord[], document?: OutboxExport): void {
     const driver = this.#makeDriver(machine);
     driver.start(records);
     this.#driver = driver;
     if (claim.won) driver.call({ do: "lead", fence: claim.fence });
-    driver.call({ do: "import", owner: this.#owner(), export: document });
+    tellPage(this.#page);
+    if (document) driver.call({ do: "import", owner: this.#owner(), export: document });
     this.#hearing.restarted?.();
   }
 
@@ -220,20 +244,6 @@ class Opening implements Session {
     const answer = answerOf(machine, { do: "storeOutbox", owner: this.#owner(), records });
     machine.free();
     return answer.result as OutboxExport;
-  }
-
-  /** Tells the machine whether the page can be seen and has a network. */
-  #watchPage(): void {
-    if (typeof document === "undefined") return;
-    const { signal } = this.#ending;
-    const visible = () => this.#driver?.happen({ do: "visible", visible: document.visibilityState === "visible" });
-    const usable = () => this.#driver?.happen({ do: "network", usable: navigator.onLine });
-    document.addEventListener("visibilitychange", visible, { signal });
-    addEventListener("online", usable, { signal });
-    addEventListener("offline", usable, { signal });
-    addEventListener("pagehide", (event) => { if (!event.persisted) this.close(); }, { signal });
-    if (document.visibilityState !== "visible") visible();
-    if (!navigator.onLine) usable();
   }
 }
 

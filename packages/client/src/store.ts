@@ -10,6 +10,12 @@ import type { RecordName, StoredRecord, Write } from "./words.js";
  */
 export type Saved = "saved" | "full" | "fenced" | "wiped" | "exists" | (string & {});
 
+/** The fence after a claim, and whether it is the claimer's. */
+export interface Claim {
+  readonly fence: number;
+  readonly won: boolean;
+}
+
 /** A store of records. */
 export interface Store {
   /** Where it keeps them: on the device, or in memory only. */
@@ -17,7 +23,7 @@ export interface Store {
   /** Writes in one transaction, if the fence is still `fence`; with null only where no entry is there already. */
   save(fence: number | null, writes: readonly Write[]): Promise<Saved>;
   /** Raises the fence to one above `beyond` where it is not above it (undefined: by one); says what it is then. */
-  claim(beyond?: number): Promise<{ fence: number; won: boolean }>;
+  claim(beyond?: number): Promise<Claim>;
   /** Reads everything, or the entries, in one transaction. */
   read(all: boolean): Promise<StoredRecord[]>;
   /** Removes everything for good. */
@@ -58,7 +64,7 @@ class MemoryStore implements Store {
     return "saved";
   }
 
-  async claim(beyond?: number): Promise<{ fence: number; won: boolean }> {
+  async claim(beyond?: number): Promise<Claim> {
     const won = beyond === undefined || beyond >= this.#fence;
     if (won) this.#fence = (beyond ?? this.#fence) + 1;
     return { fence: this.#fence, won };

@@ -52,6 +52,11 @@ export class Tabs {
     if (this.#fence === undefined && !this.#isAlone()) void this.#queue();
   }
 
+  /** Whether this tab has the lock, or needs none. */
+  get leads(): boolean {
+    return this.#release !== undefined || this.#isAlone();
+  }
+
   /** The machine took over from a silent leader: the lock comes along. */
   wonBySilence(): void {
     if (this.#release || this.#isAlone()) return;

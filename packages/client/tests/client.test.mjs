@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { afterEach, test as declare } from "node:test";
 
+import { Face } from "../core/core.js";
 import { createClient } from "../dist/index.js";
 import { TestServer } from "../dist/testing.js";
 
@@ -34,6 +35,10 @@ const when = (org, condition) => new Promise((resolve) => {
   const stop = org.onStatus((status) => { if (condition(status)) { resolve(); queueMicrotask(() => stop()); } });
 });
 const listed = (org) => when(org, (status) => status.connection === "online" && status.listed);
+
+async function until(condition) {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
 
 test("a list is live, and rows that did not change stay the same objects sdk_01", async () => {
   const server = new TestServer(types);
@@ -174,4 +179,26 @@ test("signing out asks what becomes of unsent edits sdk_06 sy_62", async () => {
   assert.equal(left.entries.length, 1);
   const third = await open(server, { storage });
   assert.equal(third.org.outbox().length, 0);
+});
+
+test("a machine that breaks is followed by another, from what the store holds", async () => {
+  const server = new TestServer(types);
+  const { org, notes } = await open(server);
+  await listed(org);
+  const shown = [];
+  notes.query({ order: ["rank"] }).subscribe((snapshot) => shown.push(snapshot));
+  server.online = false;
+  await when(org, (status) => status.connection !== "online");
+  await notes.update("n1", { title: "before" }).saved;
+  const { call } = Face.prototype;
+  Face.prototype.call = () => { throw new Error("antiphon core: panicked at"); };
+  assert.throws(() => notes.update("n1", { title: "breaks" }), { code: "CORE_FAULT" });
+  Face.prototype.call = call;
+  await when(org, (status) => status.notices.length === 0);
+  assert.equal(notes.get("n1").title, "before");
+  server.online = true;
+  await org.sent();
+  assert.equal(server.rows("note")[0].title, "before");
+  server.write("note", "n2", { title: "the list lives" });
+  await until(() => shown.at(-1).rows[1].title === "the list lives");
 });
