@@ -250,6 +250,20 @@ test("a conflict is decided as it was on screen, and signing out exports what wa
   assert.equal((await onServer("page", PAGE_ID)).title, "exported");
 });
 
+test("signing out in one tab stops all of them first, and leaves nothing sdk_06 sy_62", { skip }, async () => {
+  const first = await open("leaving");
+  await first.until("acme.status.leading && acme.status.connection === 'online'");
+  const second = await open("leaving");
+  await second.until("acme.status.connection === 'online'");
+  await first.evaluate(`pages.update('${PAGE_ID}', { title: 'sent before leaving' })`);
+  await second.evaluate("client.signOut({ pending: 'send' })");
+  assert.equal((await onServer("page", PAGE_ID)).title, "sent before leaving");
+  await first.until("acme.status.notices.some(({ code }) => code === 'CLOSED')");
+  assert.equal(await first.evaluate("(() => { try { pages.get('1') } catch (error) { return error.code } })()"), "CLOSED");
+  assert.deepEqual(await second.evaluate("indexedDB.databases()"), []);
+  await until(() => site.streams.size === 0);
+});
+
 test("the store on the device keeps the laws of stores core_11 sy_54", { skip }, async () => {
   const page = await open("law");
   const seen = await page.evaluate("import('/store-law.mjs').then(({ observe }) => observe(antiphon.openDeviceStore))");

@@ -54,13 +54,16 @@ export class Client<Entities extends EntityMap = Record<string, Record<string, J
   /**
    * Signs out in all tabs, of every organisation that has data of the user on this device.
    *
-   * `send` waits until everything is sent (for `timeoutMs`, then throws `OUTBOX_NOT_EMPTY` and changes nothing), `export`
+   * `send` waits until everything is sent (for `timeoutMs`, then throws `OUTBOX_NOT_EMPTY` and removes nothing), `export`
    * gives the edits back as documents, `keep` leaves everything on this device for the next time, `discard` drops it.
    */
   async signOut(choice: { readonly pending: PendingAtSignOut; readonly timeoutMs?: number }): Promise<OutboxExport[]> {
     if (choice.pending !== "keep") await this.#openAll();
     const open = await Promise.all(this.#open.values());
-    if (choice.pending === "send") await allSent(open, choice.timeoutMs ?? 30_000);
+    const stopped = Promise.all(open.map((org) => org.stopOthers()));
+    if (choice.pending === "send") await allSent(open, stopped, choice.timeoutMs ?? 30_000);
+    // Edits that other tabs saved are in the store, whoever leads.
+    else await within(stopped, STOPPED_MS);
     const remove = choice.pending !== "keep";
     this.#open.clear();
     const left = await Promise.all(open.map((org) => org.signOut(remove)));
@@ -97,10 +100,24 @@ export function createClient<Entities extends EntityMap = Record<string, Record<
   return new Client<Entities>(options);
 }
 
-async function allSent<E extends EntityMap>(open: readonly Organization<E>[], timeoutMs: number): Promise<void> {
-  const late = new Promise<"late">((resolve) => { setTimeout(() => resolve("late"), timeoutMs); });
-  const sent = Promise.all(open.map((org) => org.sent()));
-  const waits = (await Promise.race([sent, late])) === "late"
+/** Where no tab leads in so long, the store is read as it is. */
+const STOPPED_MS = 6_000;
+
+/** Tells whether `work` ends in time. */
+async function within(work: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<false>((resolve) => { timer = setTimeout(() => resolve(false), ms); });
+  try {
+    return await Promise.race([work.then(() => true as const), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function allSent<E extends EntityMap>(open: readonly Organization<E>[], stopped: Promise<unknown>, timeoutMs: number): Promise<void> {
+  // Only the tab that leads knows all that waits.
+  const sent = stopped.then(() => Promise.all(open.map((org) => org.sent())));
+  const waits = !(await within(sent, timeoutMs))
     || open.some(({ status }) => status.conflicted + status.failed + status.pending > 0);
   if (waits) throw new AntiphonError("OUTBOX_NOT_EMPTY", "some changes could not be sent; nothing was removed");
 }

@@ -105,8 +105,7 @@ class DeviceStore implements Store {
   }
 
   async destroy(): Promise<void> {
-    this.close();
-    await this.#last;
+    await this.close();
     await new Promise<void>((resolve, reject) => {
       const asked = indexedDB.deleteDatabase(this.#name);
       asked.onsuccess = () => resolve();
@@ -114,10 +113,10 @@ class DeviceStore implements Store {
     });
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#closed = true;
-    const close = () => this.#opening?.then((database) => database.close(), () => undefined);
-    void this.#last.then(close, close);
+    await this.#last;
+    await this.#opening?.then((database) => database.close(), () => undefined);
   }
 
   #inTurn(mode: IDBTransactionMode, durability: IDBTransactionDurability, act: (t: IDBTransaction) => void): Promise<void> {

@@ -173,7 +173,19 @@ export class Organization<Entities extends EntityMap> {
     this.#session.close();
   }
 
-  /** @internal Stops every tab, takes the outbox out of the store, and removes the store where `remove` says so. */
+  /** @internal Stops all other tabs, and waits until this one has read what they left. */
+  async stopOthers(): Promise<void> {
+    await this.#session.stopOthers();
+    await new Promise<void>((resolve) => {
+      const stop = this.onStatus((status) => {
+        if (!status.leading) return;
+        queueMicrotask(() => stop());
+        resolve();
+      });
+    });
+  }
+
+  /** @internal Takes the outbox out of the store, and removes the store where `remove` says so. */
   async signOut(remove: boolean): Promise<OutboxExport> {
     return this.#session.signOut(remove);
   }

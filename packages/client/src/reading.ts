@@ -79,7 +79,7 @@ export class Reading {
     return once(() => {
       watchers.delete(listener);
       if (watchers.size === 0) this.#watchers.delete(key);
-      this.#call({ do: "close", ...entity });
+      letGo(this.#call, { do: "close", ...entity });
     });
   }
 
@@ -195,7 +195,7 @@ export class LiveList {
 
   #end(): void {
     this.#lists.delete(this);
-    this.#call({ do: "release", subscription: this.subscription });
+    letGo(this.#call, { do: "release", subscription: this.subscription });
     this.subscription = undefined;
     this.#reading.rest();
   }
@@ -239,6 +239,15 @@ function written(value: unknown): string | null {
 
 function nameOf(entity: EntityKey): string {
   return `${entity.entityType}\n${entity.entityId}`;
+}
+
+/** Wants something no more; where everything was closed meanwhile, nothing is wanted anyway. */
+function letGo(call: Call, verb: Readonly<Record<string, unknown>>): void {
+  try {
+    call(verb);
+  } catch (error) {
+    if (!(error instanceof AntiphonError && error.code === "CLOSED")) throw error;
+  }
 }
 
 function once(act: () => void): () => void {

@@ -33,6 +33,7 @@ export interface Session {
   readonly board: StatusBoard;
   exportOutbox(): OutboxExport;
   close(): void;
+  stopOthers(): Promise<void>;
   signOut(remove: boolean): Promise<OutboxExport>;
 }
 
@@ -133,25 +134,30 @@ class Opening implements Session {
   close(): void {
     const driver = this.#driver;
     this.#ending.abort();
+    // Closed by another tab's signing out, this one's page has to hear of it.
+    this.board.notice("CLOSED", true);
     if (!driver) return;
     this.#driver = undefined;
     // The others hear at once that the fence is free; saves that are on their way end by themselves.
     driver.happen({ do: "follow" });
     driver.close();
     this.#machine?.free();
-    this.#tabs.close();
-    this.#store.close();
+    // Nobody else has the lock before what was being saved is saved.
+    void this.#store.close().finally(() => this.#tabs.close());
+  }
+
+  stopOthers(): Promise<void> {
+    return this.#tabs.stopOthers();
   }
 
   async signOut(remove: boolean): Promise<OutboxExport> {
-    this.#tabs.say({ stop: true });
     const shown = this.exportOutbox();
     this.close();
     const store = (await openStore(this.#name, this.#options.storage)).store;
     // What other tabs saved last may not have come here; what could not be saved is only here.
     const kept = await this.#outboxOf(await store.read(false));
     if (remove) await store.destroy();
-    else store.close();
+    else await store.close();
     const keys = new Set(kept.entries.map(keyOf));
     return { ...kept, entries: [...kept.entries, ...shown.entries.filter((entry) => !keys.has(keyOf(entry)))] };
   }
@@ -159,7 +165,7 @@ class Opening implements Session {
   /** Leaves the store on the device as it is; what is sent of its outbox is known to the server by its ids next time. */
   async #goOnInMemory(records: readonly StoredRecord[], code: string): Promise<number | undefined> {
     this.#tabs.close();
-    this.#store.close();
+    await this.#store.close();
     this.#store = await memoryStore()(this.#name);
     await this.#store.save(0, records.map((put) => ({ put })));
     this.#tabs = new Tabs(this.#name, this.#store);

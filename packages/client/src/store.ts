@@ -28,8 +28,8 @@ export interface Store {
   read(all: boolean): Promise<StoredRecord[]>;
   /** Removes everything for good. */
   destroy(): Promise<void>;
-  /** Lets go of it. */
-  close(): void;
+  /** Lets go of it; resolves once everything that was asked before is done. */
+  close(): Promise<void>;
 }
 
 /** Opens the store of one user's records of one organisation; `name` is unlike that of any other. */
@@ -80,7 +80,7 @@ class MemoryStore implements Store {
     this.#fence += 1;
   }
 
-  close(): void {
+  async close(): Promise<void> {
     // Whoever opens it again finds what it held.
   }
 

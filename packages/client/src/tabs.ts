@@ -4,6 +4,9 @@
 
 import type { Store } from "./store.js";
 
+/** A tab that was told to stop is waited for so long. */
+const STOP_MS = 5_000;
+
 /** What one tab says to all others over the same store. */
 export type TabMessage = { readonly machine: string } | { readonly stop: true };
 
@@ -26,6 +29,7 @@ export class Tabs {
   #events: TabEvents | undefined;
   #release: (() => void) | undefined;
   #fence: number | undefined;
+  #leave: (() => void) | undefined;
 
   constructor(name: string, store: Store) {
     this.#name = name;
@@ -49,7 +53,19 @@ export class Tabs {
   join(events: TabEvents): void {
     this.#events = events;
     if (this.#channel) this.#channel.onmessage = (event: MessageEvent<TabMessage>) => events.said(event.data);
-    if (this.#fence === undefined && !this.#isAlone()) void this.#queue();
+    if (this.#isAlone()) return;
+    if (this.#fence === undefined) void this.#queue();
+    const open = new Promise<void>((leave) => { this.#leave = leave; });
+    void navigator.locks.request(this.#openName, { mode: "shared" }, () => open);
+  }
+
+  /** Stops all other tabs, and waits until what they were saving is saved; a tab that hangs is not waited for for ever. */
+  async stopOthers(): Promise<void> {
+    this.say({ stop: true });
+    if (this.#isAlone()) return;
+    this.#leave?.();
+    const signal = AbortSignal.timeout(STOP_MS);
+    await navigator.locks.request(this.#openName, { signal }, () => undefined).catch(() => undefined);
   }
 
   /** Whether this tab has the lock, or needs none. */
@@ -72,7 +88,13 @@ export class Tabs {
   close(): void {
     this.#closing.abort();
     this.#release?.();
+    this.#leave?.();
     this.#channel?.close();
+  }
+
+  /** The name of the lock that every tab shares while it is open. */
+  get #openName(): string {
+    return `${this.#name}:open`;
   }
 
   /** Without Web Locks the newest tab leads, and the fence stops the others. */

@@ -186,7 +186,7 @@ test("a machine that breaks is followed by another, from what the store holds", 
   const { org, notes } = await open(server);
   await listed(org);
   const shown = [];
-  notes.query({ order: ["rank"] }).subscribe((snapshot) => shown.push(snapshot));
+  const stop = notes.query({ order: ["rank"] }).subscribe((snapshot) => shown.push(snapshot));
   server.online = false;
   await when(org, (status) => status.connection !== "online");
   await notes.update("n1", { title: "before" }).saved;
@@ -201,4 +201,7 @@ test("a machine that breaks is followed by another, from what the store holds", 
   assert.equal(server.rows("note")[0].title, "before");
   server.write("note", "n2", { title: "the list lives" });
   await until(() => shown.at(-1).rows[1].title === "the list lives");
+  org.close();
+  assert.deepEqual(org.status.notices.map(({ code }) => code), ["CLOSED"]);
+  stop();
 });
