@@ -45,7 +45,22 @@ run_doc_tests() {
   run_counted doc-tests cargo test --locked --no-fail-fast --workspace --doc
 }
 
-# Runs the browser tests, which start the binary themselves.
+# Builds the SDK over the core that `run_wasm` built, and runs its tests that need no browser.
+# Without Node, bootstrap has counted the skip; without the core, run_wasm has.
+run_sdk() {
+  local status=0
+  command -v node >/dev/null 2>&1 || return 0
+  [ -f packages/client/core/core.js ] || return 0
+  antiphon_sdk || status=$?
+  if [ "$status" -eq 3 ]; then
+    [ "${CI:-}" != true ]
+    return
+  fi
+  [ "$status" -eq 0 ] || return 1
+  ANTIPHON_TSC=$(antiphon_sdk_tools)/tsc run_counted sdk node --test --test-reporter=tap packages/client/tests/
+}
+
+# Runs the browser tests, which start the binary themselves; it serves the SDK that was built before it.
 run_browser_tests() {
   cargo build --locked --workspace --bin antiphon &&
     run_counted browser node --test --test-reporter=tap tests/browser/

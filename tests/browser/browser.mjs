@@ -113,5 +113,13 @@ export async function openPage(chromium, url, width) {
   const complaints = () => chromium.heard
     .filter((event) => event.sessionId === sessionId && ["Log.entryAdded", "Runtime.exceptionThrown"].includes(event.method))
     .map((event) => JSON.stringify(event.params));
-  return { evaluate, until, complaints };
+  const reload = async () => {
+    await evaluate("window.before = true");
+    await send("Page.reload");
+    await until("window.before === undefined");
+  };
+  const close = () => chromium.send("Target.closeTarget", { targetId });
+  // A page that crashes does not answer any more, this call among all others.
+  const crash = async () => { void send("Page.crash").catch(() => undefined); };
+  return { evaluate, until, complaints, reload, close, crash, send };
 }

@@ -4,6 +4,7 @@
 //! nothing); other origins get neither tokens nor SQL; the page loads nothing from elsewhere and runs no inline script.
 //! It exists in `dev` only.
 
+mod sdk;
 mod sql;
 
 use std::sync::{Arc, OnceLock};
@@ -40,6 +41,7 @@ pub(super) fn router(shown: Shown) -> Router {
         .route("/desk", get(|| async { Redirect::temporary("/") }))
         .route("/dev/dev.css", get(|| asset("text/css; charset=utf-8", STYLE)))
         .route("/dev/dev.js", get(|| asset("text/javascript; charset=utf-8", SCRIPT)))
+        .merge(sdk::router())
         .route("/dev/session", get(session))
         .route("/dev/sql", post(run_sql))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -61,8 +63,9 @@ async fn guard(request: Request, next: Next) -> Response {
         refusal(Code::Forbidden, "this page answers to localhost only")
     };
     let headers = response.headers_mut();
+    // The example of the SDK has a policy of its own.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, "private, no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
@@ -150,6 +153,7 @@ fn refusal(code: Code, detail: &str) -> Response {
         Code::Forbidden => StatusCode::FORBIDDEN,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::BodyInvalid => StatusCode::BAD_REQUEST,
+        Code::NotFound => StatusCode::NOT_FOUND,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     let problem = json!({
