@@ -14,7 +14,9 @@ use crate::{
 };
 
 /// Rows of a page: small, so that a list spans a failover.
-const PAGE: usize = 50;
+const PAGE: usize = 200;
+/// Rows of a page once nothing is killed any more.
+const LAST_PAGE: usize = 1_000;
 
 /// A reader that lists, follows, and ends with the last row of all.
 pub struct Joiner(JoinHandle<BTreeMap<String, Row>>);
@@ -51,7 +53,8 @@ async fn join(bases: &[String], token: &str) -> BTreeMap<String, Row> {
     let mut ended = false;
     let (mut rows, offset) = loop {
         let base = servers.next().expect("a server");
-        let Some(listed) = list(base, token).await else { continue };
+        let page = if ended { LAST_PAGE } else { PAGE };
+        let Some(listed) = list(base, token, page).await else { continue };
         if ended {
             return listed.0;
         }
@@ -81,10 +84,10 @@ async fn join(bases: &[String], token: &str) -> BTreeMap<String, Row> {
 }
 
 /// Lists every row page by page; `None` where the server cannot just now. The offset is the lowest of all pages.
-async fn list(base: &str, token: &str) -> Option<(BTreeMap<String, Row>, u64)> {
+async fn list(base: &str, token: &str, rows_max: usize) -> Option<(BTreeMap<String, Row>, u64)> {
     let (mut rows, mut offset, mut after) = (BTreeMap::new(), u64::MAX, String::new());
     loop {
-        let url = format!("{base}/v1/orgs/acme/entities/item?limit={PAGE}&after={after}");
+        let url = format!("{base}/v1/orgs/acme/entities/item?limit={rows_max}&after={after}");
         let page = get(&url, Some(token), &[]).await.ok().filter(|page| page.status == 200)?.json().ok()?;
         assert_eq!(page["epoch"], 1, "an epoch began by itself");
         offset = offset.min(page["offset"].as_u64()?);
