@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use antiphon_sync::client::{
-    Client, Config, Entry, EntryKey, Input, Loaded, Now, Output, Record, Request as Wish, Role, Told,
+    Client, Config, Entry, EntryKey, Input, Loaded, Now, Output, Record, Request as Wish, Role, Told, Write,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -277,6 +277,20 @@ impl Tab {
         });
     }
 
+    /// Looks at what is removed: an edit that another tab added may end in the very step in which it is taken in.
+    fn look_at(&self, writes: &[Write]) {
+        let mut shared = self.browser.shared();
+        let Shared { slots, book, .. } = &mut *shared;
+        let Some(client) = &slots[self.at].client else { return };
+        for write in writes {
+            if let Write::Remove(Record::Entry(key)) = write
+                && let Some(entry) = self.browser.storage.entry(key)
+            {
+                book.removed(client, &entry);
+            }
+        }
+    }
+
     fn perform(&self, sender: &mpsc::Sender<Came>, over: &CancellationToken, stream: &mut Option<CancellationToken>) {
         loop {
             let output = self.browser.shared().slots[self.at].client.as_mut().and_then(Client::poll);
@@ -300,6 +314,7 @@ impl Tab {
                 }
                 Output::Close { .. } => drop(stream.take().map(|closed| closed.cancel())),
                 Output::Save { token, fence, writes } => {
+                    self.look_at(&writes);
                     let (storage, writer) = (self.browser.storage.clone(), self.writer());
                     self.spawn(sender, over, async move {
                         match storage.write(writer, fence, writes).await {

@@ -49,6 +49,13 @@ impl Book {
         }
     }
 
+    /// An entry is to leave the store.
+    pub(super) fn removed(&mut self, client: &Client, entry: &Entry) {
+        if client.outbox().find(&entry.key).is_none() && !self.is_over(&entry.key) {
+            self.ends(client, entry, false);
+        }
+    }
+
     /// An entry left the outbox of whoever leads.
     fn ends(&mut self, client: &Client, entry: &Entry, person: bool) {
         let journalled = client.journal().any(|line| line.entry == entry.key);
