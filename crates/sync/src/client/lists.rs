@@ -260,6 +260,11 @@ impl Client {
         self.subsets.look();
         names.iter().for_each(|name| self.sweep(name));
         names.iter().for_each(|name| self.review_type(now, name));
+        // An echo may be of before the new positions, and the row in none of the pages.
+        let left = |entry: &&Entry| entry.state == State::Accepted && entry.until.is_none();
+        for entry in self.outbox.iter().filter(left).filter(|entry| names.contains(&entry.entity.entity_type)) {
+            self.fetches.want(&entry.entity);
+        }
     }
 
     /// Rows that were there before and are not in the new list, but have edits.
