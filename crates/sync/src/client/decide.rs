@@ -88,11 +88,20 @@ impl Client {
             self.outbox.of(entity).filter(|entry| entry.state == State::Conflicted).cloned().collect();
         let data = super::view::view(None, edits.iter()).unwrap_or_else(|| row.clone());
         let data = self.writable(entity, data);
+        let typed = edits.iter().filter_map(|entry| entry.change.field()).map(str::to_owned).collect::<Vec<_>>();
         for entry in edits {
             self.note(now, &entry, entry.theirs.clone(), Rule::Decided);
             self.outbox.happen(&entry.key, Event::Dropped, &mut self.dirty);
         }
-        self.make(now, Edit::Create { entity: entity.clone(), data });
+        let lives = |entry: &Entry| matches!(entry.state, State::Pending | State::Sent | State::Accepted);
+        let made = |entry: &Entry| lives(entry) && matches!(entry.change, Change::Create { .. });
+        if self.outbox.of(entity).any(made) {
+            // The row is being made anew already: what was typed goes into that one.
+            let fields = typed.into_iter().filter_map(|field| data.get(&field).cloned().map(|value| (field, value)));
+            self.make(now, Edit::Set { entity: entity.clone(), fields: fields.collect() });
+        } else {
+            self.make(now, Edit::Create { entity: entity.clone(), data });
+        }
         Ok(())
     }
 
