@@ -31,6 +31,8 @@ pub struct Shown {
     pub rows: BTreeMap<String, Map<String, Value>>,
     /// What waits, in words.
     pub outbox: Vec<String>,
+    /// Whether nothing was typed since.
+    pub rests: bool,
     /// What was added to which row's counter.
     pub adds: Vec<(String, i64)>,
     /// What nobody but us can have got wrong.
@@ -105,6 +107,10 @@ async fn live(config: Config, shown: Arc<Mutex<Shown>>, editing: Arc<AtomicBool>
         lock(&shown).counts.opened += 1;
         for _ in 0..random.random_range(1..4) {
             let now = editing.load(Ordering::Relaxed);
+            if now {
+                // What is typed now is shown only after it was in touch.
+                lock(&shown).rests = false;
+            }
             for _ in 0..if now { random.random_range(0..6) } else { 0 } {
                 type_something(&mut replica, &mut lock(&shown), &mut random);
             }
@@ -113,6 +119,7 @@ async fn live(config: Config, shown: Arc<Mutex<Shown>>, editing: Arc<AtomicBool>
             in_touch(&mut replica, &shown, Duration::from_millis(span_ms), !now).await;
             decide(&mut replica, &mut lock(&shown));
             show(&replica, &mut lock(&shown));
+            lock(&shown).rests = !now;
         }
     }
 }

@@ -193,7 +193,7 @@ impl Run {
         let rest = Instant::now();
         self.until("every outbox is empty", |run| {
             run.devices.iter().all(|running| running.device.look().outbox.entries.is_empty())
-                && run.natives.iter().all(|native| native.look().outbox.is_empty())
+                && run.natives.iter().map(Native::look).all(|shown| shown.rests && shown.outbox.is_empty())
         })
         .await;
         let sentinel = self.sentinel().await;
