@@ -151,11 +151,12 @@ impl Client {
             // It may be in this page or not: the page is asked for again once that is known.
             return;
         }
-        if !self.belongs(&listed) && !self.breaks(Law::GenerationsApart) {
+        if !self.belongs(&listed) {
             // Another generation of the log, or other rights: pages of both do not mix.
-            self.drop_building();
-            (self.stream.list_epoch, self.stream.list_access) = (listed.epoch, listed.access);
-            return;
+            (self.stream.list_epoch, self.stream.list_access) = (listed.epoch, listed.access.clone());
+            if !self.breaks(Law::GenerationsApart) {
+                return self.drop_building();
+            }
         }
         if self.breaks(Law::OwnListConfirms) {
             self.confirm_seen(&snapshot, |_| true);
