@@ -9,7 +9,7 @@ use syn::{Data, DataEnum, DeriveInput, Error, Field, Fields, FieldsNamed, Result
 
 use crate::{
     attributes::{Attributes, Case},
-    reader::name,
+    reader::{bound, name},
 };
 
 pub(crate) fn writer(input: &DeriveInput) -> Result<TokenStream> {
@@ -43,12 +43,6 @@ pub(crate) fn writer(input: &DeriveInput) -> Result<TokenStream> {
             fn write(&self, out: &mut ::std::string::String) { #write }
         }
     })
-}
-
-/// `{ a, b }`, to take a type apart.
-fn bound(fields: &FieldsNamed) -> TokenStream {
-    let names = fields.named.iter().map(|field| &field.ident);
-    quote!({ #(#names),* })
 }
 
 fn written(fields: &FieldsNamed, case: Case) -> Result<TokenStream> {
