@@ -30,6 +30,11 @@ pub struct TransactionId(String);
 pub struct TransactionIdError;
 
 impl TransactionId {
+    /// Returns an id before all that are minted.
+    pub fn least() -> TransactionId {
+        TransactionId("0000000000000.0000.-".to_owned())
+    }
+
     /// Reads an id.
     ///
     /// # Errors
@@ -68,18 +73,21 @@ impl TransactionId {
     /// Returns the wall time in milliseconds since 1970.
     pub fn wall_ms(&self) -> u64 {
         // INVARIANT: the first part is 13 digits.
-        self.0[..WALL_DIGITS].parse().unwrap_or_default()
+        self.0.get(..WALL_DIGITS).and_then(|digits| digits.parse().ok()).unwrap_or_default()
     }
 
     /// Returns the logical part.
     pub fn logical(&self) -> u16 {
         // INVARIANT: the second part is 4 digits.
-        self.0[WALL_DIGITS + 1..][..LOGICAL_DIGITS].parse().unwrap_or_default()
+        self.0
+            .get(WALL_DIGITS + 1..WALL_DIGITS + 1 + LOGICAL_DIGITS)
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or_default()
     }
 
     /// Returns who made it.
     pub fn node(&self) -> &str {
-        &self.0[WALL_DIGITS + LOGICAL_DIGITS + 2..]
+        self.0.get(WALL_DIGITS + LOGICAL_DIGITS + 2..).unwrap_or_default()
     }
 
     /// Returns the text.

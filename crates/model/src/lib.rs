@@ -33,7 +33,7 @@ pub use lsn::{Lsn, LsnError};
 pub use mutation::{Mutation, MutationAction, Operation};
 pub use offset::{ActivityId, EPOCH_SPAN, Epoch};
 pub use rules::{Columns, Condition, Reader, Rights, Rule, Sight};
-pub use source::{Checkpoint, SourceIdentity, SourceState, SourceStatus, Status};
+pub use source::{Checkpoint, PublicationMark, SourceIdentity, SourceState, SourceStatus, Status};
 pub use tx::{EVERY_FIELD, SOURCE_SQL, Tx};
 pub use types::{Type, TypeKind};
 pub use visibility::{Visibility, VisibilityError};

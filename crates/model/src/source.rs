@@ -3,7 +3,7 @@
 //! There is one table from states to the words that people see, and it is here.
 //! A checkpoint names positions of one server and timeline; which one is stored with it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +130,19 @@ pub struct SourceIdentity {
     pub database_oid: u32,
     /// The database's name.
     pub database: String,
+    /// The publication as it was then; absent in what older versions saved, and where the method has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publication: Option<PublicationMark>,
+}
+
+/// By what a publication and its tables are known again: one that was made anew, or a table that left and came back,
+/// has lost changes that nobody tells of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicationMark {
+    /// Its OID.
+    pub oid: u32,
+    /// A mark for each declared table; empty for one that was declared once and is not captured since.
+    pub tables: BTreeMap<String, String>,
 }
 
 /// Up to where a source is durable in the log.

@@ -18,6 +18,11 @@ pub struct Visibility {
 }
 
 impl Visibility {
+    /// Returns what sees nothing.
+    pub fn of_nothing() -> Visibility {
+        Visibility { xmin: Xid::new(0), xmax: Xid::new(0), running: Vec::new() }
+    }
+
     /// Returns the oldest transaction that was still running.
     pub fn xmin(&self) -> Xid {
         self.xmin
@@ -116,6 +121,17 @@ mod tests {
             assert_eq!(snapshot.sees(Xid::new(xid)), seen, "xid {xid}");
         }
         assert_eq!(snapshot.to_string(), "744:760:750,752");
+    }
+
+    #[test]
+    fn what_had_ended_is_seen_by_every_later_snapshot() {
+        let read = |text: &str| text.parse::<Visibility>().unwrap();
+        assert_eq!(read("744:760:750,752").ended(), Xid::new(743));
+        assert_eq!(read("744:744:").ended(), Xid::new(743));
+        for later in ["744:760:750,752", "750:761:750", "800:800:"] {
+            assert!(read(later).sees(read("744:760:750,752").ended()), "{later}");
+        }
+        assert!(!read("744:760:744,750").sees(Xid::new(744)), "the one after it may still run");
     }
 
     #[test]
