@@ -6,9 +6,12 @@
 /// Writes the time as a JSON string; `false` where the text is no time.
 pub(super) fn write(text: &[u8], out: &mut String) -> bool {
     let Ok(printed) = std::str::from_utf8(text) else { return false };
-    if let Some(time) = parse(text)
-        && let Some(utc) = time.to_utc()
-    {
+    let time = parse(text);
+    if time.as_ref().is_some_and(|time| time.offset_seconds == 0) {
+        move_digits(printed, out);
+        return true;
+    }
+    if let Some(utc) = time.and_then(|time| time.to_utc()) {
         utc.write(out);
         return true;
     }
@@ -19,6 +22,20 @@ pub(super) fn write(text: &[u8], out: &mut String) -> bool {
     out.push_str(printed);
     out.push('"');
     true
+}
+
+/// Writes a time that is in UTC already; `parse` has found every digit in its place.
+fn move_digits(printed: &str, out: &mut String) {
+    let fraction = printed[19..].strip_prefix('.').unwrap_or_default();
+    let digits = fraction.find(['+', '-']).unwrap_or_default();
+    out.push('"');
+    out.push_str(&printed[..10]);
+    out.push('T');
+    out.push_str(&printed[11..19]);
+    out.push('.');
+    out.push_str(&fraction[..digits]);
+    out.push_str(&"000000"[digits..]);
+    out.push_str("Z\"");
 }
 
 /// Tells whether Postgres prints such a text for a time that RFC 3339 cannot hold.

@@ -42,7 +42,7 @@ fn of_many_rows_on_the_wire_the_505_committed_ones_arrive_pg_38() {
 }
 
 #[test]
-fn a_streamed_transaction_is_the_same_under_every_protocol_and_size_of_part_pg_37() {
+fn a_streamed_transaction_is_the_same_under_every_protocol_and_size_of_part_pg_37_pg_39() {
     let all = traces();
     let of_case = |case: &str, version: &str| {
         let found = all.iter().find(|trace| trace.case == case && trace.version == version);
