@@ -7,7 +7,9 @@
 
 mod arrive;
 mod decide;
+mod draft;
 mod entry;
+mod expelled;
 mod export;
 mod face;
 mod fetch;
@@ -44,14 +46,14 @@ mod view;
 pub mod words;
 
 use crate::ordered::{OrderedMap, OrderedSet};
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque};
 
 use antiphon_model::TransactionId;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 pub use self::{
     decide::{Decision, Undecided},
+    draft::MergedText,
     entry::{Change, EntityKey, Entry, EntryKey, Refused, Theirs},
     export::{Export, ImportRefused, Imported, Owner, store_outbox},
     face::{Call, Face, Verb},
@@ -65,7 +67,7 @@ pub use self::{
     status::{Network, Status},
     store::{FORMAT, Record, Write},
     subset::{Filter, Level, Subset, Test},
-    subsets::{OPEN_MAX, Presence, Query, TooMany, WANTED_MAX},
+    subsets::{Changes, Come, OPEN_MAX, Presence, Query, TooMany, WANTED_MAX},
     value::same,
     vector::Vector,
 };
@@ -81,10 +83,11 @@ use self::{
     subsets::{Asking, Subsets},
     tabs::Tabs,
     undo::Undo,
-    words::Schema,
+    words::{Problem, Schema},
 };
 use crate::Clock;
-use crate::form::{Form, Written};
+use crate::form::{self, Form, Written};
+pub use crate::json::{Object, Value};
 
 /// A request without an answer for so long is given up, in milliseconds.
 const REQUEST_MS: u64 = 30_000;
@@ -415,7 +418,7 @@ pub struct Client {
 #[derive(Clone, Debug, PartialEq)]
 enum Asked {
     Schema,
-    List(String),
+    List(String, Option<String>),
     Piece(Box<Asking>),
     Ids(String, Vec<String>),
     Mutations,
@@ -466,6 +469,14 @@ impl Client {
     /// # Errors
     /// Nothing was taken, and the reason says why.
     pub fn edit(&mut self, now: Now, edit: Edit) -> Result<Made, EditRefused> {
+        self.edit_upon(now, edit, None)
+    }
+
+    /// Takes an edit of one field, whose author saw this text in it.
+    ///
+    /// # Errors
+    /// Nothing was taken, and the reason says why.
+    pub fn edit_upon(&mut self, now: Now, edit: Edit, seen: Option<&str>) -> Result<Made, EditRefused> {
         if !self.outbox.has_room() {
             return Err(EditRefused::OutboxFull);
         }
@@ -479,22 +490,32 @@ impl Client {
             return Err(EditRefused::NoSuchRow);
         }
         let before = self.view(edit.entity());
+        let seen = seen.filter(|_| !self.breaks(Law::DraftsMeetOthers));
+        let upon = seen.and_then(|seen| self.begun_upon(&edit, seen, before.as_ref()));
+        let edit = upon.as_ref().and_then(|upon| upon.merged(&edit)).unwrap_or(edit);
         let (entity, undone) = (edit.entity().clone(), edit.clone());
-        let made = self.make(now, edit);
-        self.did_edit(undone.clone(), made.clone());
+        let made = self.make_noted(now, edit, before.as_ref());
+        if let (Some(upon), Some(group)) = (upon, &made) {
+            self.ground(now, group, &entity, upon);
+        }
         self.undo.done(&made, &entity, undone, before);
         self.drive(now);
         Ok(Made { group: made })
     }
 
     fn make(&mut self, now: Now, edit: Edit) -> Option<EntryKey> {
+        let leads = self.leading.is_some();
+        self.make_as(now, edit, leads)
+    }
+
+    /// Puts an edit into the outbox, as whoever leads or as whoever leaves that to another.
+    fn make_as(&mut self, now: Now, edit: Edit, leads: bool) -> Option<EntryKey> {
         let entity = edit.entity().clone();
         let now_ms = self.stamp_ms(now);
         let Some(schema) = &self.schema else { return None };
         let rows = self.types.get(&entity.entity_type).or_else(|| self.building.get(&entity.entity_type));
         let row = rows.and_then(|rows| rows.rows.get(&entity.entity_id));
         let source = &self.config.source;
-        let leads = self.leading.is_some();
         let (clock, dirty) = (&mut self.clock, &mut self.dirty);
         let mut making = Making { now_ms, clock, source, row, schema, leads, dirty };
         let made = self.outbox.make(edit, &mut making);
@@ -504,8 +525,13 @@ impl Client {
     }
 
     /// Returns a row as a person sees it; `None` where there is none, or none on this device.
-    pub fn view(&self, entity: &EntityKey) -> Option<Map<String, Value>> {
+    pub fn view(&self, entity: &EntityKey) -> Option<Object> {
         view::view(self.row(entity), self.outbox.of(entity))
+    }
+
+    /// The same, lent where nothing is pending.
+    fn shown_row(&self, entity: &EntityKey) -> Option<Cow<'_, Object>> {
+        view::lent(self.row(entity), self.outbox.of(entity))
     }
 
     /// Returns a row as the server confirmed it.
@@ -526,11 +552,12 @@ impl Client {
     /// Returns the ids of a type's rows as a person sees them.
     pub fn ids(&self, entity_type: &str) -> OrderedSet<String> {
         let confirmed = self.rows_of(entity_type).into_iter().flat_map(|rows| rows.rows.keys().cloned());
-        let of_type = self.outbox.entities().filter(|entity| entity.entity_type == entity_type);
-        let mut ids: OrderedSet<String> = confirmed.chain(of_type.map(|entity| entity.entity_id.clone())).collect();
-        let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == entity_type).cloned().collect();
-        for entity in edited.into_iter().filter(|entity| self.view(entity).is_none()) {
-            ids.remove(&entity.entity_id);
+        let mut ids: OrderedSet<String> = confirmed.collect();
+        for entity in self.outbox.edited(entity_type) {
+            match self.view(&entity) {
+                Some(_) => ids.insert(entity.entity_id),
+                None => ids.remove(&entity.entity_id),
+            };
         }
         ids
     }
@@ -597,9 +624,15 @@ impl Client {
     }
 
     fn answered(&mut self, now: Now, asked: Asked, answer: &Answer<'_>) {
+        let problem = || form::from_text::<Problem>(answer.body);
+        let expelled = answer.status == 403 && problem().is_ok_and(|said| said.code == "NOT_A_MEMBER");
+        if expelled {
+            self.expelled(now);
+        }
+        self.stream.expelled = expelled;
         match asked {
             Asked::Schema => self.schema_answered(now, answer),
-            Asked::List(name) => self.list_answered(now, &name, answer),
+            Asked::List(name, after) => self.list_answered(now, &name, after.as_deref(), answer),
             Asked::Piece(asking) => self.piece_answered(now, *asking, answer),
             Asked::Ids(name, ids) => self.ids_answered(now, &name, &ids, answer),
             Asked::Mutations => self.mutations_answered(now, answer),
@@ -610,7 +643,7 @@ impl Client {
         match asked {
             Asked::Mutations => self.mutations_unanswered(now, None),
             Asked::Ids(name, ids) => self.fetches.again(&name, ids),
-            Asked::Schema | Asked::List(_) | Asked::Piece(_) => {}
+            Asked::Schema | Asked::List(..) | Asked::Piece(_) => {}
         }
         self.pace.failed(now.tick_ms, None, &mut self.random);
     }

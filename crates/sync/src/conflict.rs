@@ -5,7 +5,6 @@
 //! conflict, and who resolves it is the client's business.
 
 use antiphon_model::TransactionId;
-use serde_json::Value;
 
 /// An id may lie so far ahead of the server's clock, in milliseconds.
 pub const AHEAD_MAX_MS: u64 = 5 * 60 * 1_000;
@@ -53,8 +52,8 @@ pub fn judge(expected: Option<&str>, newest: Option<&str>) -> Verdict {
 }
 
 /// Adds elements to a set and removes others; the order of those that stay is kept, and each is there once.
-pub fn elements(present: &[Value], add: &[Value], remove: &[Value]) -> Vec<Value> {
-    let mut result: Vec<Value> = Vec::new();
+pub fn elements<T: Clone + PartialEq>(present: &[T], add: &[T], remove: &[T]) -> Vec<T> {
+    let mut result: Vec<T> = Vec::new();
     for element in present.iter().filter(|element| !remove.contains(element)).chain(add) {
         if !result.contains(element) {
             result.push(element.clone());

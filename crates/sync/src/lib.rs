@@ -9,6 +9,7 @@ mod clock;
 mod conflict;
 mod float;
 mod form;
+mod json;
 mod merge;
 mod ordered;
 mod stream_server;

@@ -10,20 +10,26 @@
 
 mod changes;
 mod doubled;
+mod graphemes;
 mod myers;
 mod same;
 mod stretch;
 mod tokens;
 
+use std::ops::Range;
+
+use serde::Serialize;
+use stretch::{Stretch, Verdict};
 pub use tokens::text_tokens;
 
-use stretch::{Stretch, Verdict};
+use crate::form::Written;
 
 /// Above so many bytes in any of the three texts nothing is compared: the whole is one overlap.
 pub const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// One stretch of a merged text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Written)]
+#[serde(rename_all = "camelCase")]
 pub enum Piece {
     /// Text that is settled; never empty.
     Merged(String),
@@ -66,6 +72,43 @@ pub fn clean(pieces: &[Piece]) -> Option<String> {
     Some(text)
 }
 
+/// A stretch of a text that became another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Written)]
+pub struct TextChange {
+    /// Where it begins, in UTF-16 units of the text before.
+    pub at: usize,
+    /// How many units of it went.
+    pub removed: usize,
+    /// How many came in their place.
+    pub added: usize,
+}
+
+/// Returns what leads from one text to another, in order, as an editor counts.
+pub(crate) fn text_changes(before: &str, after: &str) -> Vec<TextChange> {
+    let (mut at, mut position) = (0, 0);
+    let mut changes = Vec::new();
+    for change in changes::changes(before, after) {
+        at += units(part(before, position..change.base.start));
+        let removed = units(part(before, change.base.clone()));
+        changes.push(TextChange { at, removed, added: units(part(after, change.side)) });
+        (at, position) = (at + removed, change.base.end);
+    }
+    changes
+}
+
+/// A part of a text, which is cut between characters. Indexing would bring all that shows a text in a panic: 8 kB.
+fn part(text: &str, range: Range<usize>) -> &str {
+    debug_assert!(text.get(range.clone()).is_some(), "{range:?}");
+    text.get(range).unwrap_or_default()
+}
+
+/// Counts as an editor does. Not inlined: a page loads each copy.
+#[inline(never)]
+fn units(text: &str) -> usize {
+    // Four bytes are a surrogate pair, and what follows a first byte counts for nothing.
+    text.bytes().map(|byte| usize::from(byte & 0xc0 != 0x80) + usize::from(byte >= 0xf0)).sum()
+}
+
 fn merged(text: &str) -> Vec<Piece> {
     if text.is_empty() { Vec::new() } else { vec![Piece::Merged(text.to_owned())] }
 }
@@ -76,7 +119,7 @@ fn pieces(texts: &stretch::Texts<'_>, stretches: &[Stretch]) -> Vec<Piece> {
     let mut settled = String::new();
     let mut position = 0;
     for stretch in stretches {
-        settled.push_str(&texts.base[position..stretch.base.start]);
+        settled.push_str(part(texts.base, position..stretch.base.start));
         position = stretch.base.end;
         match stretch.verdict {
             Verdict::Mine => settled.push_str(texts.mine_of(stretch)),
@@ -91,7 +134,7 @@ fn pieces(texts: &stretch::Texts<'_>, stretches: &[Stretch]) -> Vec<Piece> {
             }
         }
     }
-    settled.push_str(&texts.base[position..]);
+    settled.push_str(part(texts.base, position..texts.base.len()));
     pieces.extend(merged(&settled));
     pieces
 }

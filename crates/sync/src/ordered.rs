@@ -7,6 +7,7 @@
 
 use std::{
     borrow::Borrow,
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     fmt, mem,
     ops::{Bound, Index, RangeBounds},
@@ -32,6 +33,24 @@ pub(crate) fn sort_by<T>(items: &mut [T], mut is_before: impl FnMut(&T, &T) -> b
         items.swap(0, end);
         sift(&mut items[..end], 0);
     }
+}
+
+/// Where what is looked for is, or where it would be; compiled once for all maps.
+fn search(len: usize, compare: &mut dyn FnMut(usize) -> Ordering) -> Result<usize, usize> {
+    // What comes in order is behind all others: that is looked at first.
+    if len == 0 || compare(len - 1).is_lt() {
+        return Err(len);
+    }
+    let (mut from, mut to) = (0, len);
+    while from < to {
+        let middle = from + (to - from) / 2;
+        match compare(middle) {
+            Ordering::Less => from = middle + 1,
+            Ordering::Greater => to = middle,
+            Ordering::Equal => return Ok(middle),
+        }
+    }
+    Err(from)
 }
 
 /// A map in the order of its keys.
@@ -135,11 +154,9 @@ impl<K: Ord, V> OrderedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        // What comes in order is behind all others: that is looked at first.
-        if self.pairs.last().is_none_or(|last| last.0.borrow() < key) {
-            return Err(self.pairs.len());
-        }
-        self.pairs.binary_search_by(|pair| pair.0.borrow().cmp(key))
+        search(self.pairs.len(), &mut |at| {
+            self.pairs.get(at).map_or(Ordering::Greater, |pair| pair.0.borrow().cmp(key))
+        })
     }
 
     /// The value of a key.

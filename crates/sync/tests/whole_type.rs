@@ -155,7 +155,7 @@ fn a_hundred_thousand_rows_are_listed_changed_and_loaded_core_12() {
     assert!(listed < LIST_MAX, "listing took {listed:?}");
     let many = device.change(ROWS, CHANGES);
     let last = EntityKey::new("task", id((CHANGES - 1) * 7_919 % ROWS));
-    assert_eq!(device.client.view(&last).unwrap()["title"], format!("changed {}", CHANGES - 1));
+    assert_eq!(device.client.view(&last).unwrap()["title"], *format!("changed {}", CHANGES - 1));
     let stored_bytes: usize = device.store.values().map(String::len).sum();
     let started = Instant::now();
     let loaded = Device::new(std::mem::take(&mut device.store));
@@ -165,7 +165,7 @@ fn a_hundred_thousand_rows_are_listed_changed_and_loaded_core_12() {
          {CHANGES} changes: {few:?} among 1,000 rows, {many:?} among {ROWS}",
         used.unwrap_or_default()
     );
-    assert_eq!(loaded.client.view(&last).unwrap()["title"], format!("changed {}", CHANGES - 1));
+    assert_eq!(loaded.client.view(&last).unwrap()["title"], *format!("changed {}", CHANGES - 1));
     assert_eq!(loaded.client.confirmed_rows("task").count(), ROWS);
     assert!(load < LIST_MAX, "loading took {load:?}");
     // A step that looks at every row would make it a hundred times as much; other processes may take their time.

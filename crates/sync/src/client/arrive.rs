@@ -4,11 +4,14 @@
 //! answer; one that is not, meets what arrived at once.
 
 use super::{
-    Change, Client, EntityKey, Entry, EntryKey, Event, Law, Now, State, Theirs, Told, held,
+    Change, Client, EntityKey, Entry, EntryKey, Event, Law, Now, Refused, State, Theirs, Told, held,
     journal::Rule,
     rows::{Arrived, Row},
-    words::{Activity, Problem},
+    words::{Action, Activity, Problem},
 };
+
+/// Why an edit is refused whose row left this user's sight.
+const ROW_LEFT: &str = "ROW_LEFT";
 
 impl Client {
     /// Takes an activity.
@@ -22,7 +25,10 @@ impl Client {
         if let Some(tx) = &activity.tx {
             let own: Vec<EntryKey> =
                 tx.ids().iter().filter_map(|id| self.outbox.by_id(id)).map(|entry| entry.key.clone()).collect();
-            own.iter().for_each(|key| self.confirm(key));
+            for key in own {
+                self.take_own_long(&key);
+                self.confirm(&key);
+            }
         }
         let Some(id) = &activity.entity_id else {
             if let Arrived::Cleared(ids) = arrived {
@@ -35,6 +41,8 @@ impl Client {
         match arrived {
             Arrived::Put => {
                 self.shown.insert(entity.clone());
+                let lacks = self.row(&entity).is_some_and(Row::is_partly);
+                self.subsets.look_for_long(lacks);
                 self.review(now, &entity);
             }
             Arrived::Gone(row) => self.row_left(now, &entity, Some(*row), activity),
@@ -44,11 +52,25 @@ impl Client {
         self.fetches.hold(&entity, activity);
     }
 
+    /// What this device wrote itself, and is too long to come back, is shown until it was looked at.
+    fn take_own_long(&mut self, key: &str) {
+        let Some(entry) = self.outbox.find(key) else { return };
+        let (Some(value), Some(field)) = (entry.mine(), entry.change.field()) else { return };
+        let rows = self.types.get_mut(&entry.entity.entity_type);
+        let Some(row) = rows.and_then(|rows| rows.rows.get_mut(&entry.entity.entity_id)) else { return };
+        let own = row.versions.field(field) == Some(entry.id.as_str());
+        if let Some(about) = row.omitted.value_mut(field).filter(|_| own && !row.data.contains_key(field)) {
+            *about = crate::json::Value::Null;
+            row.data.insert(field.to_owned(), value.clone());
+        }
+    }
+
     fn apply(&mut self, activity: &Activity) -> Arrived {
         let name = &activity.entity_type;
         let in_parts = self.is_in_parts(name);
-        let pinned =
-            in_parts && activity.entity_id.as_ref().is_some_and(|id| self.is_pinned(&EntityKey::new(name, id)));
+        let entity = activity.entity_id.as_ref().filter(|_| in_parts).map(|id| EntityKey::new(name, id));
+        let pinned = entity.as_ref().is_some_and(|entity| self.is_pinned(entity));
+        let awaited = entity.as_ref().is_some_and(|entity| self.is_awaited(entity));
         let shape = self.schema.as_ref().and_then(|schema| schema.types.get(name));
         let (Some(shape), Some(rows)) = (shape, self.types.get_mut(name)) else {
             // A type that is new here: the schema tells what it is.
@@ -66,6 +88,9 @@ impl Client {
         }
         rows.recent.begin(rows.marks.offset);
         rows.recent.push(activity);
+        if awaited && activity.action != Action::Delete {
+            return Arrived::Ignored;
+        }
         let rows_before = rows.rows.len();
         let arrived = rows.apply_part(shape, activity, pinned, &mut self.dirty);
         if activity.entity_id.is_none() {
@@ -76,9 +101,17 @@ impl Client {
             self.subsets.overgrown(name);
         }
         if rows.rows.len() > rows_before {
-            self.subsets.grew(held::bytes_of(activity.data.iter().flatten()));
+            self.subsets.grew(held::bytes_of(activity.data.iter().flat_map(crate::json::Object::iter)));
         }
         arrived
+    }
+
+    /// Tells whether a row that is not here is being fetched to see whether an operation is in it: what the stream says of
+    /// it meanwhile would be shown with the operation counted twice, or not (seed 25962).
+    fn is_awaited(&self, entity: &EntityKey) -> bool {
+        let accepted = |entry: &Entry| entry.state == State::Accepted && entry.until.is_none();
+        let operation = self.outbox.of(entity).any(|entry| accepted(entry) && entry.change.is_operation());
+        operation && self.row(entity).is_none() && self.fetches.is_wanted(entity)
     }
 
     fn row_left(&mut self, now: Now, entity: &EntityKey, row: Option<Row>, activity: &Activity) {
@@ -107,7 +140,9 @@ impl Client {
             match entry.state {
                 // Its answer will say the same; until then the row that it was made upon is kept.
                 _ if entry.is_unsettled() => {
-                    self.outbox.update(&entry.key, &mut self.dirty, |entry| entry.theirs = Some(theirs.clone()));
+                    self.outbox.update(&entry.key, &mut self.dirty, |entry| {
+                        (entry.theirs, entry.refused) = (Some(theirs.clone()), None);
+                    });
                 }
                 State::Pending | State::Conflicted => self.meet(now, &entry.key, theirs.clone()),
                 State::Sent | State::Accepted | State::Failed => {}
@@ -126,22 +161,28 @@ impl Client {
     }
 
     fn access_lost(&mut self, now: Now, entity: &EntityKey) {
-        let open = |entry: &&Entry| entry.is_open();
-        let keys: Vec<EntryKey> = self.outbox.of(entity).filter(open).map(|entry| entry.key.clone()).collect();
-        for key in keys {
-            let problem = Problem { code: "ROW_LEFT".into(), ..Problem::default() };
-            self.refuse(now, &key, &problem);
+        for key in self.outbox.keys_of(entity, &Entry::is_open) {
+            self.left_sight(now, &key);
         }
+        for key in self.outbox.keys_of(entity, &Entry::is_unsettled) {
+            // Its answer will not say why the row is gone.
+            let left = Refused { code: ROW_LEFT.into(), detail: String::new() };
+            self.outbox.update(&key, &mut self.dirty, |entry| entry.refused = Some(left));
+        }
+    }
+
+    /// The row of an edit left this user's sight: what was typed is kept, and what others wrote there is not.
+    pub(super) fn left_sight(&mut self, now: Now, key: &str) {
+        self.refuse(now, key, &Problem { code: ROW_LEFT.into(), ..Problem::default() });
+        self.outbox.update(key, &mut self.dirty, |entry| entry.theirs = None);
     }
 
     /// Looks at the edits of a row that has come anew: which of them are in it, and which meet another's value.
     pub(super) fn review(&mut self, now: Now, entity: &EntityKey) {
-        let contained: Vec<EntryKey> =
-            self.outbox.of(entity).filter(|entry| self.contains(entry)).map(|entry| entry.key.clone()).collect();
+        let contained = self.outbox.keys_of(entity, &|entry| self.contains(entry));
         contained.iter().for_each(|key| self.confirm(key));
         self.end_yielded(entity);
-        let open: Vec<EntryKey> =
-            self.outbox.of(entity).filter(|entry| self.is_met(entry)).map(|entry| entry.key.clone()).collect();
+        let open = self.outbox.keys_of(entity, &|entry| self.is_met(entry));
         for key in open {
             // What one of them did may have changed the others.
             let Some(entry) = self.outbox.find(&key).filter(|entry| self.is_met(entry)).cloned() else { continue };
@@ -180,6 +221,8 @@ impl Client {
         }
         let Some(row) = self.row(&entry.entity) else { return false };
         let present = match entry.change.field() {
+            // What it is compared with is still to come.
+            Some(field) if row.lacks(field) => return false,
             Some(field) => row.versions.field(field),
             None => row.versions.row.as_deref(),
         };

@@ -4,13 +4,13 @@
 //! what was typed stays.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::{
     Change, Client, Edit, EntityKey, Entry, EntryKey, Event, Now, State, Theirs, journal::Rule, message::Wish,
 };
 use crate::{
     form::{Form, Written},
+    json::{Object, Value},
     ordered::OrderedSet,
 };
 
@@ -72,6 +72,10 @@ impl Client {
                     true => drop(self.outbox.happen(key, Event::Dropped, &mut self.dirty)),
                     false => self.yield_to(&entry, &theirs),
                 }
+                if self.outbox.find(key).is_some() {
+                    // Whoever decided sees the other's value as soon as the server can say it.
+                    self.fetches.want(&entry.entity);
+                }
             }
             (Decision::Restore, true) => self.restore(now, &entry.entity, &theirs)?,
             _ => return Err(Undecided::NotPossible),
@@ -106,7 +110,7 @@ impl Client {
     }
 
     /// Keeps of a row what a create may name.
-    pub(super) fn writable(&self, entity: &EntityKey, data: Map<String, Value>) -> Map<String, Value> {
+    pub(super) fn writable(&self, entity: &EntityKey, data: Object) -> Object {
         let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(&entity.entity_type)) else {
             return data;
         };

@@ -5,10 +5,10 @@
 
 use antiphon_model::{Mutation, MutationAction, Operation, TransactionId, Xid};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value};
 
 use super::{State, same};
 use crate::form::{self, Form, Written};
+use crate::json::{Object, Value};
 
 /// Names a row of any type.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Form, Written)]
@@ -37,7 +37,7 @@ pub enum Change {
     /// Makes the row.
     Create {
         /// Its fields.
-        data: Map<String, Value>,
+        data: Object,
     },
     /// Gives a field a value.
     Value {
@@ -68,7 +68,7 @@ pub enum Change {
     /// Removes the row.
     Delete {
         /// The row as it was last shown, to bring it back.
-        row: Option<Map<String, Value>>,
+        row: Option<Object>,
     },
 }
 
@@ -240,7 +240,7 @@ impl Entry {
 
     /// Returns its JSON in a batch.
     pub fn to_wire(&self) -> Value {
-        let mut tx = Map::new();
+        let mut tx = Object::new();
         tx.insert("transactionId".into(), self.id.as_str().into());
         tx.insert("sourceId".into(), self.source.as_str().into());
         tx.insert("changedField".into(), self.change.field().into());
@@ -254,7 +254,7 @@ impl Entry {
                 if *json_null {
                     tx.insert("jsonNull".into(), true.into());
                 }
-                Value::Object(Map::from_iter([(field.clone(), value.clone())]))
+                Value::Object(Object::from_iter([(field.clone(), value.clone())]))
             }
             Change::Add { by, .. } => {
                 tx.insert("op".into(), form::of([("add", by.clone())]));
@@ -281,23 +281,24 @@ impl Entry {
 
     /// Returns it as the server's half reads it, for worlds without HTTP.
     pub fn to_mutation(&self) -> Mutation {
+        let plain = |values: &[Value]| values.iter().cloned().map(Into::into).collect();
         let operation = match &self.change {
-            Change::Add { by, .. } => Some(Operation::Add(by.clone())),
+            Change::Add { by, .. } => Some(Operation::Add(by.clone().into())),
             Change::Elements { add, remove, .. } => {
-                Some(Operation::Elements { add: add.clone(), remove: remove.clone() })
+                Some(Operation::Elements { add: plain(add), remove: plain(remove) })
             }
             _ => None,
         };
         let data = match &self.change {
             Change::Create { data } => data.clone(),
-            Change::Value { field, value, .. } => Map::from_iter([(field.clone(), value.clone())]),
-            _ => Map::new(),
+            Change::Value { field, value, .. } => Object::from_iter([(field.clone(), value.clone())]),
+            _ => Object::new(),
         };
         Mutation {
             entity_type: self.entity.entity_type.clone(),
             entity_id: Some(self.entity.entity_id.clone()),
             action: self.change.action(),
-            data,
+            data: data.into(),
             transaction_id: self.id.clone(),
             source_id: self.source.clone(),
             changed_field: self.change.field().map(str::to_owned),

@@ -5,11 +5,11 @@
 //! or organisation. What was exported may have been sent since by whoever kept it: it counts as handed over.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{Client, Entry, Loaded, Now, State, outbox::ENTRIES_MAX, store::Record};
 use crate::{
     form::{self, Form, Written},
+    json::Value,
     ordered::OrderedSet,
 };
 

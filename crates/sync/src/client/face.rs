@@ -93,7 +93,7 @@ const DONE: &str = "{}";
 
 fn said(client: &mut Client, now: Now, verb: Verb) -> String {
     match verb {
-        Verb::Edit { edit } => match client.edit(now, edit) {
+        Verb::Edit { edit, upon } => match client.edit_upon(now, edit, upon.as_deref()) {
             Ok(made) => form::text(&made),
             Err(refused) => named("refused", &refused),
         },
@@ -133,9 +133,12 @@ fn said(client: &mut Client, now: Now, verb: Verb) -> String {
             NOTHING.into()
         }
         Verb::Query { subscription } => form::text(&client.query(subscription)),
+        Verb::Changes { subscription } => form::text(&client.changes(subscription)),
         Verb::Presence { entity } => form::text(&client.presence(&entity)),
+        Verb::Merge { base, mine, theirs } => form::text(&super::draft::merged_text(&base, &mine, &theirs)),
         Verb::Waits { key } => form::text(&client.waits(&key)),
         Verb::DiscardedWith { key } => form::text(&client.discarded_with(&key)),
+        Verb::Position => form::text(&client.position()),
         input => {
             // What is no question and no deed of a person happened to the client.
             input.with_input(|input| client.handle(now, input));

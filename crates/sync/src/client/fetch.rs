@@ -34,6 +34,8 @@ struct Held {
     too_many: bool,
     /// Where the type's rows stood when it was first asked for: everything after is held.
     since: Option<u64>,
+    /// Entries that had given way when it was asked for: the answer holds what they gave way to, or what came after.
+    yielded: Vec<EntryKey>,
 }
 
 impl Fetches {
@@ -41,6 +43,12 @@ impl Fetches {
     pub(super) fn want(&mut self, entity: &EntityKey) {
         self.wanted.insert(entity.clone());
         self.held.entry(entity.clone()).or_default();
+    }
+
+    /// Wants the rows of edits whose end has not come by the stream for long: ids need not rise with time, so what one gave
+    /// way to may have come and gone unseen (seeds 36975, 37239).
+    pub(super) fn want_overdue<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) {
+        entries.filter(|entry| entry.state == State::Accepted).for_each(|entry| self.want(&entry.entity));
     }
 
     /// Wants a row to see whether an entry was applied.
@@ -83,6 +91,11 @@ impl Fetches {
         self.held.keys().any(|entity| entity.entity_type == name)
     }
 
+    /// Tells whether a row is wanted or on its way.
+    pub(super) fn is_wanted(&self, entity: &EntityKey) -> bool {
+        self.held.contains_key(entity)
+    }
+
     /// Tells whether nothing is wanted or on its way.
     pub(super) fn is_idle(&self) -> bool {
         self.wanted.is_empty() && self.held.is_empty()
@@ -111,6 +124,7 @@ impl Client {
             self.fetches.wanted.remove(&entity);
             if let Some(held) = self.fetches.held.get_mut(&entity) {
                 held.since.get_or_insert(position);
+                held.yielded = self.outbox.keys_of(&entity, &|entry| entry.until.is_some());
             }
         }
         self.ask(now, Asked::Ids(name.clone(), ids.clone()), Request::Ids { entity_type: name, ids });
@@ -172,13 +186,13 @@ impl Client {
                 _ => {
                     let Some(rows) = self.types.get_mut(name) else { return };
                     rows.fetched(name, id, item, &snapshot, &mut self.dirty);
-                    for activity in held.activities {
-                        rows.apply(&shape, &activity, &mut self.dirty);
-                    }
+                    let held = held.activities.iter().map(|activity| rows.apply(&shape, activity, &mut self.dirty));
+                    self.subsets.look_for_long(held.count() > 0);
                 }
             }
             self.shown.insert(entity.clone());
             self.confirm_seen(&snapshot, |entry| entry.entity == entity);
+            held.yielded.iter().for_each(|key| self.confirm(key));
             for key in self.fetches.proofs.remove(&entity).unwrap_or_default() {
                 self.proved(now, &key);
             }

@@ -6,7 +6,6 @@
 
 use antiphon_model::{Visibility, Xid};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::{
     rows::Row,
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::{
     form::{Form, Written},
+    json::{Object, Value},
     ordered::sort_by,
 };
 
@@ -96,7 +96,7 @@ impl Held {
     }
 
     /// Tells whether a row that is here is of it, as far as it was read.
-    pub fn keeps(&self, shape: &TypeShape, id: &str, data: &Map<String, Value>) -> bool {
+    pub fn keeps(&self, shape: &TypeShape, id: &str, data: &Object) -> bool {
         if !self.subset.matches(shape, data) {
             return false;
         }
@@ -106,7 +106,7 @@ impl Held {
     }
 
     /// Says whether a change brings in a row that is not here.
-    pub fn entry(&self, shape: &TypeShape, id: &str, data: &Map<String, Value>, xid: Xid) -> Entry {
+    pub fn entry(&self, shape: &TypeShape, id: &str, data: &Object, xid: Xid) -> Entry {
         if !self.subset.matches(shape, data) {
             return Entry::No;
         }
@@ -142,7 +142,8 @@ impl Held {
             return false;
         }
         let more = self.next.is_some() || self.cut;
-        let inside = rows.filter(|(_, row)| self.subset.matches(shape, &row.data));
+        let measure = self.subset.measure(shape);
+        let inside = rows.filter(|(_, row)| self.subset.holds(&measure, &row.data));
         let places = inside.map(|(id, row)| self.subset.place(id, &row.data));
         let mut places: Vec<Place> = places.filter(|place| self.page_of(shape, place).is_some()).collect();
         if places.len() < window_rows && more {
@@ -156,7 +157,7 @@ impl Held {
         if places.len() <= window_rows.saturating_mul(2).max(window_rows + SPARE_ROWS) {
             return false;
         }
-        sort_by(&mut places, |one, other| self.subset.order(shape, one, other).is_lt());
+        sort_by(&mut places, |one, other| self.subset.compare(&measure, one, other).is_lt());
         // Some remain, so that the next row that leaves does not make it read anew.
         self.cut_behind(shape, places.swap_remove(window_rows + SPARE_ROWS / 2));
         true

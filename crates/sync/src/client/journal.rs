@@ -3,10 +3,10 @@
 //! Law: whatever a person typed and did not get is in here for 30 days, to be restored by an ordinary edit.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{EntityKey, Entry, EntryKey, Theirs};
 use crate::form::{Form, Written};
+use crate::json::Value;
 
 /// A line is kept for so long, in milliseconds.
 pub const KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1_000;

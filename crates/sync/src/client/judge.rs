@@ -3,9 +3,8 @@
 //! Laws: equal values are no conflict; a value that went back to where the edit began is none either; only a later edit
 //! under `lww` keeps its id; a person is asked rather than anything typed is overwritten in silence.
 
-use serde_json::Value;
-
 use super::{Change, Entry, Theirs, same, words::Strategy};
+use crate::json::Value;
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]

@@ -16,19 +16,35 @@ pub fn is_number(ty: &str) -> bool {
     NAMES.contains(&ty) || SHORT.contains(&ty)
 }
 
-/// Compares two ids of a type.
-pub fn order(shape: &TypeShape, one: &str, other: &str) -> Ordering {
-    let is_number = |column: &String| shape.fields.get(column).is_some_and(|field| is_number(&field.ty));
-    match shape.key.as_slice() {
-        [column] => part(is_number(column), one, other),
-        columns => {
-            let parts = |id: &str| form::from_text::<Vec<String>>(id).unwrap_or_default();
-            let (one, other) = (parts(one), parts(other));
-            let pairs = columns.iter().zip(one.iter().zip(&other));
-            let mut orders = pairs.map(|(column, (one, other))| part(is_number(column), one, other));
-            orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+/// Which columns of a key are ordered as numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyOrder(Vec<bool>);
+
+impl KeyOrder {
+    /// Returns that of a type.
+    pub fn of(shape: &TypeShape) -> KeyOrder {
+        let is_number = |column: &String| shape.fields.get(column).is_some_and(|field| is_number(&field.ty));
+        KeyOrder(shape.key.iter().map(is_number).collect())
+    }
+
+    /// Compares two ids.
+    pub fn order(&self, one: &str, other: &str) -> Ordering {
+        match self.0.as_slice() {
+            [is_number] => part(*is_number, one, other),
+            columns => {
+                let parts = |id: &str| form::from_text::<Vec<String>>(id).unwrap_or_default();
+                let (one, other) = (parts(one), parts(other));
+                let pairs = columns.iter().zip(one.iter().zip(&other));
+                let mut orders = pairs.map(|(is_number, (one, other))| part(*is_number, one, other));
+                orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+            }
         }
     }
+}
+
+/// Compares two ids of a type.
+pub fn order(shape: &TypeShape, one: &str, other: &str) -> Ordering {
+    KeyOrder::of(shape).order(one, other)
 }
 
 fn part(is_number: bool, one: &str, other: &str) -> Ordering {

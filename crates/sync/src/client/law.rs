@@ -38,6 +38,14 @@ pub enum Law {
     RestartKeepsDoubt,
     /// A row does not go back to what its page had seen already (protocol 4, the join).
     PagesCover,
+    /// What was typed on behind an edit in flight is merged with what that edit meets (CORE-03, CORE-07).
+    TypedOnIsMerged,
+    /// An edit upon a text that was on screen meets what others have written since (CORE-07).
+    DraftsMeetOthers,
+    /// Undo takes back nothing where others have written since (CORE-13).
+    UndoSparesOthers,
+    /// Texts that several tabs type in are merged (CORE-16).
+    TabsAreMerged,
 }
 
 impl Outbox {

@@ -29,7 +29,7 @@ impl Client {
 
     /// Asks for the next page, where one is wanted.
     pub(super) fn list(&mut self, now: Now) {
-        let asks = self.is_asking(|asked| matches!(asked, Asked::List(_) | Asked::Piece(_)));
+        let asks = self.is_asking(|asked| matches!(asked, Asked::List(..) | Asked::Piece(_)));
         if asks || now.tick_ms < self.subsets.later_ms() {
             return;
         }
@@ -48,8 +48,8 @@ impl Client {
             return;
         }
         let after = self.building.get(&name).and_then(|rows| rows.marks.next.clone());
-        let request = Request::List { entity_type: name.clone(), after, limit: PAGE_ROWS };
-        self.ask(now, Asked::List(name), request);
+        let request = Request::List { entity_type: name.clone(), after: after.clone(), limit: PAGE_ROWS };
+        self.ask(now, Asked::List(name, after), request);
     }
 
     /// Reads what is wanted of types that are shown already.
@@ -111,15 +111,21 @@ impl Client {
         self.dirty.put(Record::Meta);
     }
 
-    fn leave(&mut self, name: &str) {
+    pub(super) fn leave(&mut self, name: &str) {
         if let Some(rows) = self.types.remove(name) {
+            self.saving.generation_max = self.saving.generation_max.max(rows.marks.generation);
             self.dirty.clear(name, rows.marks.generation);
-            self.shown.extend(rows.rows.into_keys().map(|id| EntityKey::new(name, id)));
+            self.shown_all(name, &rows);
         }
         self.stream.stale.remove(name);
     }
 
-    pub(super) fn list_answered(&mut self, now: Now, name: &str, answer: &Answer<'_>) {
+    pub(super) fn list_answered(&mut self, now: Now, name: &str, after: Option<&str>, answer: &Answer<'_>) {
+        let next = self.building.get(name).and_then(|rows| rows.marks.next.as_deref());
+        if next != after {
+            // What was listed before this page is not here any more: rights ended, or the type changed (seed 546).
+            return;
+        }
         match answer.status {
             200 => {}
             // The cursor is not good any more: the list begins anew.
@@ -176,11 +182,10 @@ impl Client {
 
     /// Confirms accepted edits whose transaction was in sight of what was just read.
     pub(super) fn confirm_seen(&mut self, snapshot: &Visibility, of: impl Fn(&Entry) -> bool) {
-        let seen = |entry: &&Entry| {
+        let keys = self.outbox.keys(&|entry| {
             let waits = entry.state == State::Accepted && entry.until.is_none();
             waits && of(entry) && entry.xid.is_some_and(|xid| snapshot.sees(xid))
-        };
-        let keys: Vec<String> = self.outbox.iter().filter(seen).map(|entry| entry.key.clone()).collect();
+        });
         keys.iter().for_each(|key| self.confirm(key));
     }
 
@@ -199,7 +204,7 @@ impl Client {
         for (name, rows) in std::mem::take(&mut self.building) {
             self.dirty.clear(&name, rows.marks.generation);
             self.unmark_read(&name, rows.marks.generation);
-            self.shown.extend(rows.rows.into_keys().map(|id| EntityKey::new(&name, id)));
+            self.shown_all(&name, &rows);
         }
         self.dirty.put(Record::Meta);
     }
@@ -232,7 +237,7 @@ impl Client {
     }
 
     pub(super) fn review_type(&mut self, now: Now, name: &str) {
-        let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == name).cloned().collect();
+        let edited = self.outbox.edited(name);
         edited.iter().for_each(|entity| self.review(now, entity));
     }
 
@@ -246,10 +251,10 @@ impl Client {
         let mut names = OrderedSet::new();
         for (name, rows) in built {
             self.stream.stale.remove(&name);
-            self.shown.extend(rows.rows.keys().map(|id| EntityKey::new(&name, id)));
+            self.shown_all(&name, &rows);
             if let Some(former) = self.types.insert(name.clone(), rows) {
                 self.dirty.clear(&name, former.marks.generation);
-                self.shown.extend(former.rows.keys().map(|id| EntityKey::new(&name, id)));
+                self.shown_all(&name, &former);
                 self.left_meanwhile(now, &name, former);
             }
             names.insert(name);
@@ -270,7 +275,7 @@ impl Client {
 
     /// Rows that were there before and are not in the new list, but have edits.
     fn left_meanwhile(&mut self, now: Now, name: &str, former: TypeRows) {
-        let edited: Vec<EntityKey> = self.outbox.entities().filter(|e| e.entity_type == name).cloned().collect();
+        let edited = self.outbox.edited(name);
         for entity in edited {
             // Where a type is here in parts, only what was asked for by its id is known to be gone.
             let rows = self.types.get(name).filter(|_| self.is_in_parts(name));
@@ -285,13 +290,13 @@ impl Client {
 
     /// Notes that rows of a generation were read: what was handed over before may be in those that the snapshot governs.
     pub(super) fn mark_read(&mut self, name: &str, generation: u32, snapshot: &Visibility) {
-        let on_its_way = |entry: &&Entry| matches!(entry.state, State::Sent | State::Accepted);
         let shape = self.schema.as_ref().and_then(|schema| schema.types.get(name));
         let Some((shape, rows)) = shape.zip(self.rows_read(name, generation)) else { return };
-        let read = |entry: &&Entry| rows.read_under(shape, &entry.entity.entity_id) == Some(snapshot);
-        let of_type =
-            self.outbox.iter().filter(on_its_way).filter(|entry| entry.entity.entity_type == name).filter(read);
-        for key in of_type.map(|entry| entry.key.clone()).collect::<Vec<_>>() {
+        let read = self.outbox.keys(&|entry| {
+            let on_its_way = matches!(entry.state, State::Sent | State::Accepted) && entry.entity.entity_type == name;
+            on_its_way && rows.read_under(shape, &entry.entity.entity_id) == Some(snapshot)
+        });
+        for key in read {
             self.outbox.update(&key, &mut self.dirty, |entry| entry.listed = Some(generation));
         }
     }
@@ -304,8 +309,8 @@ impl Client {
 
     /// What was read is dropped, and the next list may have its number.
     pub(super) fn unmark_read(&mut self, name: &str, generation: u32) {
-        let read = |entry: &&Entry| entry.entity.entity_type == name && entry.listed == Some(generation);
-        let keys: Vec<String> = self.outbox.iter().filter(read).map(|entry| entry.key.clone()).collect();
+        let read = |entry: &Entry| entry.entity.entity_type == name && entry.listed == Some(generation);
+        let keys = self.outbox.keys(&read);
         keys.iter().for_each(|key| self.outbox.update(key, &mut self.dirty, |entry| entry.listed = None));
     }
 
@@ -327,20 +332,21 @@ impl Client {
         if self.breaks(Law::EpochVoidsNumbers) {
             return;
         }
-        let keys: Vec<String> = self.outbox.iter().map(|entry| entry.key.clone()).collect();
-        for key in keys {
-            let yields = self.outbox.find(&key).is_some_and(|entry| entry.until.is_some());
-            if yields {
-                continue;
-            }
-            let in_flight = self.sending.holds(&key);
-            self.outbox.happen(&key, Event::EpochChanged, &mut self.dirty);
-            self.outbox.update(&key, &mut self.dirty, |entry| {
-                // Nor do rows that were read before say anything of numbers given now.
-                (entry.xid, entry.listed) = (None, None);
-                entry.doubt |= entry.is_in_flight() && !in_flight;
-            });
+        self.sending.voided = true;
+        for key in self.outbox.keys(&|entry| entry.until.is_none()) {
+            self.void(&key);
         }
+    }
+
+    /// What was said of an edit's transaction means nothing any more: where it was accepted, it is asked about again.
+    pub(super) fn void(&mut self, key: &str) {
+        let in_flight = self.sending.holds(key);
+        self.outbox.happen(key, Event::EpochChanged, &mut self.dirty);
+        self.outbox.update(key, &mut self.dirty, |entry| {
+            // Nor do rows that were read before say anything of numbers given now.
+            (entry.xid, entry.listed) = (None, None);
+            entry.doubt |= entry.is_in_flight() && !in_flight;
+        });
     }
 
     /// A request was answered with anything but what was asked for.

@@ -91,6 +91,9 @@ pub(super) struct Beat {
     /// Up to which of an instance's wishes all is done and in the store.
     #[serde(default)]
     pub(super) done: Vec<(String, u64)>,
+    /// Whether the server refuses because the user is no member any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) expelled: bool,
 }
 
 /// What a person did to an edit that is in the store already.
@@ -147,6 +150,7 @@ mod tests {
             as_of: None,
             server_ahead_ms: -5,
             done: vec![("b".into(), 2)],
+            expelled: true,
         };
         let message = Message { v: VERSION, from: "a".into(), what: What::Beat(beat) };
         assert_eq!(Message::read(&message.text()), Some(message));

@@ -31,7 +31,7 @@ pub struct Outbox {
     by_entity: OrderedMap<EntityKey, OrderedSet<EntryKey>>,
     by_id: OrderedMap<TransactionId, EntryKey>,
     counter: u64,
-    /// Entries that were made here and never saved.
+    /// Entries that were made here and never saved; also of those that have ended since.
     fresh: OrderedSet<EntryKey>,
     /// Cells of the table that were reached, and how often; what cannot happen is counted too.
     reached: OrderedMap<(State, Event), u64>,
@@ -88,9 +88,24 @@ impl Outbox {
         self.entries.range(group.to_owned()..).map(|(_, entry)| entry).filter(of_group).map(|e| e.key.clone()).collect()
     }
 
+    /// Returns the keys of the entries that pass a test, in order; compiled once for all tests.
+    pub(super) fn keys(&self, test: &dyn Fn(&Entry) -> bool) -> Vec<EntryKey> {
+        self.entries.values().filter(|entry| test(entry)).map(|entry| entry.key.clone()).collect()
+    }
+
+    /// The same of the entries of a row.
+    pub(super) fn keys_of(&self, entity: &EntityKey, test: &dyn Fn(&Entry) -> bool) -> Vec<EntryKey> {
+        self.of(entity).filter(|entry| test(entry)).map(|entry| entry.key.clone()).collect()
+    }
+
     /// Returns the rows that have entries.
     pub fn entities(&self) -> impl Iterator<Item = &EntityKey> {
         self.by_entity.keys()
+    }
+
+    /// Returns the rows of a type that have entries.
+    pub(super) fn edited(&self, entity_type: &str) -> Vec<EntityKey> {
+        self.by_entity.keys().filter(|entity| entity.entity_type == entity_type).cloned().collect()
     }
 
     /// Returns which cells of the table were reached, and how often.
@@ -133,6 +148,16 @@ impl Outbox {
 
     /// Changes an entry in other ways than its state.
     pub fn update(&mut self, key: &str, dirty: &mut Dirty, change: impl FnOnce(&mut Entry)) {
+        let mut change = Some(change);
+        self.update_by(key, dirty, &mut |entry| {
+            if let Some(change) = change.take() {
+                change(entry);
+            }
+        });
+    }
+
+    /// The same, compiled once for all changes.
+    fn update_by(&mut self, key: &str, dirty: &mut Dirty, change: &mut dyn FnMut(&mut Entry)) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let before = entry.id.clone();
         change(entry);
@@ -147,12 +172,12 @@ impl Outbox {
     /// Forgets an entry: for records that another tab removed.
     pub fn forget(&mut self, key: &str) {
         drop(self.remove(key, &mut Dirty::default()));
+        self.fresh.remove(key);
     }
 
     fn remove(&mut self, key: &str, dirty: &mut Dirty) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.by_id.remove(&entry.id);
-        self.fresh.remove(key);
         if let Some(keys) = self.by_entity.get_mut(&entry.entity) {
             keys.remove(key);
             if keys.is_empty() {

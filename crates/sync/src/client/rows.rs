@@ -10,7 +10,6 @@ use std::collections::VecDeque;
 
 use antiphon_model::{Visibility, Xid};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::{
     EntityKey,
@@ -22,6 +21,7 @@ use super::{
 };
 use crate::{
     form::{Form, Written},
+    json::Object,
     ordered::OrderedMap,
 };
 
@@ -79,12 +79,12 @@ impl Versions {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Form, Written)]
 pub struct Row {
     /// Its fields.
-    pub data: Map<String, Value>,
+    pub data: Object,
     /// Who wrote them.
     pub versions: Versions,
-    /// Fields that are fetched apart.
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    pub omitted: Map<String, Value>,
+    /// Fields whose values are too long to come along; what was fetched apart is among the fields as well.
+    #[serde(default, skip_serializing_if = "Object::is_empty")]
+    pub omitted: Object,
     /// What the answer saw that brought it, where it came apart from the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     snapshot: Option<Visibility>,
@@ -125,8 +125,6 @@ pub struct TypeRows {
     pub rows: OrderedMap<String, Row>,
     /// What is kept about them.
     pub marks: TypeMarks,
-    /// Rows that were looked for and are not there, with what the answer saw; only of types that are kept in parts.
-    absent: OrderedMap<String, Option<Visibility>>,
     /// What an answer saw of rows that are not here, the latest last: the stream may lag behind it.
     let_go: VecDeque<(String, Visibility)>,
     /// What the stream said lately; only of types that are kept in parts.
@@ -152,6 +150,9 @@ pub struct TypeMarks {
     /// The parts that are kept, by their keys; none where the whole type is.
     #[serde(default, skip_serializing_if = "OrderedMap::is_empty")]
     pub subsets: OrderedMap<String, Held>,
+    /// Rows that were looked for and are not there, with what the answer saw; only of types that are kept in parts.
+    #[serde(default, skip_serializing_if = "OrderedMap::is_empty")]
+    pub absent: OrderedMap<String, Option<Visibility>>,
 }
 
 impl TypeRows {
@@ -196,7 +197,7 @@ impl TypeRows {
     pub fn read_under(&self, shape: &TypeShape, id: &str) -> Option<&Visibility> {
         let of_page = |page: usize| self.marks.pages.get(page).map(|page| &page.snapshot);
         let own = self.rows.get(id).and_then(|row| row.snapshot.as_ref().or_else(|| row.page.and_then(of_page)));
-        let absent = || self.absent.get(id).and_then(Option::as_ref);
+        let absent = || self.marks.absent.get(id).and_then(Option::as_ref);
         let let_go = || self.let_go.iter().rev().find(|(left, _)| left == id).map(|(_, snapshot)| snapshot);
         own.or_else(absent).or_else(let_go).or_else(|| self.page_of(shape, id))
     }
@@ -274,25 +275,35 @@ impl Row {
         Row { data: item.data, versions: Versions::of(item.tx.as_ref()), omitted: item.omitted, snapshot, page: None }
     }
 
-    fn created(activity: &Activity, data: &Map<String, Value>) -> Row {
+    fn created(activity: &Activity, data: &Object) -> Row {
         let mut versions = Versions::of(activity.tx.as_ref());
         versions.at = activity.created_at.clone();
         Row { data: data.clone(), versions, omitted: activity.omitted.clone(), snapshot: None, page: None }
     }
 
-    fn update(&mut self, activity: &Activity, data: &Map<String, Value>) {
+    fn update(&mut self, activity: &Activity, data: &Object) {
+        let Row { omitted, .. } = self;
+        // The same value as before, which came apart.
+        let same = |name: &String| activity.omitted.get(name).is_some_and(|about| omitted.get(name) == Some(about));
         // What is neither here nor named is not for this reader any more.
-        self.data.retain(|name, _| data.contains_key(name) || activity.unchanged.contains(name));
+        self.data.retain(|name, _| data.contains_key(name) || activity.unchanged.contains(name) || same(name));
         self.omitted.retain(|name, _| activity.unchanged.contains(name));
         for (name, value) in data {
             self.data.insert(name.clone(), value.clone());
             self.omitted.remove(name);
         }
-        for (name, about) in &activity.omitted {
-            self.data.remove(name);
-            self.omitted.insert(name.clone(), about.clone());
-        }
+        self.omitted.extend(activity.omitted.clone());
         self.versions.change(activity);
+    }
+
+    /// Tells whether the value of a field is too long to come along, and is not here.
+    pub(super) fn lacks(&self, field: &str) -> bool {
+        self.omitted.contains_key(field) && !self.data.contains_key(field)
+    }
+
+    /// Tells whether a value is not here that is too long to come with its row, or not surely what the server holds.
+    pub(super) fn is_partly(&self) -> bool {
+        self.omitted.iter().any(|(name, about)| about.is_null() || self.lacks(name))
     }
 
     /// Returns the name of a row of a list.

@@ -65,6 +65,15 @@ impl Saving {
         self.in_flight.is_some()
     }
 
+    /// Returns the entries that are on their way to the store.
+    pub(super) fn entries(&self) -> Vec<EntryKey> {
+        let key = |write: &Write| match write {
+            Write::Put(Record::Entry(key), _) => Some(key.clone()),
+            _ => None,
+        };
+        self.in_flight.iter().flatten().filter_map(key).collect()
+    }
+
     fn is_due(&self, now: Now) -> bool {
         self.in_flight.is_none() && self.failing.as_ref().is_none_or(|(_, at_ms)| *at_ms <= now.tick_ms)
     }
@@ -142,7 +151,7 @@ impl Stored {
         for (record, text) in records {
             let read = match &record {
                 Record::Turn => form::from_text(&text).ok().map(|turn| held.turn = turn),
-                Record::Meta => serde_json::from_str::<serde_json::Value>(&text).ok().map(|read| meta = Some(read)),
+                Record::Meta => form::document(&text).ok().map(|read| meta = Some(read)),
                 Record::Entry(_) => form::from_text(&text).ok().map(|read| held.entries.push(read)),
                 Record::Journal(key) => {
                     form::from_text(&text).ok().map(|read| drop(held.journal.insert(key.clone(), read)))
@@ -156,7 +165,7 @@ impl Stored {
                 held.unreadable.insert(record, text);
             }
         }
-        let format = meta.as_ref().and_then(|meta| meta.get("format")).and_then(serde_json::Value::as_u64);
+        let format = meta.as_ref().and_then(|meta| meta.get("format")).and_then(crate::json::Value::as_u64);
         if format.is_some_and(|format| format > u64::from(FORMAT)) {
             let format = format.and_then(|format| u32::try_from(format).ok()).unwrap_or(u32::MAX);
             return Err(Corrupt::Newer { format, entries: held.entries });
@@ -269,7 +278,7 @@ impl Client {
 
     /// What was handed over before the client ended may have had an effect or not.
     pub(super) fn in_doubt(&mut self) {
-        let sent: Vec<EntryKey> = self.outbox.iter().filter(|e| e.is_in_flight()).map(|e| e.key.clone()).collect();
+        let sent = self.outbox.keys(&Entry::is_in_flight);
         for key in sent {
             self.outbox.update(&key, &mut self.dirty, |entry| entry.doubt = true);
         }
@@ -289,6 +298,10 @@ impl Client {
         let mut writes = dirty.take(|record| self.text(record));
         match self.leading {
             Some(fence) => {
+                writes.retain(|write| match write {
+                    Write::Remove(Record::Entry(key)) => !self.outbox.left_unsaved(key),
+                    _ => true,
+                });
                 let turn = Turn { fence, save: self.tabs.save + 1 };
                 // Two numbers cannot fail to be written.
                 writes.push(Write::Put(Record::Turn, form::text(&turn)));

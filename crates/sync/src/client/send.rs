@@ -4,14 +4,13 @@
 //! of a group go together or not at all. A request that fails as a whole holds everything and counts for no entry; one
 //! that fails twice is halved until the culprit is alone.
 
-use serde_json::Map;
-
 use super::{
     Answer, Asked, Client, Entry, EntryKey, Event, Law, Now, Refused, Request, State, Told, Waits,
     pace::{Pace, backoff_ms},
     words::{Problem, Results},
 };
 use crate::form;
+use crate::json::Object;
 
 /// Mutations of a request at most.
 const BATCH_MAX: usize = 100;
@@ -27,6 +26,8 @@ pub(super) struct Sending {
     body: Option<String>,
     /// Whether a request is on its way.
     pub(super) under_way: bool,
+    /// Whether a new epoch was met meanwhile: numbers of transactions in the answer may be of the cluster before.
+    pub(super) voided: bool,
     /// The shared wait.
     pub(super) hold: Pace,
     size_max: usize,
@@ -43,6 +44,7 @@ impl Default for Sending {
             keys: Vec::new(),
             body: None,
             under_way: false,
+            voided: false,
             hold: Pace::default(),
             size_max: BATCH_MAX,
             failed_whole: 0,
@@ -82,7 +84,7 @@ impl Client {
         }
         if self.sending.body.is_some() && (self.is_saved() || self.breaks(Law::SavedBeforeSent)) {
             let body = self.sending.body.take().unwrap_or_default();
-            self.sending.under_way = true;
+            (self.sending.under_way, self.sending.voided) = (true, false);
             self.ask(now, Asked::Mutations, Request::Mutations { body });
         }
     }
@@ -101,7 +103,7 @@ impl Client {
         let entries: Vec<&Entry> = keys.iter().filter_map(|key| self.outbox.find(key)).collect();
         let atomic = entries.len() > 1 && entries.iter().all(|entry| entry.group == entries[0].group);
         let mutations: Vec<_> = entries.iter().map(|entry| entry.to_wire()).collect();
-        let mut body = Map::new();
+        let mut body = Object::new();
         if atomic {
             body.insert("atomic".into(), true.into());
         }

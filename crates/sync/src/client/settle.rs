@@ -30,6 +30,8 @@ impl Client {
                 continue;
             }
             self.touched(&entry.entity);
+            // Why its row left while it was in doubt is of use for this answer only.
+            self.outbox.update(key, &mut self.dirty, |entry| entry.refused = None);
             match outcome.status {
                 Status::Applied | Status::Duplicate => self.applied(&entry, &outcome),
                 Status::Aborted => {
@@ -48,6 +50,10 @@ impl Client {
 
     fn applied(&mut self, entry: &Entry, outcome: &Outcome) {
         self.outbox.happen(&entry.key, Event::Applied, &mut self.dirty);
+        if self.sending.voided {
+            // The answer may have been given before a restore that is known by now; the next one is not (seed 1795314058).
+            return self.void(&entry.key);
+        }
         let kept = matches!(entry.change, Change::Delete { .. }) && outcome.data.is_object();
         let xid = outcome.commit.as_ref().map(|commit| self.number(commit.xid));
         self.outbox.update(&entry.key, &mut self.dirty, |entry| {
@@ -115,6 +121,11 @@ impl Client {
     fn declined(&mut self, now: Now, entry: &Entry, problem: Problem) {
         let key = &entry.key;
         match problem.code.as_str() {
+            // A value that is too long to be told comes with its row, which meets it.
+            "FIELD_CONFLICT" if problem.server_value.is_null() && self.is_long(entry) => {
+                self.fetches.want(&entry.entity);
+                self.not_now(now, key);
+            }
             "FIELD_CONFLICT" => {
                 let theirs = Theirs {
                     id: problem.server_transaction_id.clone(),
@@ -128,6 +139,7 @@ impl Client {
                 }
                 self.meet(now, key, theirs);
             }
+            "ENTITY_GONE" | "NOT_FOUND" if entry.refused.is_some() => self.left_sight(now, key),
             "ENTITY_GONE" | "NOT_FOUND" if entry.change.action() != antiphon_model::MutationAction::Create => {
                 let row = self.row(&entry.entity).map(|row| row.data.clone().into());
                 let kept = entry.theirs.as_ref().map(|theirs| theirs.value.clone());
@@ -144,12 +156,19 @@ impl Client {
             }
             "CLOCK_AHEAD" | "IDEMPOTENCY_MISMATCH" => self.new_identity(now, key),
             "TOO_OLD_TO_PROVE" => self.too_old(now, entry),
-            "TRY_AGAIN" | "RATE_LIMITED" | "INTERNAL" => {
-                self.outbox.happen(key, Event::Aborted, &mut self.dirty);
-                self.count(now, key);
-            }
+            "TRY_AGAIN" | "RATE_LIMITED" | "INTERNAL" => self.not_now(now, key),
             _ => self.refuse(now, key, &problem),
         }
+    }
+
+    fn not_now(&mut self, now: Now, key: &str) {
+        self.outbox.happen(key, Event::Aborted, &mut self.dirty);
+        self.count(now, key);
+    }
+
+    fn is_long(&self, entry: &Entry) -> bool {
+        let row = self.row(&entry.entity).zip(entry.change.field());
+        row.is_some_and(|(row, field)| row.omitted.contains_key(field))
     }
 
     /// An edit that is known to have had no effect meets the newest value of its field or row.
@@ -157,11 +176,17 @@ impl Client {
         let Some(entry) = self.outbox.find(key).cloned() else { return };
         let field = entry.change.field().unwrap_or_default();
         let strategy = self.schema.as_ref().map_or(Strategy::Lww, |s| s.strategy(&entry.entity.entity_type, field));
-        // What this device wrote itself is no other's: it goes upon it.
+        // What this device wrote itself is no other's: it goes upon it; of a text, with the words that are only there.
         let mine = !theirs.gone && theirs.id.as_ref().is_some_and(|id| *id != entry.id.as_str() && self.is_mine(id));
         let alone = self.outbox.group(&entry.group).len() == 1;
-        let ruling = if mine { Ruling::Rebase } else { judge(&entry, strategy, &theirs, self.config.delete_asks) };
+        let rule = |entry: &Entry| judge(entry, strategy, &theirs, self.config.delete_asks);
+        let ruling = if mine && strategy != Strategy::Text { Ruling::Rebase } else { rule(&entry) };
         self.touched(&entry.entity);
+        if matches!(ruling, Ruling::Merged(_)) && self.has_typed_on(&entry) && !self.breaks(Law::TypedOnIsMerged) {
+            // Theirs would be missing in what was typed on: that is what is merged.
+            self.take_up(now, &entry);
+            return self.meet(now, key, theirs);
+        }
         match ruling {
             Ruling::Same => self.give_way(now, &entry, theirs, Rule::Same),
             Ruling::Rebase => self.rebase(now, &entry, &theirs, None),
@@ -179,30 +204,45 @@ impl Client {
         }
     }
 
-    fn dispute(&mut self, now: Now, entry: &Entry, theirs: Theirs) {
-        let mut entry = entry.clone();
-        // What was typed behind it, and never left, is what the person wants now.
-        let behind: Vec<Entry> = self
-            .outbox
-            .of(&entry.entity)
-            .filter(|other| other.key > entry.key && other.change.field() == entry.change.field())
-            .filter(|other| other.is_untouched() && other.mine().is_some() && entry.mine().is_some())
-            .cloned()
-            .collect();
-        for other in behind {
-            entry.change = other.change.clone();
+    pub(super) fn dispute(&mut self, now: Now, entry: &Entry, theirs: Theirs) {
+        self.take_up(now, entry);
+        self.outbox.happen(&entry.key, Event::Disputed, &mut self.dirty);
+        self.outbox.update(&entry.key, &mut self.dirty, |kept| kept.theirs = Some(theirs));
+        self.tell(Told::Conflict(entry.key.clone()));
+    }
+
+    /// What was typed behind an edit, and never left, is what the person wants now: the edit takes it up.
+    fn take_up(&mut self, now: Now, entry: &Entry) {
+        for other in self.typed_on(entry).cloned().collect::<Vec<_>>() {
+            let (Some(mine), Some(field)) = (other.mine(), other.change.field()) else { continue };
+            let held = self.outbox.find(&entry.key).and_then(Entry::mine).cloned().unwrap_or_default();
+            let before = Theirs { id: Some(entry.id.as_str().to_owned()), value: held, ..Theirs::default() };
+            // It may come from a tab that had not seen what stands before it (seed 90189).
+            let typed = self.upon(now, &other, mine, field, &before);
             self.note(now, &other, None, Rule::TakenUp);
+            self.outbox.update(&entry.key, &mut self.dirty, |entry| {
+                if let Change::Value { value, .. } = &mut entry.change {
+                    *value = typed;
+                }
+            });
             self.outbox.happen(&other.key, Event::Dropped, &mut self.dirty);
         }
-        self.outbox.happen(&entry.key, Event::Disputed, &mut self.dirty);
-        self.outbox.update(&entry.key, &mut self.dirty, |kept| {
-            (kept.theirs, kept.change) = (Some(theirs), entry.change);
-        });
-        self.tell(Told::Conflict(entry.key));
+    }
+
+    fn has_typed_on(&self, entry: &Entry) -> bool {
+        self.typed_on(entry).next().is_some()
+    }
+
+    fn typed_on<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a Entry> {
+        // What stands behind a create or a delete was typed into another row (seed 1795313883).
+        let behind = self.outbox.of(&entry.entity).filter(|other| other.key > entry.key);
+        let same_row = behind.take_while(|other| !other.change.is_whole_row());
+        let values = |other: &&Entry| other.is_untouched() && other.mine().is_some() && entry.mine().is_some();
+        same_row.filter(|other| other.change.field() == entry.change.field()).filter(values)
     }
 
     /// Sends it again upon a newer value, under a new id.
-    pub(super) fn rebase(&mut self, now: Now, entry: &Entry, theirs: &Theirs, value: Option<serde_json::Value>) {
+    pub(super) fn rebase(&mut self, now: Now, entry: &Entry, theirs: &Theirs, value: Option<crate::json::Value>) {
         self.outbox.update(&entry.key, &mut self.dirty, |entry| {
             entry.expected = theirs.id.clone();
             if let Change::Value { value: mine, .. } = &mut entry.change {
@@ -258,7 +298,7 @@ impl Client {
     /// Ends entries that gave way to what has come back by now.
     pub(super) fn end_yielded(&mut self, entity: &EntityKey) {
         let row = self.row(entity);
-        let came = |entry: &&Entry| {
+        let came = |entry: &Entry| {
             let Some(until) = &entry.until else { return false };
             let Some(row) = row else { return true };
             let present = match entry.change.field() {
@@ -270,10 +310,13 @@ impl Client {
                 "" => present != entry.expected.as_deref() || present.is_none(),
                 // A row that comes anew by the stream has one id for all its fields; a list knows each field's own, which
                 // may be older (seed 11965).
-                until => present.is_none_or(|present| present >= until) || row.versions.row.as_deref() >= Some(until),
+                until if present.is_none_or(|present| present >= until) => true,
+                until if row.versions.row.as_deref() >= Some(until) => true,
+                // What was written since by a clock that is behind leaves the id at the fields that it did not write.
+                until => entry.change.is_whole_row() && row.versions.fields.values().any(|id| id == until),
             }
         };
-        let ended: Vec<EntryKey> = self.outbox.of(entity).filter(came).map(|entry| entry.key.clone()).collect();
+        let ended = self.outbox.keys_of(entity, &came);
         for key in ended {
             self.confirm(&key);
         }

@@ -13,9 +13,10 @@ use crate::{form, ordered::OrderedSet};
 
 impl Client {
     /// Takes over a save of the leader's.
-    pub(super) fn shared(&mut self, _now: Now, writes: &[Write]) {
+    pub(super) fn shared(&mut self, now: Now, writes: &[Write]) {
         for write in writes {
             match write {
+                Write::Put(Record::Entry(key), _) | Write::Remove(Record::Entry(key)) if self.is_used(now, key) => {}
                 Write::Put(Record::Entry(_), text) => {
                     if let Ok(entry) = form::from_text::<Entry>(text) {
                         self.shared_entry(entry);
@@ -40,8 +41,9 @@ impl Client {
                     self.shown.insert(EntityKey::new(entity_type, entity_id));
                 }
                 Write::Put(Record::Journal(key), text) => {
-                    if let Ok(line) = form::from_text::<super::Line>(text) {
-                        self.journal.insert(key.clone(), line.clone());
+                    if let Ok(line) = form::from_text::<super::Line>(text)
+                        && self.journal.insert(key.clone(), line.clone()).is_none()
+                    {
                         self.tell(Told::Decided(Box::new(line)));
                     }
                 }
@@ -50,6 +52,21 @@ impl Client {
                 Write::Put(Record::Turn, _) | Write::Remove(Record::Turn | Record::Meta) => {}
             }
         }
+    }
+
+    /// Tells whether a key is about to be saved here: either what the leader has is this very edit, or a copy of this tab
+    /// has made another; the answer tells which, and the store is read after it.
+    ///
+    /// What is not on its way to the store surely is another edit: it goes on under another key, so that it is not lost.
+    fn is_used(&mut self, now: Now, key: &str) -> bool {
+        if !self.outbox.is_fresh(key) {
+            return false;
+        }
+        match self.saving.is_under_way() {
+            true => self.tabs.reading.want_all(),
+            false => self.name_anew(now),
+        }
+        self.outbox.is_fresh(key)
     }
 
     fn shared_entry(&mut self, entry: Entry) {
@@ -109,6 +126,10 @@ impl Client {
                 }
             }
             if let Some(rows) = self.types.get_mut(&name) {
+                // Whether a row that somebody has opened is on its way or nowhere.
+                let looked_for = rows.marks.absent.keys().chain(marks.absent.keys());
+                let differs = |id: &&String| rows.is_missing(id) != marks.absent.contains_key(*id);
+                self.shown.extend(looked_for.filter(differs).map(|id| EntityKey::new(&name, id)));
                 rows.marks = marks;
             }
         }
@@ -125,7 +146,8 @@ impl Client {
         }
     }
 
-    fn shown_all(&mut self, name: &str, rows: &TypeRows) {
+    /// Tells of all rows of a type that they may look different.
+    pub(super) fn shown_all(&mut self, name: &str, rows: &TypeRows) {
         self.shown.extend(rows.rows.keys().map(|id| EntityKey::new(name, id)));
     }
 }

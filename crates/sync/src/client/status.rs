@@ -47,6 +47,9 @@ pub struct Status {
     pub as_of: Option<String>,
     /// Why nothing can be saved; `None` where it can.
     pub not_saving: Option<String>,
+    /// Whether the server refuses because the user is no member any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub expelled: bool,
 }
 
 impl Client {
@@ -159,6 +162,10 @@ impl Client {
         };
         Status {
             network: said.map_or(network, |said| said.network),
+            expelled: match said {
+                Some(said) => said.expelled,
+                None => self.stream.expelled && matches!(network, Network::Refused(_)),
+            },
             leading: self.leading.is_some(),
             listed: self.schema.is_some() && self.unlisted().is_empty() && self.building.is_empty(),
             rows: self.types.values().chain(self.building.values()).map(|rows| rows.rows.len()).sum(),
@@ -173,6 +180,7 @@ impl Client {
     fn tell_changes(&mut self) {
         if !self.shown.is_empty() {
             let rows: Vec<EntityKey> = std::mem::take(&mut self.shown).into_iter().collect();
+            self.subsets.may_differ(&rows);
             self.tell(Told::Rows(rows));
         }
         self.tell_subsets();

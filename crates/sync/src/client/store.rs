@@ -75,6 +75,11 @@ impl Dirty {
         self.records.insert(record);
     }
 
+    /// What stands under this key in the store is not ours to write.
+    pub fn leave(&mut self, record: &Record) {
+        self.records.remove(record);
+    }
+
     /// Notes that a generation of a type is not needed any more; rows that come under its number later are new ones.
     pub fn clear(&mut self, entity_type: &str, generation: u32) {
         self.records.retain(|record| match record {

@@ -42,6 +42,8 @@ pub(super) struct Stream {
     pub(super) list_access: String,
     /// How a request was refused last.
     pub(super) refused: Option<u16>,
+    /// Whether that was because the user is no member any more.
+    pub(super) expelled: bool,
 }
 
 impl Stream {
@@ -58,6 +60,7 @@ impl Client {
             let silent = now.tick_ms.saturating_sub(self.stream.heard_ms) >= 2 * HEARTBEAT_MS;
             if silent || self.is_stuck(now) {
                 self.stream.kicked |= !silent;
+                self.fetches.want_overdue(self.outbox.iter());
                 self.close_stream();
                 self.pace.failed(now.tick_ms, None, &mut self.random);
             }
@@ -123,6 +126,8 @@ impl Client {
             self.tell(Told::TokenWanted);
         }
         self.stream.refused = status.filter(|status| *status >= 400);
+        // Why it is refused stands in an answer only.
+        self.wants_schema |= status == Some(403);
         self.pace.failed(now.tick_ms, retry_after_ms, &mut self.random);
     }
 

@@ -9,12 +9,12 @@ mod compare;
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use self::compare::Kind;
-use super::{keys, words::TypeShape};
+use super::{keys::KeyOrder, words::TypeShape};
 use crate::{
     form::{Form, Written},
+    json::{Object, Value},
     ordered::OrderedSet,
 };
 
@@ -79,6 +79,14 @@ pub struct Place {
     id: String,
 }
 
+/// All that a subset's conditions and order take from a shape: looked up once for many rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Measure {
+    filters: Vec<Option<Kind>>,
+    levels: Vec<Kind>,
+    key: KeyOrder,
+}
+
 impl Subset {
     /// Puts what means the same into the same form, so that equal subsets are kept once.
     pub fn normal(mut self) -> Subset {
@@ -100,10 +108,14 @@ impl Subset {
             };
             parameters.push((format!("where[{field}]{suffix}"), value.to_owned()));
         }
-        let sign = |level: &Level| if level.descending { "-" } else { "" };
-        let order: Vec<String> = self.order.iter().map(|level| format!("{}{}", sign(level), level.field)).collect();
+        let mut order = String::new();
+        for level in &self.order {
+            order.push_str(if order.is_empty() { "" } else { "," });
+            order.push_str(if level.descending { "-" } else { "" });
+            order.push_str(&level.field);
+        }
         if !order.is_empty() {
-            parameters.push(("order".into(), order.join(",")));
+            parameters.push(("order".into(), order));
         }
         parameters
     }
@@ -123,50 +135,72 @@ impl Subset {
         filters.map(|filter| filter.field.as_str()).or(order)
     }
 
+    /// Returns how its conditions and its order are measured in a shape.
+    pub(super) fn measure(&self, shape: &TypeShape) -> Measure {
+        let filters = self.filters.iter().map(|filter| Kind::of(shape, &filter.field)).collect();
+        let levels = self.order.iter().map(|level| Kind::of(shape, &level.field).unwrap_or(Kind::Text)).collect();
+        Measure { filters, levels, key: KeyOrder::of(shape) }
+    }
+
     /// Tells whether a row meets every condition; a field that is not at hand meets none.
-    pub fn matches(&self, shape: &TypeShape, data: &Map<String, Value>) -> bool {
-        self.filters.iter().all(|filter| filter.holds(shape, data))
+    pub fn matches(&self, shape: &TypeShape, data: &Object) -> bool {
+        self.holds(&self.measure(shape), data)
+    }
+
+    /// The same, measured by what is known of the shape already.
+    pub(super) fn holds(&self, measure: &Measure, data: &Object) -> bool {
+        self.filters.iter().zip(&measure.filters).all(|(filter, kind)| filter.holds(*kind, data))
     }
 
     /// Tells whether all that its conditions and its order read is at hand.
-    pub fn is_known(&self, data: &Map<String, Value>) -> bool {
+    pub fn is_known(&self, data: &Object) -> bool {
         let mut fields =
             self.filters.iter().map(|filter| &filter.field).chain(self.order.iter().map(|level| &level.field));
         fields.all(|field| data.contains_key(field))
     }
 
     /// Returns where a row stands.
-    pub fn place(&self, id: &str, data: &Map<String, Value>) -> Place {
+    pub fn place(&self, id: &str, data: &Object) -> Place {
         let values = self.order.iter().map(|level| data.get(&level.field).and_then(compare::text)).collect();
         Place { values, id: id.to_owned() }
     }
 
     /// Compares two places.
     pub fn order(&self, shape: &TypeShape, one: &Place, other: &Place) -> Ordering {
-        for (level, (a, b)) in self.order.iter().zip(one.values.iter().zip(&other.values)) {
+        self.compare(&self.measure(shape), one, other)
+    }
+
+    /// The same, measured by what is known of the shape already.
+    pub(super) fn compare(&self, measure: &Measure, one: &Place, other: &Place) -> Ordering {
+        let levels = self.order.iter().zip(&measure.levels);
+        for ((level, kind), (a, b)) in levels.zip(one.values.iter().zip(&other.values)) {
             let ordering = match (a, b) {
                 (None, None) => Ordering::Equal,
                 (None, Some(_)) => Ordering::Greater,
                 (Some(_), None) => Ordering::Less,
-                (Some(a), Some(b)) => {
-                    let kind = Kind::of(shape, &level.field).unwrap_or(Kind::Text);
-                    let ordering = kind.compare(a, b);
-                    if level.descending { ordering.reverse() } else { ordering }
-                }
+                (Some(a), Some(b)) if level.descending => kind.compare(b, a),
+                (Some(a), Some(b)) => kind.compare(a, b),
             };
             if ordering.is_ne() {
                 return ordering;
             }
         }
-        keys::order(shape, &one.id, &other.id)
+        measure.key.order(&one.id, &other.id)
+    }
+}
+
+impl Place {
+    /// Returns the row that stands there.
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 }
 
 impl Filter {
-    fn holds(&self, shape: &TypeShape, data: &Map<String, Value>) -> bool {
+    fn holds(&self, kind: Option<Kind>, data: &Object) -> bool {
         let held = data.get(&self.field);
         let Some(value) = &self.value else { return held.is_some_and(Value::is_null) };
-        let (Some(held), Some(kind)) = (held.and_then(compare::text), Kind::of(shape, &self.field)) else {
+        let (Some(held), Some(kind)) = (held.and_then(compare::text), kind) else {
             return false;
         };
         let ordering = kind.compare(&held, value);

@@ -6,17 +6,17 @@
 
 mod joining;
 mod reading;
+mod showing;
 mod sparing;
 
 use serde::Serialize;
 
-use super::{
-    Change, Client, EntityKey, Now, Told,
-    subset::{Place, Subset},
-};
+use self::showing::Showing;
+pub use self::showing::{Changes, Come};
+use super::{Change, Client, EntityKey, Now, Row, Told, subset::Subset};
 use crate::{
     form::{self, Written},
-    ordered::{OrderedMap, OrderedSet, sort_by},
+    ordered::{OrderedMap, OrderedSet},
 };
 pub(super) use reading::Asking;
 
@@ -55,6 +55,8 @@ pub struct Query {
 pub enum Presence {
     /// It is here.
     Here,
+    /// It is here, without a value that is too long to come along, or with one that is being looked at again.
+    Partly,
     /// It is being asked for.
     Coming,
     /// It may exist, but is not on this device.
@@ -82,16 +84,20 @@ pub(super) struct Subsets {
     later_ms: u64,
     /// Whether it is to be looked at again which open and edited rows are not here.
     look: bool,
+    /// Whether it is to be looked at again which rows that are shown lack a long value.
+    long: bool,
     /// Whether it is to be looked at again which subsets can be compared.
     check: bool,
     /// What is known of each subscription, as it was told last.
     told: OrderedMap<u64, (bool, Option<String>)>,
+    /// What each subscription was said to hold, where that was asked.
+    showing: OrderedMap<u64, Showing>,
 }
 
 impl Subsets {
     /// Looks at everything again: the shape of types, or who leads, has changed.
     pub(super) fn again(&mut self) {
-        (self.look, self.check) = (true, true);
+        (self.look, self.long, self.check) = (true, true, true);
         self.refused.clear();
     }
 
@@ -120,7 +126,12 @@ impl Subsets {
     }
 
     pub(super) fn look(&mut self) {
-        self.look = true;
+        (self.look, self.long) = (true, true);
+    }
+
+    /// Takes note where a row has come that lacks a long value, or may.
+    pub(super) fn look_for_long(&mut self, lacks: bool) {
+        self.long |= lacks;
     }
 
     /// Returns each subset that is wanted, once, and the rows that are open.
@@ -151,7 +162,7 @@ impl Client {
         let number = self.subsets.numbers;
         self.use_subset(&subset.entity_type, &key);
         self.subsets.wanted.insert(number, (key, subset));
-        self.subsets.check = true;
+        (self.subsets.check, self.subsets.long) = (true, true);
         self.ask_at_once();
         self.drive(now);
         Ok(number)
@@ -161,6 +172,7 @@ impl Client {
     pub fn release(&mut self, now: Now, subscription: u64) {
         let Some((key, subset)) = self.subsets.wanted.remove(&subscription) else { return };
         self.subsets.told.remove(&subscription);
+        self.subsets.showing.remove(&subscription);
         if !self.subsets.wanted.values().any(|(_, wanted)| *wanted == subset) {
             self.subsets.refused.remove(&subset);
             self.released(&subset.entity_type, &key);
@@ -177,8 +189,11 @@ impl Client {
         if self.subsets.open.len() >= OPEN_MAX && !self.subsets.open.contains_key(entity) {
             return Err(TooMany::Rows);
         }
-        *self.subsets.open.entry(entity.clone()).or_default() += 1;
+        let times = self.subsets.open.entry(entity.clone()).or_default();
+        *times += 1;
+        let first = *times == 1;
         self.subsets.look = true;
+        self.subsets.long |= first && self.row(entity).is_some_and(Row::is_partly);
         self.ask_at_once();
         self.drive(now);
         Ok(())
@@ -203,16 +218,9 @@ impl Client {
         let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(&subset.entity_type)) else {
             return Some(Query { complete, refused, ids: Vec::new() });
         };
-        let mut places: Vec<(Place, String)> = Vec::new();
-        for id in self.ids(&subset.entity_type) {
-            let Some(shown) = self.view(&EntityKey::new(&subset.entity_type, &id)) else { continue };
-            if subset.matches(shape, &shown) {
-                places.push((subset.place(&id, &shown), id));
-            }
-        }
-        sort_by(&mut places, |(one, _), (other, _)| subset.order(shape, one, other).is_lt());
+        let mut places = self.places_of(subset, &subset.measure(shape));
         places.truncate(subset.window_rows.unwrap_or(usize::MAX));
-        Some(Query { complete, refused, ids: places.into_iter().map(|(_, id)| id).collect() })
+        Some(Query { complete, refused, ids: places.iter().map(|place| place.id().to_owned()).collect() })
     }
 
     /// Tells whether a subscription is complete, and why it cannot be had.
@@ -222,6 +230,9 @@ impl Client {
             return (false, Some(code.clone()));
         }
         let name = &subset.entity_type;
+        if self.is_unknown(name) {
+            return (false, Some("ENTITY_TYPE_UNKNOWN".to_owned()));
+        }
         let Some(rows) = self.types.get(name) else { return (false, None) };
         let complete = match self.is_in_parts(name) {
             // A row that enters, and is still being completed, is missing.
@@ -234,7 +245,7 @@ impl Client {
     /// Tells whether a row is here.
     pub fn presence(&self, entity: &EntityKey) -> Presence {
         if self.view(entity).is_some() {
-            return Presence::Here;
+            return if self.row(entity).is_some_and(Row::is_partly) { Presence::Partly } else { Presence::Here };
         }
         let rows = self.rows_of(&entity.entity_type);
         if self.row(entity).is_some() || rows.is_some_and(|rows| rows.is_missing(&entity.entity_id)) {
@@ -246,6 +257,12 @@ impl Client {
             false if self.is_complete(&entity.entity_type) => Presence::Nowhere,
             false => Presence::Coming,
         }
+    }
+
+    /// Tells whether the server has no such type for this user, by a schema that is not being asked for again.
+    fn is_unknown(&self, name: &str) -> bool {
+        let is_settled = self.leading.is_none() || !self.wants_schema;
+        is_settled && self.schema.as_ref().is_some_and(|schema| !schema.types.contains_key(name))
     }
 
     /// Tells whether only parts of a type are kept.

@@ -248,6 +248,7 @@ impl Client {
             as_of: status.as_of,
             server_ahead_ms: self.server_ahead_ms,
             done,
+            expelled: status.expelled,
         };
         self.share(What::Beat(beat));
     }
@@ -321,12 +322,22 @@ impl Client {
         [ask_ms, self.tabs.silent_at_ms(), self.tabs.reading.again_at_ms()].into_iter().flatten().min()
     }
 
-    /// Another instance has made an edit under the same key: what was not saved gets other names.
+    /// Another instance has made an edit under the same key.
+    ///
+    /// What stood under these keys in the store has been hidden by it until now, so the store is read (seed 1795291095).
     pub(super) fn made_twice(&mut self, now: Now) {
+        self.name_anew(now);
+        self.tabs.reading.want_all();
+    }
+
+    /// It goes on under another name, and so does what is neither saved nor about to be.
+    pub(super) fn name_anew(&mut self, now: Now) {
         self.rename(now);
         let now_ms = self.stamp_ms(now);
-        for entry in self.outbox.take_fresh() {
+        let saving = self.saving.entries();
+        for entry in self.outbox.take_fresh(&saving) {
             let mut entry = entry;
+            self.dirty.leave(&Record::Entry(entry.key.clone()));
             let alone = entry.group == entry.key;
             entry.key = self.outbox.next_key(self.clock.node());
             if alone {

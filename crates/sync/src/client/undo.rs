@@ -7,10 +7,10 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::{Change, Client, Edit, EntityKey, EntryKey, Now, State, same, value};
+use super::{Change, Client, Edit, EntityKey, EntryKey, Law, Now, State, same, value};
 use crate::form::{self, Form, Written};
+use crate::json::{Object, Value};
 
 /// So many steps can be undone.
 const STEPS_MAX: usize = 100;
@@ -35,18 +35,18 @@ pub(super) struct Undo {
 
 impl Undo {
     /// Notes what was done to a row that looked like `before`.
-    pub(super) fn done(
-        &mut self,
-        group: &Option<EntryKey>,
-        entity: &EntityKey,
-        edit: Edit,
-        before: Option<Map<String, Value>>,
-    ) {
+    pub(super) fn done(&mut self, group: &Option<EntryKey>, entity: &EntityKey, edit: Edit, before: Option<Object>) {
         self.undone.clear();
         self.push(group.clone(), entity, edit, before);
     }
 
-    fn push(&mut self, group: Option<EntryKey>, entity: &EntityKey, edit: Edit, before: Option<Map<String, Value>>) {
+    /// Forgets all of it, where it is kept too.
+    pub(super) fn forget(&mut self) {
+        let changed = self.changed || !self.done.is_empty() || !self.undone.is_empty();
+        *self = Undo { changed, ..Undo::default() };
+    }
+
+    fn push(&mut self, group: Option<EntryKey>, entity: &EntityKey, edit: Edit, before: Option<Object>) {
         let back = back(entity, &edit, before);
         self.changed = true;
         self.done.push_back(Done { group, edit, back });
@@ -56,7 +56,7 @@ impl Undo {
     }
 }
 
-fn back(entity: &EntityKey, edit: &Edit, before: Option<Map<String, Value>>) -> Option<Edit> {
+fn back(entity: &EntityKey, edit: &Edit, before: Option<Object>) -> Option<Edit> {
     let entity = entity.clone();
     Some(match edit {
         Edit::Create { .. } => Edit::Delete { entity },
@@ -98,8 +98,8 @@ impl Client {
                 }
                 other => other,
             };
-            let group = self.make(now, back.clone());
-            self.did_edit(back, group);
+            let before = self.view(back.entity());
+            self.make_noted(now, back, before.as_ref());
         }
         self.undo.undone.push(step);
         self.drive(now);
@@ -109,6 +109,9 @@ impl Client {
     /// Tells whether the row still shows what an edit gave it, as far as that can be asked.
     fn still_shows(&self, edit: &Edit) -> bool {
         let Edit::Set { entity, fields } = edit else { return true };
+        if self.breaks(Law::UndoSparesOthers) {
+            return true;
+        }
         self.view(entity)
             .is_some_and(|row| fields.iter().all(|(field, value)| same(row.get(field).unwrap_or(&Value::Null), value)))
     }
@@ -167,11 +170,12 @@ impl Client {
         self.undo.changed = true;
         let entity = step.edit.entity().clone();
         let before = self.view(&entity);
-        if matches!(step.edit, Edit::Create { .. }) != before.is_none() || !self.outbox.has_room() {
+        // What others wrote since it was undone was not there when it was done.
+        let as_undone = step.back.as_ref().is_none_or(|back| self.still_shows(back));
+        if matches!(step.edit, Edit::Create { .. }) != before.is_none() || !as_undone || !self.outbox.has_room() {
             return false;
         }
-        let group = self.make(now, step.edit.clone());
-        self.did_edit(step.edit.clone(), group.clone());
+        let group = self.make_noted(now, step.edit.clone(), before.as_ref());
         self.undo.push(group, &entity, step.edit, before);
         self.drive(now);
         true

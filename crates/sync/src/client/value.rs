@@ -3,26 +3,21 @@
 //! Texts are compared byte for byte. A number and its text are the same, because large integers travel as text. What
 //! cannot be computed leaves the value as it is: the server will say why.
 
-use serde_json::{Number, Value};
+use serde_json::Number;
 
-use crate::elements;
-
-use crate::float::float;
+use crate::{elements, float::float, form, json::Value};
 
 /// Tells whether two values say the same.
 pub fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(number), Value::String(text)) | (Value::String(text), Value::Number(number)) => {
-            number.to_string() == *text
+            form::text(number) == *text
         }
         (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
         }
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(name, value)| other.get(name).is_some_and(|other| same(value, other)))
-        }
+        (Value::Object(one), Value::Object(other)) => one.all_same(other, same),
         _ => one == other,
     }
 }
@@ -58,7 +53,7 @@ pub fn add(present: &Value, by: &Value) -> Value {
 
 /// A number as text, as short as people write it.
 fn text(number: &Number) -> Value {
-    let text = number.to_string();
+    let text = form::text(number);
     Value::String(text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned))
 }
 
@@ -67,7 +62,7 @@ pub fn negated(by: &Value) -> Value {
     match by {
         // Beyond what a number holds with a sign, its text does.
         Value::Number(number) if number.as_u64().is_some_and(|integer| i64::try_from(integer).is_err()) => {
-            Value::String(format!("-{number}"))
+            Value::String(format!("-{}", form::text(number)))
         }
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => {
@@ -97,7 +92,7 @@ pub fn with_elements(present: &Value, add: &[Value], remove: &[Value]) -> Value 
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use crate::json::json;
 
     use super::*;
 

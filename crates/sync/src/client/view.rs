@@ -1,12 +1,22 @@
 //! What a person sees of a row: the confirmed row with the outbox's entries upon it, in order (CORE-10).
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 use super::{Change, Entry, outbox::operated, rows::Row};
+use crate::json::{Object, Value};
 
 /// Returns the row as a person sees it; `None` where there is none.
-pub fn view<'a>(row: Option<&Row>, entries: impl Iterator<Item = &'a Entry>) -> Option<Map<String, Value>> {
+pub fn view<'a>(row: Option<&Row>, entries: impl Iterator<Item = &'a Entry>) -> Option<Object> {
+    lent(row, entries).map(Cow::into_owned)
+}
+
+/// The same, lent where nothing is pending.
+pub fn lent<'r, 'e>(row: Option<&'r Row>, entries: impl Iterator<Item = &'e Entry>) -> Option<Cow<'r, Object>> {
     let entries: Vec<&Entry> = entries.collect();
+    // Most rows are as they were confirmed, and are not copied.
+    if let (Some(row), true) = (row, entries.is_empty()) {
+        return Some(Cow::Borrowed(&row.data));
+    }
     let mut shown = match row {
         Some(row) => Some(row.data.clone()),
         // The row was deleted by others while it was edited here: what was last known stays visible (seed 366).
@@ -32,5 +42,5 @@ pub fn view<'a>(row: Option<&Row>, entries: impl Iterator<Item = &'a Entry>) -> 
             }
         }
     }
-    shown
+    shown.map(Cow::Owned)
 }

@@ -5,10 +5,10 @@
 
 use antiphon_model::Xid;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::{
     form::{self, Form, Written},
+    json::{Object, Value},
     ordered::{OrderedMap, OrderedSet},
 };
 
@@ -26,7 +26,7 @@ pub struct Activity {
     pub action: Action,
     /// The permitted row.
     #[serde(default)]
-    pub data: Option<Map<String, Value>>,
+    pub data: Option<Object>,
     /// Fields that the change stamped.
     #[serde(default)]
     pub changed_keys: Vec<String>,
@@ -35,7 +35,7 @@ pub struct Activity {
     pub unchanged: Vec<String>,
     /// Fields that are fetched apart.
     #[serde(default)]
-    pub omitted: Map<String, Value>,
+    pub omitted: Object,
     /// The number of the type's shape.
     #[serde(default)]
     pub schema: Option<u32>,
@@ -104,13 +104,13 @@ pub struct Commit {
 #[derive(Clone, Debug, PartialEq, Deserialize, Form)]
 pub struct Item {
     /// The permitted row.
-    pub data: Map<String, Value>,
+    pub data: Object,
     /// Its metadata.
     #[serde(default)]
     pub tx: Option<Tx>,
     /// Fields that are fetched apart.
     #[serde(default)]
-    pub omitted: Map<String, Value>,
+    pub omitted: Object,
 }
 
 /// A page of a list.
@@ -346,10 +346,10 @@ impl Schema {
 
 impl TypeShape {
     /// Returns the id of a row; `None` where a part of its key is missing.
-    pub fn id_of(&self, data: &Map<String, Value>) -> Option<String> {
+    pub fn id_of(&self, data: &Object) -> Option<String> {
         let text = |name: &String| match data.get(name)? {
             Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
+            Value::Number(number) => Some(form::text(number)),
             Value::Bool(truth) => Some(truth.to_string()),
             _ => None,
         };

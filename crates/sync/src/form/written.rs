@@ -3,11 +3,12 @@
 //! Laws: what is written is what `serde_json` writes, to the byte, since texts are keys in stores; nothing that is
 //! written can fail to be.
 
-use std::{collections::VecDeque, fmt::Write};
+use std::{borrow::Cow, collections::VecDeque, fmt::Write};
 
 use antiphon_model::{TransactionId, Visibility, Xid};
-use serde_json::{Map, Value};
+use serde_json::Number;
 
+use crate::json::{Object, Value};
 use crate::ordered::{OrderedMap, OrderedSet};
 
 /// What can be written as JSON.
@@ -57,6 +58,7 @@ fn write_items<'a, T: Written + ?Sized + 'a>(items: impl IntoIterator<Item = &'a
 }
 
 impl Written for str {
+    // The model's writer escapes other bytes: ids and hashes stand in stores as it writes them. This one writes as serde.
     fn write(&self, out: &mut String) {
         out.push('"');
         let mut copied = 0;
@@ -72,7 +74,7 @@ impl Written for str {
                 0..=0x1F => "",
                 _ => continue,
             };
-            out.push_str(&self[copied..index]);
+            out.push_str(self.get(copied..index).unwrap_or_default());
             out.push_str(short);
             if short.is_empty() {
                 out.push_str("\\u00");
@@ -82,7 +84,7 @@ impl Written for str {
             }
             copied = index + 1;
         }
-        out.push_str(&self[copied..]);
+        out.push_str(self.get(copied..).unwrap_or_default());
         out.push('"');
     }
 }
@@ -120,12 +122,22 @@ macro_rules! displayed {
 displayed!("{}": u16 u32 u64 usize i64);
 displayed!("\"{}\"": Visibility Xid);
 
+impl Written for Number {
+    fn write(&self, out: &mut String) {
+        match (self.as_u64(), self.as_i64(), self.as_f64()) {
+            (Some(natural), _, _) => natural.write(out),
+            (None, Some(integer), _) => integer.write(out),
+            (None, None, float) => crate::float::write(float.unwrap_or_default(), out),
+        }
+    }
+}
+
 impl Written for Value {
     fn write(&self, out: &mut String) {
         match self {
             Value::Null => out.push_str("null"),
             Value::Bool(truth) => truth.write(out),
-            Value::Number(number) => write!(out, "{number}").unwrap_or_default(),
+            Value::Number(number) => number.write(out),
             Value::String(text) => text.write(out),
             Value::Array(items) => write_items(items, out),
             Value::Object(members) => members.write(out),
@@ -133,7 +145,7 @@ impl Written for Value {
     }
 }
 
-impl Written for Map<String, Value> {
+impl Written for Object {
     fn write(&self, out: &mut String) {
         out.push('{');
         for (name, value) in self {
@@ -158,6 +170,12 @@ impl<T: Written + ?Sized> Written for Box<T> {
 impl<T: Parts + ?Sized> Parts for Box<T> {
     fn parts(&self, out: &mut String) {
         (**self).parts(out);
+    }
+}
+
+impl<T: Written + Clone> Written for Cow<'_, T> {
+    fn write(&self, out: &mut String) {
+        (**self).write(out);
     }
 }
 

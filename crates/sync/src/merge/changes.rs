@@ -5,13 +5,14 @@
 //! deletion that could as well stand further down is moved there, so that the same change of both sides lies at the
 //! same place whatever else a side changed. The bound of each comparison stands in `myers`.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use super::{
     myers::unmatched,
+    part,
     tokens::{has_word, lines, text_tokens},
 };
+use crate::ordered::sort_by;
 
 /// Differing lines of both texts with more tokens than this together are not compared by words.
 const TOKENS_MAX: usize = 1 << 18;
@@ -27,7 +28,7 @@ pub(super) struct Change {
 pub(super) fn changes(base: &str, side: &str) -> Vec<Change> {
     let mut changes = Vec::new();
     for outer in compare(&lines(base), &lines(side)) {
-        let (before, after) = (&base[outer.base.clone()], &side[outer.side.clone()]);
+        let (before, after) = (part(base, outer.base.clone()), part(side, outer.side.clone()));
         if before.is_empty() || after.is_empty() {
             changes.push(outer);
             continue;
@@ -96,14 +97,22 @@ fn partnerless(before: &[&str], after: &[&str]) -> (Vec<bool>, Vec<bool>) {
 
 /// Compares parts by a number for each.
 fn numbered<'a>(before: impl Iterator<Item = &'a str>, after: impl Iterator<Item = &'a str>) -> (Vec<bool>, Vec<bool>) {
-    let mut numbers = HashMap::new();
-    let mut number = |part: &'a str| {
-        let next = numbers.len() as u32;
-        *numbers.entry(part).or_insert(next)
-    };
-    let before: Vec<u32> = before.map(&mut number).collect();
-    let after: Vec<u32> = after.map(&mut number).collect();
-    unmatched(&before, &after)
+    let parts: Vec<&str> = before.collect();
+    let first = parts.len();
+    let parts: Vec<&str> = parts.into_iter().chain(after).collect();
+    // Those that are the same stand together in order, and the first of them names them all.
+    let mut sorted: Vec<u32> = (0..parts.len() as u32).collect();
+    sort_by(&mut sorted, |one, other| parts[*one as usize] < parts[*other as usize]);
+    let mut numbers = vec![0; parts.len()];
+    let mut number = 0;
+    for (at, place) in sorted.iter().enumerate() {
+        if at == 0 || parts[sorted[at - 1] as usize] != parts[*place as usize] {
+            number = at as u32;
+        }
+        numbers[*place as usize] = number;
+    }
+    let (before, after) = numbers.split_at(first);
+    unmatched(before, after)
 }
 
 /// The stretches without a partner, in places of each sequence.

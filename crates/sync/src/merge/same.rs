@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::{
     changes::{Change, changes},
+    part,
     stretch::{Stretch, Texts, unite},
     tokens::has_word,
 };
@@ -50,9 +51,9 @@ fn others<'a>(texts: &'a Texts<'a>, all: &'a [Stretch], theirs: &Range<usize>) -
         move |(_, stretch)| stretch.theirs.start < end
     });
     within.filter_map(move |(index, stretch)| {
-        let part = stretch.theirs.start.max(theirs.start)..stretch.theirs.end.min(theirs.end);
+        let range = stretch.theirs.start.max(theirs.start)..stretch.theirs.end.min(theirs.end);
         let changed = texts.theirs_of(stretch) != texts.base_of(stretch);
-        (changed && has_word(&texts.theirs[part])).then_some(index)
+        (changed && has_word(part(texts.theirs, range))).then_some(index)
     })
 }
 

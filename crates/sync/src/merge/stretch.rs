@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{changes::Change, tokens::has_word};
+use super::{changes::Change, part, tokens::has_word};
 
 /// The three texts that a merge is about.
 pub(super) struct Texts<'a> {
@@ -38,22 +38,23 @@ pub(super) struct Stretch {
 impl<'a> Texts<'a> {
     /// What stood there before.
     pub(super) fn base_of(&self, stretch: &Stretch) -> &'a str {
-        &self.base[stretch.base.clone()]
+        part(self.base, stretch.base.clone())
     }
 
     /// What I made of it.
     pub(super) fn mine_of(&self, stretch: &Stretch) -> &'a str {
-        &self.mine[stretch.mine.clone()]
+        part(self.mine, stretch.mine.clone())
     }
 
     /// What the others made of it.
     pub(super) fn theirs_of(&self, stretch: &Stretch) -> &'a str {
-        &self.theirs[stretch.theirs.clone()]
+        part(self.theirs, stretch.theirs.clone())
     }
 
     /// The stretch with its verdict, from what the three texts are there.
     fn judged(&self, base: Range<usize>, mine: Range<usize>, theirs: Range<usize>) -> Stretch {
-        let (before, ours, others) = (&self.base[base.clone()], &self.mine[mine.clone()], &self.theirs[theirs.clone()]);
+        let (before, ours, others) =
+            (part(self.base, base.clone()), part(self.mine, mine.clone()), part(self.theirs, theirs.clone()));
         let verdict = if ours == others || others == before {
             Verdict::Mine
         } else if ours == before {
@@ -104,7 +105,7 @@ pub(super) fn stretches(texts: &Texts<'_>, mine: &[Change], theirs: &[Change]) -
         let (mine_start, theirs_start) = (mine.at(start), theirs.at(start));
         let mut end = start;
         while let Some(next) = first(&mut mine, &mut theirs) {
-            if next > end && has_word(&texts.base[end..next]) {
+            if next > end && has_word(part(texts.base, end..next)) {
                 break;
             }
             let side = if mine.next_start() == Some(next) { &mut mine } else { &mut theirs };

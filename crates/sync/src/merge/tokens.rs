@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use unicode_segmentation::UnicodeSegmentation;
+use super::{graphemes::Graphemes, part};
 
 /// What a character is to a merge.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,11 +25,11 @@ pub fn text_tokens(text: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut spaces: Option<Range<usize>> = None;
     let mut run: Vec<(Range<usize>, Kind)> = Vec::new();
-    for (start, character) in text.grapheme_indices(true) {
-        let range = start..start + character.len();
+    for range in Graphemes::new().ranges(text) {
+        let character = part(text, range.clone());
         let kind = kind(character);
         if kind != Kind::Space {
-            tokens.extend(spaces.take().map(|spaces| &text[spaces]));
+            tokens.extend(spaces.take().map(|spaces| part(text, spaces)));
         }
         if matches!(kind, Kind::Letter | Kind::Mark) {
             run.push((range, kind));
@@ -43,7 +43,7 @@ pub fn text_tokens(text: &str) -> Vec<&str> {
         }
     }
     cut_run(text, &mut run, &mut tokens);
-    tokens.extend(spaces.map(|spaces| &text[spaces]));
+    tokens.extend(spaces.map(|spaces| part(text, spaces)));
     tokens
 }
 
@@ -64,9 +64,9 @@ fn cut_run<'a>(text: &'a str, run: &mut Vec<(Range<usize>, Kind)>, tokens: &mut 
     for (index, (range, _)) in run.drain(..).enumerate() {
         match (first, last, tokens.last_mut()) {
             (Some(first), Some(last), Some(word)) if index > first && index <= last => {
-                *word = &text[range.start - word.len()..range.end];
+                *word = part(text, range.start - word.len()..range.end);
             }
-            _ => tokens.push(&text[range]),
+            _ => tokens.push(part(text, range)),
         }
     }
 }

@@ -4,10 +4,10 @@
 //! data), a call may hold the text, or the document itself, which is then written without spaces.
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 
 use super::super::{Config, Decision, Edit, EntityKey, EntryKey, Input, Now, Owner, Record, Subset};
-use crate::form::{self, Form, Unread};
+use crate::form::{self, Form, Refused};
+use crate::json::Value;
 
 /// One call.
 #[derive(Clone, Debug, Serialize, Deserialize, Form)]
@@ -35,11 +35,15 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 impl Form for Text {
-    fn read(document: Value) -> Result<Text, Unread> {
-        Ok(match document {
-            Value::String(text) => Text(text),
-            document => Text(form::text(&document)),
-        })
+    fn blank() -> Text {
+        Text(String::new())
+    }
+
+    fn fill(&mut self, document: Value, _: &mut Refused) {
+        *self = Text(match document {
+            Value::String(text) => text,
+            document => form::text(&document),
+        });
     }
 }
 
@@ -88,7 +92,11 @@ pub enum Verb {
     /// The store could not be read.
     NotRead { token: u64 },
     /// A person edits.
-    Edit { edit: Edit },
+    Edit {
+        edit: Edit,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        upon: Option<String>,
+    },
     /// A person decides about a conflict.
     Decide { key: EntryKey, seen: Option<String>, decision: Decision },
     /// A person sends a refused edit again.
@@ -134,15 +142,21 @@ pub enum Verb {
     },
     /// Asks what is here of a part that is wanted.
     Query { subscription: u64 },
+    /// Asks what is different about it since this was asked last.
+    Changes { subscription: u64 },
     /// Asks whether a row is here.
     Presence {
         #[serde(flatten)]
         entity: EntityKey,
     },
+    /// Asks what others' edit of a text and mine are as one.
+    Merge { base: String, mine: String, theirs: String },
     /// Asks what an entry waits for.
     Waits { key: EntryKey },
     /// Asks what would go with an entry.
     DiscardedWith { key: EntryKey },
+    /// Asks up to where the server's changes are here.
+    Position,
 }
 
 impl Verb {

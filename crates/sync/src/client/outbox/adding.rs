@@ -34,14 +34,21 @@ impl Outbox {
 
     /// Tells whether an entry was made here and was never saved, so that nobody else knows of it.
     pub fn is_fresh(&self, key: &str) -> bool {
-        self.fresh.contains(key)
+        self.fresh.contains(key) && self.entries.contains_key(key)
     }
 
-    /// Takes out what was never saved, in order.
-    pub fn take_fresh(&mut self) -> Vec<super::Entry> {
-        let keys: Vec<EntryKey> = self.fresh.iter().cloned().collect();
-        let entries = keys.iter().filter_map(|key| self.find(key).cloned()).collect();
-        keys.iter().for_each(|key| self.forget(key));
+    /// Tells whether an entry that has ended was never saved, and forgets it: what stands under its key in the store, if
+    /// anything, a copy of this tab has made (seed 36963).
+    pub fn left_unsaved(&mut self, key: &str) -> bool {
+        !self.entries.contains_key(key) && self.fresh.remove(key)
+    }
+
+    /// Takes out what was never saved and never left, in order, but for some.
+    pub fn take_fresh(&mut self, but: &[EntryKey]) -> Vec<super::Entry> {
+        let fresh = self.fresh.iter().filter(|key| !but.contains(key)).filter_map(|key| self.find(key));
+        // Whoever leads may have taken it in already, and it is known under its key (seed 483).
+        let entries: Vec<super::Entry> = fresh.filter(|entry| entry.is_untouched()).cloned().collect();
+        entries.iter().for_each(|entry| self.forget(&entry.key));
         entries
     }
 
@@ -53,7 +60,7 @@ impl Outbox {
 
     /// Tells whether anything was made here that was never saved.
     pub fn has_fresh(&self) -> bool {
-        !self.fresh.is_empty()
+        self.fresh.iter().any(|key| self.entries.contains_key(key))
     }
 
     /// Notes that an entry is in the store.

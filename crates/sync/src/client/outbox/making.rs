@@ -4,7 +4,6 @@
 //! transport is not touched.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::{Change, ENTRIES_MAX, EntityKey, Entry, EntryKey, Event, Outbox, State};
 use crate::form::{Form, Written};
@@ -17,6 +16,7 @@ use crate::{
         value::{add, with_elements},
         words::Schema,
     },
+    json::{Object, Value},
 };
 
 /// What a person does.
@@ -29,7 +29,7 @@ pub enum Edit {
         #[serde(flatten)]
         entity: EntityKey,
         /// Its fields, the key's among them.
-        data: Map<String, Value>,
+        data: Object,
     },
     /// Gives fields of a row values, all together.
     Set {
@@ -37,7 +37,7 @@ pub enum Edit {
         #[serde(flatten)]
         entity: EntityKey,
         /// The values.
-        fields: Map<String, Value>,
+        fields: Object,
     },
     /// Adds to a counter.
     Add {
@@ -122,7 +122,7 @@ impl Outbox {
         }
     }
 
-    fn set(&mut self, entity: &EntityKey, fields: Map<String, Value>, making: &mut Making<'_>) -> Option<EntryKey> {
+    fn set(&mut self, entity: &EntityKey, fields: Object, making: &mut Making<'_>) -> Option<EntryKey> {
         let fields = self.with_their_likes(entity, fields, making);
         let mut group = None;
         for (field, value) in fields {
@@ -133,12 +133,7 @@ impl Outbox {
     }
 
     /// Adds the fields that are judged as one with those named, as they are now.
-    pub(super) fn with_their_likes(
-        &self,
-        entity: &EntityKey,
-        mut fields: Map<String, Value>,
-        making: &Making<'_>,
-    ) -> Map<String, Value> {
+    pub(super) fn with_their_likes(&self, entity: &EntityKey, mut fields: Object, making: &Making<'_>) -> Object {
         let Some(shape) = making.schema.types.get(&entity.entity_type) else { return fields };
         let shown = super::super::view::view(making.row, self.of(entity));
         let named: Vec<String> = fields.keys().cloned().collect();
@@ -281,8 +276,10 @@ impl Outbox {
         if field.is_some() && self.of(entity).any(|entry| entry.change.field() == field) {
             return None;
         }
-        let is_create = |entry: &&Entry| matches!(entry.change, Change::Create { .. }) && entry.is_untouched();
-        self.of(entity).find(is_create).map(|entry| entry.key.clone())
+        // A delete, or a create in another tab, stands behind it and is what is shown (seeds 70034, 70119).
+        let last = self.of(entity).rfind(|entry| entry.change.is_whole_row())?;
+        let is_create = matches!(last.change, Change::Create { .. }) && last.is_untouched();
+        is_create.then(|| last.key.clone())
     }
 
     pub(super) fn add_entry(
@@ -332,6 +329,14 @@ impl Outbox {
             Some(field) => entry.change.field() == Some(field) || matches!(entry.change, Change::Create { .. }),
             None => true,
         };
+        // A text that gives way to another's is on screen until that has come: whoever types into it builds upon a version
+        // that the server never has, and meets the other's text with what was typed alone (seed 1795313974).
+        let shown = self.of(entity).rfind(same).filter(|entry| entry.until.as_deref().is_some_and(|id| !id.is_empty()));
+        if let (Some(shown), Change::Value { .. }) = (shown, change)
+            && let Some(text) = shown.mine()
+        {
+            return (Some(shown.id.as_str().to_owned()), Some(text.clone()));
+        }
         // What gives way to another's value has no effect to build upon.
         let builds = |entry: &&Entry| same(entry) && entry.until.is_none();
         let last = self.of(entity).rfind(builds);

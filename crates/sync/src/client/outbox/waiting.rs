@@ -6,11 +6,14 @@
 //! group go together. Nothing else waits.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Change, EntityKey, Entry, EntryKey, Outbox, State};
 use crate::client::words::Schema;
-use crate::{form::Written, ordered::OrderedSet};
+use crate::{
+    form::{self, Written},
+    json::Value,
+    ordered::OrderedSet,
+};
 
 /// Why an entry does not go out yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Written)]
@@ -88,7 +91,7 @@ impl Outbox {
         shape.refs.iter().find_map(|(field, target)| {
             let id = match value(field)? {
                 Value::String(id) => id.clone(),
-                Value::Number(id) => id.to_string(),
+                Value::Number(id) => form::text(id),
                 _ => return None,
             };
             let creates = self.of(&EntityKey::new(target, id)).find(|other| {

@@ -5,7 +5,6 @@
 //! never goes back in any of them.
 
 use antiphon_model::Visibility;
-use serde_json::{Map, Value};
 
 use super::{Arrived, Item, Row, TypeRows};
 use crate::client::{
@@ -13,6 +12,7 @@ use crate::client::{
     store::{Dirty, Record},
     words::{Action, Activity, TypeShape},
 };
+use crate::json::Object;
 use crate::ordered::{OrderedMap, OrderedSet};
 
 impl TypeRows {
@@ -32,9 +32,9 @@ impl TypeRows {
         }
         let arrived = self.apply(shape, activity, dirty);
         match &arrived {
-            Arrived::Gone(_) if pinned => drop(self.absent.insert(id.clone(), None)),
+            Arrived::Gone(_) if pinned => drop(self.marks.absent.insert(id.clone(), None)),
             Arrived::Put => {
-                self.absent.remove(id);
+                self.marks.absent.remove(id);
                 if !self.is_kept(shape, id, pinned) {
                     self.rows.remove(id);
                 }
@@ -57,7 +57,7 @@ impl TypeRows {
             entries.extend([Entry::Enters, Entry::Seen]);
         }
         if pinned {
-            let seen = self.absent.get(id).and_then(Option::as_ref).is_some_and(|snapshot| snapshot.sees(xid));
+            let seen = self.marks.absent.get(id).and_then(Option::as_ref).is_some_and(|snapshot| snapshot.sees(xid));
             entries.push(if seen { Entry::Seen } else { Entry::Enters });
         }
         // What is said now may be older than what was here when the row was let go of.
@@ -78,10 +78,10 @@ impl TypeRows {
         pinned || self.marks.subsets.values().any(|held| held.keeps(shape, id, &row.data))
     }
 
-    fn note_move(&mut self, shape: &TypeShape, id: &str, before: Option<&Map<String, Value>>) {
+    fn note_move(&mut self, shape: &TypeShape, id: &str, before: Option<&Object>) {
         let after = self.rows.get(id).map(|row| &row.data);
         for held in self.marks.subsets.values_mut() {
-            let inside = |data: Option<&Map<String, Value>>| data.is_some_and(|data| held.keeps(shape, id, data));
+            let inside = |data: Option<&Object>| data.is_some_and(|data| held.keeps(shape, id, data));
             if inside(before) != inside(after) {
                 held.moved();
             }
@@ -98,7 +98,9 @@ impl TypeRows {
     ) -> Vec<String> {
         let mut taken = Vec::new();
         for (id, item) in items {
-            self.absent.remove(&id);
+            if self.marks.absent.remove(&id).is_some() {
+                dirty.put(Record::Meta);
+            }
             let newer = |row: &Row| row.snapshot.as_ref().is_none_or(|known| snapshot.contains(known));
             if !self.rows.get(&id).is_none_or(newer) {
                 continue;
@@ -129,6 +131,7 @@ impl TypeRows {
             dirty.put(Record::row(self.marks.generation, name, id));
         }
         self.missing(id, snapshot);
+        dirty.put(Record::Meta);
         self.note_move(shape, id, before.as_ref());
         true
     }
@@ -154,12 +157,12 @@ impl TypeRows {
 
     /// Notes that a row was looked for and is not there.
     pub fn missing(&mut self, id: &str, snapshot: &Visibility) {
-        self.absent.insert(id.to_owned(), Some(snapshot.clone()));
+        self.marks.absent.insert(id.to_owned(), Some(snapshot.clone()));
     }
 
     /// Tells whether a row was looked for and is not there.
     pub fn is_missing(&self, id: &str) -> bool {
-        self.absent.contains_key(id)
+        self.marks.absent.contains_key(id)
     }
 
     /// Lets go of rows that nothing keeps: one, or all; returns which.
@@ -172,17 +175,20 @@ impl TypeRows {
         dirty: &mut Dirty,
     ) -> Vec<String> {
         let one = only.map(|id| vec![id.to_owned()]);
-        let ids = one.unwrap_or_else(|| self.rows.keys().chain(self.absent.keys()).cloned().collect());
+        let ids = one.unwrap_or_else(|| self.rows.keys().chain(self.marks.absent.keys()).cloned().collect());
         let loose: Vec<String> = ids.into_iter().filter(|id| !self.is_kept(shape, id, pinned(id))).collect();
         let mut gone = Vec::new();
         for id in loose {
-            let missing = if pinned(&id) { None } else { self.absent.remove(&id).flatten() };
+            let missing = if pinned(&id) { None } else { self.marks.absent.remove(&id) };
+            if missing.is_some() {
+                dirty.put(Record::Meta);
+            }
             let row = self.rows.remove(&id);
             if row.is_some() {
                 dirty.put(Record::row(self.marks.generation, name, &id));
                 gone.push(id.clone());
             }
-            if let Some(snapshot) = row.and_then(|row| row.snapshot).or(missing) {
+            if let Some(snapshot) = row.and_then(|row| row.snapshot).or(missing.flatten()) {
                 self.remember(&id, snapshot);
             }
         }

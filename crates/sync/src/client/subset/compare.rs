@@ -5,11 +5,9 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
-
 use crate::client::{keys, words::TypeShape};
 
-use crate::float::float;
+use crate::{float::float, form, json::Value};
 
 /// How values of a type are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +87,7 @@ impl Kind {
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => Some(form::text(number)),
         Value::Bool(truth) => Some(truth.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
@@ -159,10 +157,14 @@ fn moment(text: &str) -> Option<(i64, String)> {
     }
     let (text, before) = text.strip_suffix(" BC").map_or((text, false), |rest| (rest, true));
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (year, rest) = text.split_at(digits);
+    let (year, rest) = text.split_at_checked(digits)?;
     let year: i64 = year.parse().ok()?;
     // Other forms name the same moment in other words: they are not what the wire writes.
-    let rest = rest.trim_end_matches('Z').trim_end_matches("+00").replace(' ', "T");
+    let mut rest = rest.trim_end_matches('Z');
+    while let Some(local) = rest.strip_suffix("+00") {
+        rest = local;
+    }
+    let rest = rest.replace(' ', "T");
     let plain = rest.bytes().all(|byte| byte.is_ascii_digit() || b"-T:.".contains(&byte));
     let day = rest.as_bytes();
     let shaped = day.len() >= 6 && day[0] == b'-' && day[3] == b'-' && (day.len() == 6 || day[6] == b'T');

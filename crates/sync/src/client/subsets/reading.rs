@@ -83,6 +83,28 @@ impl Client {
                 ids.iter().for_each(|id| self.fetches.want(&EntityKey::new(&name, id)));
             }
         }
+        if self.leading.is_some() && std::mem::take(&mut self.subsets.long) {
+            self.want_long();
+        }
+    }
+
+    /// Asks for rows that are shown or edited and lack a long value, once for each reason to look: an answer that lacks it
+    /// too is none.
+    fn want_long(&mut self) {
+        let (mut long, mut listed) = (Vec::new(), 0);
+        for (name, rows) in &self.types {
+            let Some(shape) = self.schema.as_ref().and_then(|schema| schema.types.get(name)) else { continue };
+            for (id, row) in rows.rows.iter().filter(|(_, row)| row.is_partly()) {
+                let entity = EntityKey::new(name, id);
+                let pinned = self.is_pinned(&entity);
+                let lists = || self.subsets.of(name).any(|(_, one)| one.matches(shape, &row.data));
+                if !self.fetches.is_wanted(&entity) && (pinned || (listed < IDS_MAX && lists())) {
+                    listed += usize::from(!pinned);
+                    long.push(entity);
+                }
+            }
+        }
+        long.iter().for_each(|entity| self.fetches.want(entity));
     }
 
     /// Returns rows that are open, or edited and maybe known to the server, and that nothing is known of.

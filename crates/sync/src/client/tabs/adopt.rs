@@ -4,18 +4,15 @@
 //! order of keys, has it; texts are merged where they can be; what is covered goes with a line in the journal; what is on
 //! its way is not touched. Taking in twice does nothing.
 
-use serde_json::Value;
-
 use super::super::{
-    Change, Client, Entry, EntryKey, Event, Now, State, Theirs, journal::Rule, outbox::Making, same, words::Strategy,
+    Change, Client, Entry, Event, Law, Now, State, Theirs, journal::Rule, outbox::Making, same, words::Strategy,
 };
-use crate::{AHEAD_MAX_MS, merge};
+use crate::{AHEAD_MAX_MS, json::Value, merge};
 
 impl Client {
     /// Takes in everything that others added, in order.
     pub(super) fn take_in_all(&mut self, now: Now) {
-        let added: Vec<EntryKey> =
-            self.outbox.iter().filter(|entry| entry.added).map(|entry| entry.key.clone()).collect();
+        let added = self.outbox.keys(&|entry| entry.added);
         added.iter().for_each(|key| self.take_in(now, key));
     }
 
@@ -40,9 +37,11 @@ impl Client {
             return;
         }
         self.put_behind(now, key);
-        let next = self.next_of_field(&entry).filter(Entry::is_untouched).map(|next| next.key);
-        if let Some(next) = next {
-            self.put_behind(now, &next);
+        // What was typed behind it builds upon what it has become, one by one.
+        let mut next = self.next_of_field(&entry);
+        while let Some(behind) = next.filter(Entry::is_untouched) {
+            self.put_behind(now, &behind.key);
+            next = self.next_of_field(&behind);
         }
         self.review(now, &entry.entity);
     }
@@ -71,6 +70,10 @@ impl Client {
         let same_field = |other: &&Entry| other.change.field() == entry.change.field() || other.change.is_whole_row();
         let last = self.outbox.of(&entry.entity).filter(earlier).rfind(same_field).cloned();
         let Some(last) = last.filter(|last| waits(&last) && last.mine().is_some()) else { return false };
+        // What the other tab had not seen of it stays in it.
+        let held = last.mine().cloned().unwrap_or_default();
+        let before = Theirs { id: Some(last.id.as_str().to_owned()), value: held, ..Theirs::default() };
+        let value = self.upon(now, entry, &value, entry.change.field().unwrap_or_default(), &before);
         self.note(now, entry, None, Rule::TakenUp);
         self.outbox.happen(&entry.key, Event::Dropped, &mut self.dirty);
         let now_ms = self.stamp_ms(now);
@@ -114,7 +117,8 @@ impl Client {
     fn put_behind(&mut self, now: Now, key: &str) {
         let Some(entry) = self.outbox.find(key).cloned() else { return };
         let Some(before) = self.stands_before(&entry) else { return };
-        if before.id == entry.expected {
+        let same_text = entry.mine().is_none() || entry.base.as_ref().is_some_and(|base| same(base, &before.value));
+        if before.id == entry.expected && same_text {
             return;
         }
         match (entry.mine(), entry.change.field()) {
@@ -137,7 +141,14 @@ impl Client {
     }
 
     /// Returns what was typed upon what another tab wrote, with a line in the journal where that goes.
-    fn upon(&mut self, now: Now, entry: &Entry, mine: &Value, field: &str, before: &Theirs) -> Value {
+    pub(in crate::client) fn upon(
+        &mut self,
+        now: Now,
+        entry: &Entry,
+        mine: &Value,
+        field: &str,
+        before: &Theirs,
+    ) -> Value {
         let unchanged = entry.base.as_ref().is_some_and(|base| same(base, &before.value));
         if unchanged || same(mine, &before.value) {
             return mine.clone();
@@ -145,6 +156,7 @@ impl Client {
         let strategy = self.schema.as_ref().map_or(Strategy::Lww, |s| s.strategy(&entry.entity.entity_type, field));
         let texts = (entry.base.as_ref().and_then(Value::as_str), mine.as_str(), before.value.as_str());
         if let (Strategy::Text, (Some(base), Some(mine), Some(theirs))) = (strategy, texts)
+            && !self.breaks(Law::TabsAreMerged)
             && let Some(text) = merge::clean(&merge::merge_text(base, mine, theirs))
         {
             self.note(now, entry, Some(before.clone()), Rule::Merged);

@@ -26,7 +26,8 @@ impl Client {
         };
         self.tabs.company = true;
         if message.from == self.config.source {
-            self.rename(now);
+            // This tab was copied: what is not on its way to the store is numbered there as well (seed 80367).
+            self.name_anew(now);
         }
         match message.what {
             What::Hello { until } => self.asked_who_leads(until),
@@ -100,6 +101,10 @@ impl Client {
         };
         if behind {
             self.tabs.reading.want_all();
+        }
+        if beat.expelled && !self.tabs.said.as_ref().is_some_and(|said| said.expelled) {
+            // Rows and entries leave with what the leader saves; what undo would bring back is each tab's own.
+            self.undo.forget();
         }
         self.tabs.said = Some(beat);
     }

@@ -31,7 +31,7 @@ pub(in crate::client) struct Reading {
 
 impl Reading {
     /// Wants everything read again.
-    pub(super) fn want_all(&mut self) {
+    pub(in crate::client) fn want_all(&mut self) {
         self.all = true;
     }
 
@@ -92,6 +92,10 @@ impl Client {
             // A newer version leads: what is shown stays, and edits are still added.
             return self.tell(Told::Nonsense("a store of a newer version".into()));
         };
+        if held.entries.iter().any(|entry| self.outbox.is_fresh(&entry.key)) {
+            // Saves and reads never overlap: what is there under this key a copy of this tab has made.
+            self.name_anew(now);
+        }
         let heir = self.tabs.role == Role::Heir;
         let former = (std::mem::take(&mut self.types), std::mem::take(&mut self.building));
         self.tabs.save = held.turn.save;

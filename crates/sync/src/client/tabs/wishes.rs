@@ -4,8 +4,10 @@
 //! Laws: a wish is repeated until the leader has done it and saved it, and doing it twice does no harm; what a leader did
 //! and could not save before it was outdone is done again, once, upon what the store holds.
 
+use crate::json::Object;
+
 use super::super::{
-    Client, Decision, Edit, EntryKey, Now, State, Undecided,
+    Client, Decision, Edit, EntityKey, EntryKey, Now, State, Undecided,
     message::{What, Wish},
 };
 
@@ -24,7 +26,12 @@ pub(in crate::client) struct Unsaved {
 
 #[derive(Debug)]
 enum Deed {
-    Edit { edit: Edit, group: Option<EntryKey> },
+    Edit {
+        edit: Edit,
+        /// The text that its person saw, where it is an edit of one text.
+        seen: Option<String>,
+        group: Option<EntryKey>,
+    },
     Wish(Wish),
 }
 
@@ -35,6 +42,11 @@ impl Unsaved {
             self.covered = self.covered.saturating_sub(1);
         }
         self.deeds.push(deed);
+    }
+
+    /// Tells whether an edit of a row is among what was done.
+    fn is_about(&self, entity: &EntityKey) -> bool {
+        self.deeds.iter().any(|deed| matches!(deed, Deed::Edit { edit, .. } if edit.entity() == entity))
     }
 
     /// All that was done is part of the save that begins.
@@ -51,12 +63,26 @@ impl Unsaved {
     }
 }
 
+/// Returns the text that an edit of one text is made upon.
+fn seen(edit: &Edit, before: Option<&Object>) -> Option<String> {
+    let Edit::Set { fields, .. } = edit else { return None };
+    let (field, _) = fields.iter().next().filter(|_| fields.len() == 1)?;
+    before?.get(field)?.as_str().map(str::to_owned)
+}
+
 impl Client {
-    /// Notes an edit of a leader until it is saved.
-    pub(in crate::client) fn did_edit(&mut self, edit: Edit, group: Option<EntryKey>) {
-        if self.leading.is_some() {
-            self.tabs.unsaved.push(Deed::Edit { edit, group });
+    /// Makes an edit upon a row as its person sees it, and notes a leader's until it is saved.
+    ///
+    /// Whoever was outdone and could not save an edit of a row goes on as if it led: what is typed there now is typed upon
+    /// what nobody else has (seed 80019).
+    pub(in crate::client) fn make_noted(&mut self, now: Now, edit: Edit, before: Option<&Object>) -> Option<EntryKey> {
+        let leads = self.leading.is_some() || self.tabs.unsaved.is_about(edit.entity());
+        let noted = leads.then(|| (edit.clone(), seen(&edit, before)));
+        let group = self.make_as(now, edit, leads);
+        if let Some((edit, seen)) = noted {
+            self.tabs.unsaved.push(Deed::Edit { edit, seen, group: group.clone() });
         }
+        group
     }
 
     /// Does what a person wishes where this one leads, else asks the leader for it.
@@ -143,6 +169,10 @@ impl Client {
 
     /// Forgets what is in entries that nobody else knows: they are added as they are.
     pub(super) fn keep_fresh(&mut self) {
+        // Whoever leads now is told of them until it has taken them in, though the first word is lost (seed 36963).
+        for key in self.outbox.keys(&|entry| self.outbox.is_fresh(&entry.key)) {
+            self.outbox.update(&key, &mut self.dirty, |entry| entry.added = true);
+        }
         let Unsaved { deeds, covered } = std::mem::take(&mut self.tabs.unsaved);
         for (at, deed) in deeds.into_iter().enumerate() {
             if matches!(&deed, Deed::Edit { group: Some(group), .. } if self.is_fresh_group(group)) {
@@ -157,13 +187,25 @@ impl Client {
     pub(super) fn do_again(&mut self, now: Now) {
         for deed in std::mem::take(&mut self.tabs.unsaved).deeds {
             match deed {
-                Deed::Edit { edit, .. } => drop(self.make(now, edit)),
+                Deed::Edit { edit, seen, .. } => self.edit_again(now, edit, seen.as_deref()),
                 Deed::Wish(wish) => {
                     self.tabs.wished += 1;
                     self.tabs.wishes.push((self.tabs.wished, wish));
                     self.tabs.wishes_due = true;
                 }
             }
+        }
+    }
+
+    /// What others wrote meanwhile is met by what was typed, not covered by the text as a whole.
+    fn edit_again(&mut self, now: Now, edit: Edit, seen: Option<&str>) {
+        let shown = self.view(edit.entity());
+        let upon = seen.and_then(|seen| self.begun_upon(&edit, seen, shown.as_ref()));
+        let edit = upon.as_ref().and_then(|upon| upon.merged(&edit)).unwrap_or(edit);
+        let entity = edit.entity().clone();
+        let made = self.make(now, edit);
+        if let (Some(upon), Some(group)) = (upon, &made) {
+            self.ground(now, group, &entity, upon);
         }
     }
 

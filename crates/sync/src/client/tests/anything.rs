@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{super::*, Server};
+use super::{super::*, Server, object, put};
 
 /// A step: what, and two numbers that choose among whatever is there.
 type Deed = (u8, u16, u64);
@@ -220,7 +220,10 @@ impl World {
             23 => self.shared(pick),
             24 | 25 => self.read(pick),
             21 => self.server.sql("1", json!({ "title": number.to_string(), "rank": pick })),
-            _ => self.say(Verb::Edit { edit: edit(entity, pick, number) }),
+            _ => self.say(Verb::Edit {
+                edit: edit(entity, pick, number),
+                upon: pick.is_multiple_of(3).then(|| "one two".to_owned()),
+            }),
         }
     }
 
@@ -229,9 +232,15 @@ impl World {
         let owner = Owner { user: "alice".into(), organization: "acme".into() };
         let mut export = self.client.export(&owner);
         if number.is_multiple_of(3) {
+            let key = format!("{:012}-other", number % 1_000);
+            // The first of a key is taken; what was told of it before was told under the key that it had.
+            let first = export.entries.iter().find_map(|entry| entry["key"].as_str());
+            if first.is_some_and(|first| self.settled.contains(first)) {
+                self.settled.insert(key.clone());
+            }
             for entry in export.entries.iter_mut().filter(|entry| entry.is_object()) {
-                entry["key"] = format!("{:012}-other", number % 1_000).into();
-                entry["id"] = format!("{:013}.0000.other", number % 10_000_000_000_000).into();
+                put(entry, "key", key.clone());
+                put(entry, "id", format!("{:013}.0000.other", number % 10_000_000_000_000));
             }
         }
         let text = serde_json::to_string(&export).unwrap();
@@ -427,12 +436,9 @@ fn decision(pick: u16) -> Decision {
 }
 
 fn edit(entity: EntityKey, pick: u16, number: u64) -> Edit {
-    let set = |fields: Value| Edit::Set { entity: entity.clone(), fields: fields.as_object().unwrap().clone() };
+    let set = |fields: Value| Edit::Set { entity: entity.clone(), fields: object(fields) };
     match pick % 8 {
-        0 => Edit::Create {
-            entity,
-            data: json!({ "id": "2", "title": number.to_string() }).as_object().unwrap().clone(),
-        },
+        0 => Edit::Create { entity, data: object(json!({ "id": "2", "title": number.to_string() })) },
         1 => Edit::Delete { entity },
         2 => Edit::Add { entity, field: "votes".into(), by: number.into() },
         3 => Edit::Elements { entity, field: "labels".into(), add: vec![number.into()], remove: vec!["a".into()] },

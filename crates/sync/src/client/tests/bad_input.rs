@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{store::Dirty, *},
-    Device, Server, listed, note, object,
+    Device, Server, listed, note, object, put,
 };
 
 fn alice() -> Owner {
@@ -141,8 +141,8 @@ fn what_is_no_export_or_not_yours_is_refused_whole_core_18() {
     assert!(other.client.outbox().is_empty());
     let many = |number: usize| {
         let mut entry = export.entries[0].clone();
-        entry["key"] = format!("{number:012}-x").into();
-        entry["id"] = format!("1769860800000.{:04}.x{}", number % 10_000, number / 10_000).into();
+        put(&mut entry, "key", format!("{number:012}-x"));
+        put(&mut entry, "id", format!("1769860800000.{:04}.x{}", number % 10_000, number / 10_000));
         entry
     };
     let full = Export { entries: (0..=ENTRIES_MAX).map(many).collect(), ..export };
@@ -368,4 +368,33 @@ fn a_clock_that_is_wrong_takes_nothing_out_of_the_journal_core_14() {
     device.client.handle(device.now, Input::Answer { id: 0, status: 200, retry_after_ms: None, server_ms, body: "" });
     meet(&mut device, 2);
     assert_eq!(device.client.journal().count(), 2, "the line of a minute ago is still there");
+}
+
+#[test]
+fn a_page_of_a_list_that_was_dropped_is_no_first_page_sy_15() {
+    let (mut device, late) = half_listed();
+    let mut server = Server::new();
+    device.set("1", "title", "mine");
+    let mut asked = Vec::new();
+    let mut is_member = true;
+    for _ in 0..3 {
+        while let Some(output) = device.client.poll() {
+            match output {
+                Output::Request { id, request: Request::Mutations { .. } } if is_member => {
+                    is_member = false;
+                    answer(&mut device, id, 403, &json!({ "code": "NOT_A_MEMBER" }));
+                    assert_eq!(device.client.ids("note").len(), 0);
+                    // It was on its way, and ends the list that was begun before.
+                    let page = json!({ "items": [], "next": null, "offset": 2, "epoch": 1, "snapshot": "9:9:",
+                        "access": "a", "schema": 1 });
+                    answer(&mut device, late, 200, &page);
+                }
+                Output::Request { request: Request::List { after, .. }, .. } => asked.push(after),
+                output => device.perform(&mut server, output),
+            }
+        }
+        device.pass(5_000);
+    }
+    assert!(!is_member && !device.client.is_complete("note"));
+    assert_eq!(asked, [None], "the list begins with its first page");
 }

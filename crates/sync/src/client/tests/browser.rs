@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{super::*, note, server::Server};
 
@@ -16,6 +16,8 @@ pub struct Tab {
     pub frozen: bool,
     /// It loses what is said.
     pub deaf: bool,
+    /// It has no room to save anything.
+    pub full: bool,
     /// Reads that were asked for.
     pub reads: usize,
 }
@@ -38,7 +40,13 @@ pub struct Browser {
 impl Browser {
     /// A browser with one tab that leads and has listed a note.
     pub fn new() -> Browser {
+        Browser::keeping("all")
+    }
+
+    /// The same, of a type that is kept whole, or in parts.
+    pub fn keeping(sync: &'static str) -> Browser {
         let mut server = Server::new();
+        server.sync = sync;
         server
             .sql("1", json!({ "id": "1", "title": "t", "body": "one two three", "rank": 1, "votes": 0, "labels": [] }));
         let mut browser = Browser {
@@ -74,6 +82,7 @@ impl Browser {
             inbox: VecDeque::new(),
             frozen: false,
             deaf: false,
+            full: false,
             reads: 0,
         });
         let at = self.tabs.len() - 1;
@@ -167,6 +176,9 @@ impl Browser {
                 let body = body.to_string();
                 self.handle(at, Input::Answer { id, status, retry_after_ms: None, server_ms: None, body: &body });
             }
+            Output::Open { stream, .. } if self.server.outsider => {
+                self.handle(at, Input::Ended { stream, status: Some(403), retry_after_ms: None });
+            }
             Output::Open { stream, offset, .. } => match self.online {
                 true => {
                     self.tabs[at].stream = Some((stream, offset));
@@ -205,6 +217,9 @@ impl Browser {
         if fence.is_some_and(|fence| fence != self.fence) {
             return self.handle(at, Input::NotSaved { token, reason: "fenced" });
         }
+        if self.tabs[at].full {
+            return self.handle(at, Input::NotSaved { token, reason: "full" });
+        }
         let exists = |write: &Write| matches!(write, Write::Put(record, _) if self.store.contains_key(record));
         if fence.is_none() && writes.iter().any(exists) {
             return self.handle(at, Input::NotSaved { token, reason: "exists" });
@@ -230,12 +245,12 @@ impl Browser {
         self.tabs[at].client.edit(self.now, edit).unwrap().group
     }
 
-    pub fn set(&mut self, at: usize, field: &str, value: impl Into<Value>) -> Option<EntryKey> {
-        self.edit(at, Edit::Set { entity: note("1"), fields: Map::from_iter([(field.to_owned(), value.into())]) })
+    pub fn set(&mut self, at: usize, field: &str, value: impl Into<crate::json::Value>) -> Option<EntryKey> {
+        self.edit(at, Edit::Set { entity: note("1"), fields: [(field, value.into())].into() })
     }
 
     pub fn shows(&self, at: usize, field: &str) -> Value {
-        self.tabs[at].client.view(&note("1")).map_or(Value::Null, |row| row[field].clone())
+        self.tabs[at].client.view(&note("1")).map_or(Value::Null, |row| row[field].clone().into())
     }
 
     pub fn roles(&self) -> Vec<Role> {

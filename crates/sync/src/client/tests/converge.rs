@@ -70,7 +70,7 @@ impl World {
                 self.try_edit(&mut device, Edit::Set { entity: note(id), fields });
             }
             14 => {
-                let add = vec![number.into()];
+                let add = vec![u64::from(number).into()];
                 let edit = Edit::Elements { entity: note(id), field: "labels".into(), add, remove: vec!["a".into()] };
                 self.try_edit(&mut device, edit);
             }
@@ -110,8 +110,9 @@ impl World {
                 !for_a_person && device.client.waits(&entry.key).is_none()
             });
             assert!(stuck.is_none(), "{stuck:?}");
-            let rows: Vec<_> = device.client.confirmed_rows("note").map(|(id, row)| (id, &row.data)).collect();
-            let held: Vec<_> = self.server.rows.iter().map(|(id, (row, _))| (id, row)).collect();
+            let rows: Vec<_> =
+                device.client.confirmed_rows("note").map(|(id, row)| (id, row.data.clone().into())).collect();
+            let held: Vec<_> = self.server.rows.iter().map(|(id, (row, _))| (id, row.clone())).collect();
             assert_eq!(rows, held);
         }
         if !undone {

@@ -40,7 +40,7 @@ fn documents() -> Vec<Value> {
 #[track_caller]
 fn agree<T: Form + DeserializeOwned + std::fmt::Debug>(documents: &[Value]) -> usize {
     let both = documents.iter().filter(|document| {
-        let ours = T::read((*document).clone()).map(|read| format!("{read:?}")).ok();
+        let ours = T::read((*document).clone().into()).map(|read| format!("{read:?}")).ok();
         let serdes = serde_json::from_value::<T>((*document).clone()).map(|read| format!("{read:?}")).ok();
         assert_eq!(ours, serdes, "{document}");
         ours.is_some()
@@ -77,7 +77,7 @@ fn what_is_read_is_what_serde_reads_of_every_document_of_the_vectors_core_11() {
 /// Reads every document, writes what was read both ways, and returns how many there were.
 #[track_caller]
 fn agree_in_writing<T: Form + Written + Serialize>(documents: &[Value]) -> usize {
-    let read = documents.iter().filter_map(|document| T::read(document.clone()).ok());
+    let read = documents.iter().filter_map(|document| T::read(document.clone().into()).ok());
     read.map(|read| assert_eq!(form::text(&read), serde_json::to_string(&read).unwrap())).count()
 }
 
@@ -85,7 +85,7 @@ fn agree_in_writing<T: Form + Written + Serialize>(documents: &[Value]) -> usize
 fn what_is_written_is_what_serde_writes_to_the_byte_core_11() {
     let documents = documents();
     let written = [
-        agree_in_writing::<Value>(&documents),
+        agree_in_writing::<crate::json::Value>(&documents),
         agree_in_writing::<Now>(&documents),
         agree_in_writing::<Edit>(&documents),
         agree_in_writing::<Entry>(&documents),

@@ -193,6 +193,21 @@ fn what_cannot_be_compared_here_is_refused_before_it_is_asked_core_12() {
 }
 
 #[test]
+fn a_list_of_a_type_that_the_server_does_not_have_ends_in_a_code_core_12() {
+    let mut server = Server::new();
+    let mut device = Device::new("a");
+    let nobodys = device.want(Subset { entity_type: "nobody".into(), ..Subset::default() });
+    assert_eq!(device.client.query(nobodys).unwrap().refused, None, "no schema, no word about it");
+    device.run(&mut server);
+    assert_eq!(device.client.query(nobodys).unwrap().refused.as_deref(), Some("ENTITY_TYPE_UNKNOWN"));
+    assert!(device.told.contains(&Told::Subsets(vec![nobodys])), "{:?}", device.told);
+    // A stored schema may be old: whoever starts with it asks first.
+    let mut device = device.restart("b");
+    let nobodys = device.want(Subset { entity_type: "nobody".into(), ..Subset::default() });
+    assert_eq!(device.client.query(nobodys).unwrap().refused, None);
+}
+
+#[test]
 fn what_the_server_refuses_is_told_and_not_asked_again_core_12() {
     let (mut server, mut device) = parts(2);
     server.refuses = Some("title");

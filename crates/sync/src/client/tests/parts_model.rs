@@ -11,7 +11,7 @@ use proptest::{
 };
 
 use super::{
-    subsets::{best, titled},
+    subsets::{Carried, best, titled},
     *,
 };
 
@@ -84,8 +84,9 @@ fn subset(wish: &Wish) -> Subset {
 
 /// What the database says of a wish.
 fn truth(server: &Server, wish: &Wish) -> Vec<String> {
-    let rank = |row: &Map<String, Value>| row["rank"].as_i64().unwrap();
-    let mut rows: Vec<(&String, &Map<String, Value>)> = server.rows.iter().map(|(id, (row, _))| (id, row)).collect();
+    let rank = |row: &serde_json::Map<String, Value>| row["rank"].as_i64().unwrap();
+    let mut rows: Vec<(&String, &serde_json::Map<String, Value>)> =
+        server.rows.iter().map(|(id, (row, _))| (id, row)).collect();
     match wish {
         Wish::Titled(title) => rows.retain(|(_, row)| row["title"] == format!("t{title}")),
         Wish::Least(least) => rows.retain(|(_, row)| rank(row) >= i64::from(*least)),
@@ -105,6 +106,9 @@ struct World {
     lives: usize,
     /// The revision of each row as it was last shown; revisions only rise.
     seen: BTreeMap<String, i64>,
+    /// What those who carry out changes show, by subscription.
+    carried: BTreeMap<u64, Carried>,
+    steps: u64,
 }
 
 impl World {
@@ -118,6 +122,8 @@ impl World {
             open: Vec::new(),
             lives: 0,
             seen: BTreeMap::new(),
+            carried: BTreeMap::new(),
+            steps: 0,
         }
     }
 
@@ -186,6 +192,7 @@ impl World {
                 }
                 // What was never saved is gone: rows begin where the store stands.
                 self.seen.clear();
+                self.carried.clear();
             }
         }
     }
@@ -204,6 +211,15 @@ impl World {
             }
         }
         self.seen = rows;
+        self.steps += 1;
+        for (number, wish) in &self.wanted {
+            // Some ask after each step, others let changes gather.
+            if self.steps.is_multiple_of(1 + number % 4) {
+                let carried = self.carried.entry(*number).or_default();
+                carried.carry(&mut self.device, *number);
+                assert_eq!(*carried, Carried::afresh(&self.device, *number), "{wish:?}");
+            }
+        }
     }
 
     fn rest(&mut self) {
@@ -235,7 +251,7 @@ impl World {
             assert_eq!(device.client.presence(entity), presence, "{entity:?}");
         }
         for (id, row) in device.client.confirmed_rows("note") {
-            assert_eq!(Some(&row.data), server.rows.get(id).map(|(row, _)| row), "{id}");
+            assert_eq!(row.data, server.rows[id].0, "{id}");
         }
         // With nothing wanted, and no room for what was, nothing is left.
         device.client.config.subsets_bytes_max = 0;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::super::Request;
-use crate::{Verdict, judge};
+use crate::{Verdict, elements, judge};
 
 /// Rows with their metadata.
 type Rows = BTreeMap<String, (Map<String, Value>, Value)>;
@@ -46,6 +46,12 @@ pub struct Server {
     pub refuses: Option<&'static str>,
     /// Requests for rows that were answered.
     pub asked: Vec<Request>,
+    /// Whether the person is not of the organisation any more.
+    pub outsider: bool,
+    /// Texts above so many bytes do not come with their row.
+    pub long_above: usize,
+    /// Whether whoever asks for rows by their ids fetches such texts as well.
+    pub fills: bool,
 }
 
 impl Server {
@@ -73,6 +79,9 @@ impl Server {
             shape: 1,
             refuses: None,
             asked: Vec::new(),
+            outsider: false,
+            long_above: usize::MAX,
+            fills: true,
         }
     }
 
@@ -109,7 +118,8 @@ impl Server {
         self.rows.insert(id.to_owned(), (row.clone(), whole));
         let action = if known.is_some() { "update" } else { "create" };
         let changed: Vec<&String> = if known.is_some() { fields.keys().collect() } else { row.keys().collect() };
-        let activity = json!({ "entityType": "note", "entityId": id, "action": action, "data": row, "changedKeys": changed, "tx": tx });
+        let (data, omitted) = self.cut(&row);
+        let activity = json!({ "entityType": "note", "entityId": id, "action": action, "data": data, "omitted": omitted, "changedKeys": changed, "tx": tx });
         self.append(activity);
     }
 
@@ -117,6 +127,15 @@ impl Server {
         self.xid += 1;
         self.rows.remove(id);
         self.append(json!({ "entityType": "note", "entityId": id, "action": "delete", "data": null, "tx": tx }));
+    }
+
+    /// A row leaves this person's sight, and is as good as gone for what they send.
+    pub fn hide(&mut self, id: &str) {
+        self.xid += 1;
+        self.rows.remove(id);
+        self.append(
+            json!({ "entityType": "note", "entityId": id, "action": "delete", "data": null, "reason": "access" }),
+        );
     }
 
     /// Removes all rows in one statement.
@@ -158,6 +177,9 @@ impl Server {
     }
 
     pub fn answer(&mut self, request: &Request) -> (u16, Value) {
+        if self.outsider {
+            return (403, json!({ "code": "NOT_A_MEMBER" }));
+        }
         // What a list has seen, every later one sees.
         let newest = self.past.len() - 1;
         self.horizon = self.horizon.max(newest - self.lag.min(self.log.len()));
@@ -208,15 +230,29 @@ impl Server {
                 let items = found.iter().take(*limit).map(|(_, (row, tx))| json!({ "data": row, "tx": tx }));
                 (200, page(items.collect(), next))
             }
-            Request::List { .. } => {
-                (200, frame(seen.values().map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
-            }
+            Request::List { .. } => (200, frame(seen.values().map(|held| self.item(held, false)).collect())),
             Request::Ids { ids, .. } => {
                 let found = ids.iter().filter_map(|id| seen.get(id));
-                (200, frame(found.map(|(row, tx)| json!({ "data": row, "tx": tx })).collect()))
+                (200, frame(found.map(|held| self.item(held, self.fills)).collect()))
             }
             Request::Mutations { body } => (200, self.batch(body)),
         }
+    }
+
+    /// A row as lists give it, with what is too long named, and where it is filled there as well.
+    fn item(&self, (row, tx): &(Map<String, Value>, Value), filled: bool) -> Value {
+        let (short, omitted) = self.cut(row);
+        json!({ "data": if filled { row.clone() } else { short }, "tx": tx, "omitted": omitted })
+    }
+
+    fn is_long(&self, value: &Value) -> bool {
+        value.as_str().is_some_and(|text| text.len() > self.long_above)
+    }
+
+    fn cut(&self, row: &Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
+        let (long, short): (Map<_, _>, Map<_, _>) = row.clone().into_iter().partition(|(_, value)| self.is_long(value));
+        let about = |value: Value| json!({ "bytes": value.as_str().unwrap().len(), "checksum": format!("of {value}") });
+        (short, long.into_iter().map(|(name, value)| (name, about(value))).collect())
     }
 
     fn batch(&mut self, body: &str) -> Value {
@@ -257,7 +293,8 @@ impl Server {
             return refused("rejected", json!({ "code": code }));
         }
         if let Some(xid) = self.records.get(&name) {
-            return done("duplicate", json!({}), *xid);
+            // A number that was not given out here is of another cluster: its own, which is above.
+            return done("duplicate", json!({}), (*xid).min(self.xid));
         }
         let held = self.rows.get(id).cloned();
         let author = json!({ "transactionId": name, "sourceId": tx["sourceId"], "actor": "alice", "changedField": tx["changedField"] });
@@ -283,12 +320,13 @@ impl Server {
                 let held = row.get(field).cloned().unwrap_or_default();
                 let newest = versions["fields"].get(field).or(versions["fields"].get("*")).and_then(Value::as_str);
                 let value = match tx.get("op") {
-                    Some(op) if !op["add"].is_array() => super::value::add(&held, &op["add"]),
-                    Some(op) => super::value::with_elements(
-                        &held,
+                    Some(op) if !op["add"].is_array() => added(&held, &op["add"]),
+                    Some(op) => elements(
+                        held.as_array().unwrap_or(&Vec::new()),
                         op["add"].as_array().unwrap(),
                         op["remove"].as_array().unwrap(),
-                    ),
+                    )
+                    .into(),
                     None => mutation["data"][field].clone(),
                 };
                 if tx.get("op").is_none()
@@ -296,7 +334,8 @@ impl Server {
                 {
                     return refused(
                         "conflict",
-                        json!({ "code": "FIELD_CONFLICT", "serverTransactionId": newest, "serverValue": held }),
+                        json!({ "code": "FIELD_CONFLICT", "serverTransactionId": newest,
+                            "serverValue": if self.is_long(&held) { Value::Null } else { held } }),
                     );
                 }
                 if value.as_i64().is_some_and(|number| number < 0) {
@@ -309,6 +348,10 @@ impl Server {
         self.records.insert(name.clone(), self.xid);
         done("applied", self.rows.get(id).map_or(Value::Null, |(row, _)| row.clone().into()), self.xid)
     }
+}
+
+fn added(present: &Value, by: &Value) -> Value {
+    super::value::add(&present.clone().into(), &by.clone().into()).into()
 }
 
 /// Tells whether a row meets a parameter of a list.

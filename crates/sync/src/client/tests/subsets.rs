@@ -50,6 +50,41 @@ impl Device {
     }
 }
 
+/// What somebody shows who carries out changes: the rows in order, and whether they are all.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Carried {
+    pub(super) rows: Vec<(String, Object)>,
+    pub(super) complete: bool,
+}
+
+impl Carried {
+    /// Carries out what is different since it asked last; returns how many rows came.
+    pub(super) fn carry(&mut self, device: &mut Device, subscription: u64) -> usize {
+        let changes = device.client.changes(subscription).unwrap();
+        if changes.anew {
+            self.rows.clear();
+        }
+        for at in &changes.gone {
+            self.rows.remove(*at);
+        }
+        let came = changes.come.len();
+        for (at, (id, row)) in changes.come {
+            self.rows.insert(at, (id, row.into_owned()));
+        }
+        self.rows.truncate(changes.rows);
+        assert_eq!(self.rows.len(), changes.rows);
+        self.complete = changes.complete;
+        came
+    }
+
+    /// What is shown to somebody who asks for all of it.
+    pub(super) fn afresh(device: &Device, subscription: u64) -> Carried {
+        let query = device.client.query(subscription).unwrap();
+        let row = |id: String| (id.clone(), device.client.view(&note(&id)).unwrap());
+        Carried { rows: query.ids.into_iter().map(row).collect(), complete: query.complete }
+    }
+}
+
 pub(super) fn ids(ids: &[&str]) -> Vec<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
@@ -206,4 +241,48 @@ fn a_type_that_is_listed_anew_while_the_stream_runs_loses_nothing_core_11() {
     device.settle(&mut server);
     let shape = device.client.schema().unwrap().types["note"].schema;
     assert_eq!((device.shows("1", "title"), shape), ("new".into(), 2));
+}
+
+#[test]
+fn rows_of_before_get_a_new_default_as_soon_as_any_row_tells_of_the_new_shape_pg_72() {
+    let (mut server, mut device) = listed();
+    server.sql("2", json!({ "id": "2", "title": "t", "body": "", "rank": 1, "votes": 0, "labels": [] }));
+    device.settle(&mut server);
+    // A default is given to every row, and the database says nothing of any of them.
+    server.shape = 2;
+    for (row, _) in server.rows.values_mut() {
+        row.insert("votes".into(), 7.into());
+    }
+    device.settle(&mut server);
+    assert_eq!(device.shows("2", "votes"), 0, "who was not told cannot know");
+    server.sql("1", json!({ "title": "new" }));
+    device.settle(&mut server);
+    assert_eq!((device.shows("1", "title"), device.shows("2", "votes")), ("new".into(), 7.into()));
+}
+
+#[test]
+fn a_change_of_one_row_brings_one_row_and_a_great_one_all_of_them_desk_08() {
+    let (mut server, mut device) = parts(300);
+    let (all, first) = (device.want(best(1_000)), device.want(best(3)));
+    device.settle(&mut server);
+    let (mut list, mut window) = (Carried::default(), Carried::default());
+    assert_eq!((list.carry(&mut device, all), window.carry(&mut device, first)), (300, 3));
+    assert_eq!((list.carry(&mut device, all), window.carry(&mut device, first)), (0, 0), "nothing happened");
+    // One row moves to the front, one leaves the window, one changes where it stands.
+    for (id, fields) in
+        [("007", json!({ "rank": 900 })), ("299", json!({ "rank": -1 })), ("298", json!({ "votes": 5 }))]
+    {
+        let entity = note(id);
+        device.client.edit(device.now, Edit::Set { entity, fields: object(fields) }).unwrap();
+    }
+    assert_eq!((list.carry(&mut device, all), window.carry(&mut device, first)), (3, 2));
+    assert_eq!(list, Carried::afresh(&device, all));
+    assert_eq!(window, Carried::afresh(&device, first));
+    assert_eq!(window.rows.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["007", "298", "297"]);
+    for number in 0..100 {
+        server.sql(&format!("{number:03}"), json!({ "votes": 9 }));
+    }
+    device.settle(&mut server);
+    assert_eq!(list.carry(&mut device, all), 300, "it begins anew");
+    assert_eq!(list, Carried::afresh(&device, all));
 }

@@ -246,6 +246,24 @@ fn an_edit_under_a_key_that_a_copy_has_used_gets_another_core_16() {
 }
 
 #[test]
+fn what_a_copy_has_saved_under_a_key_is_seen_by_whoever_used_the_key_too_core_16() {
+    let mut browser = Browser::two();
+    browser.open("b");
+    browser.offline();
+    browser.tabs[2].full = true;
+    browser.set(1, "title", "one");
+    browser.now.wall_ms -= 1;
+    browser.set(2, "rank", 2);
+    browser.settle();
+    assert_eq!((browser.shows(2, "title"), browser.shows(2, "rank")), ("one".into(), 2.into()));
+    browser.tabs[2].full = false;
+    browser.run(40);
+    assert_eq!((browser.shows(2, "title"), browser.shows(2, "rank")), ("one".into(), 2.into()));
+    let keys = |at| browser.outbox(at).iter().map(|entry| entry.key.clone()).collect::<Vec<_>>();
+    assert_eq!(keys(2), keys(0));
+}
+
+#[test]
 fn undo_over_tabs_is_right_or_refused_core_13_sy_47() {
     let mut browser = Browser::two();
     browser.set(1, "title", "mine");
@@ -353,4 +371,24 @@ fn whoever_takes_over_reads_what_the_former_leader_left_before_it_writes_core_11
     browser.run(40);
     assert_eq!((browser.server.value("1", "title"), browser.shows(1, "rank")), ("mine".into(), 9.into()));
     assert_eq!(browser.server.applied, 1);
+}
+
+#[test]
+fn a_tab_that_follows_knows_which_opened_rows_are_nowhere_core_12_core_16() {
+    let mut browser = Browser::keeping("on_demand");
+    browser.open("b");
+    browser.settle();
+    let gone = note("gone");
+    browser.tabs[1].client.open(browser.now, &gone).unwrap();
+    assert_ne!(browser.tabs[1].client.presence(&gone), Presence::Nowhere, "nobody has looked for it yet");
+    browser.tabs[1].told.clear();
+    browser.run(5);
+    assert_eq!(browser.tabs[1].client.presence(&gone), Presence::Nowhere);
+    assert!(browser.tabs[1].told.contains(&Told::Rows(vec![gone.clone()])), "and whoever shows it is told");
+    browser.server.sql("gone", json!({ "id": "gone", "title": "here" }));
+    browser.run(2);
+    assert_eq!(browser.tabs[1].client.presence(&gone), Presence::Here);
+    browser.server.sql_delete("gone");
+    browser.run(2);
+    assert_eq!(browser.tabs[1].client.presence(&gone), Presence::Nowhere);
 }
