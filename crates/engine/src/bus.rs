@@ -157,7 +157,7 @@ impl Bus {
 
     /// Publishes what a flush made durable: `activities` directly follow the last published ones.
     pub fn publish(&self, activities: Vec<Activity>, durable: ActivityId) {
-        let orgs: HashSet<String> = activities.iter().map(|activity| activity.org.clone()).collect();
+        let orgs = organisations(&activities);
         self.ring(|ring| {
             let follows = activities.first().is_none_or(|first| first.id.as_u64() == ring.newest().as_u64() + 1);
             if follows && !activities.is_empty() {
@@ -267,4 +267,15 @@ impl Bus {
         // A panic cannot leave the ring half changed: its methods keep its law at every step.
         act(&mut self.shared.ring.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Returns whose activities these are; neighbours mostly belong to the same one, and are not looked up again.
+fn organisations(activities: &[Activity]) -> HashSet<String> {
+    let mut orgs: HashSet<String> = HashSet::new();
+    for run in activities.chunk_by(|one, next| one.org == next.org) {
+        if let Some(first) = run.first().filter(|first| !orgs.contains(&first.org)) {
+            orgs.insert(first.org.clone());
+        }
+    }
+    orgs
 }

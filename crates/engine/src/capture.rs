@@ -15,11 +15,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Bus, Fault, Reaction, SealKey, backoff,
+    Bus, CopyState, CopyStatus, Fault, Reaction, SealKey, backoff,
     events::{Connected, StateChanged},
     follow::follow,
     pipeline::{self, Observed, Works},
-    ports::{Leadership, Notices, Schemas, SnapshotProgress, Source},
+    ports::{Leadership, Notices, Schemas, Source},
     reaction,
 };
 
@@ -46,6 +46,8 @@ pub struct CaptureConfig {
     pub schemas: Arc<dyn Schemas>,
     /// What messages of the mutation service are sealed with.
     pub seal_key: SealKey,
+    /// So many tables are copied side by side, each on a connection of its own.
+    pub copies_at_once: usize,
     /// Where readers wait.
     pub bus: Bus,
     /// How other servers are told of what this one wrote, and the other way round.
@@ -53,9 +55,6 @@ pub struct CaptureConfig {
     /// The wall clock.
     pub clock: Arc<dyn Fn() -> Micros + Send + Sync>,
 }
-
-/// How far the initial copy of a table is, for people.
-pub type CopyStatus = SnapshotProgress;
 
 /// Controls and shows a running capture; cheap to clone.
 #[derive(Clone)]
@@ -166,6 +165,12 @@ impl CaptureService {
             Ok(None) => return Some(Fault::new(Code::LeaseHeld, "")),
             Err(fault) => return Some(fault),
         };
+        let known = config.bus.head();
+        if tenure.head.epoch == known.epoch && tenure.head.last < known.durable {
+            // Readers have seen more than there is: the next activities would get numbers that were given out before.
+            let detail = format!("it ends at {}, and {} was delivered", tenure.head.last, known.durable);
+            return Some(Fault::new(Code::LogCorrupt, detail));
+        }
         config.bus.refresh(tenure.head);
         let waits = |fault: Fault| self.show(SourceState::Initialising, Some(&fault), None);
         let capture = tokio::select! {
@@ -189,6 +194,7 @@ impl CaptureService {
             bus: config.bus.clone(),
             notices: Arc::clone(&config.notices),
             seal_key: config.seal_key.clone(),
+            copies_at_once: config.copies_at_once.max(1),
             clock: Arc::clone(&config.clock),
             observer: self.observer(),
         };
@@ -198,10 +204,13 @@ impl CaptureService {
     fn observer(&self) -> Arc<dyn Fn(Observed) + Send + Sync> {
         let (handle, config) = (self.handle.clone(), Arc::clone(&self.config));
         Arc::new(move |observed: Observed| {
-            let state = match (&observed.copies, observed.catching_up) {
-                (Some(_), _) => SourceState::Snapshotting,
-                (None, true) => SourceState::CatchingUp,
-                (None, false) => SourceState::Streaming,
+            // A copy that fails is shown by itself: the others, and the stream, go on (CAP-22).
+            let goes_on = |copy: &CopyStatus| !matches!(copy.state, CopyState::Complete | CopyState::Failed);
+            let copying = observed.copies.iter().flatten().any(goes_on);
+            let state = match (copying, observed.catching_up) {
+                (true, _) => SourceState::Snapshotting,
+                (false, true) => SourceState::CatchingUp,
+                (false, false) => SourceState::Streaming,
             };
             *handle.copies.lock().unwrap_or_else(PoisonError::into_inner) = observed.copies.unwrap_or_default();
             show(&handle, &config, state, None, None);
@@ -217,6 +226,9 @@ impl CaptureService {
             Reaction::Block | Reaction::Stop => Duration::from_millis(LOOK_AGAIN_MS),
         };
         tracing::debug!(error = %fault.chain(), "capture ended");
+        for copy in self.handle.copies.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            copy.progress.rows_per_second = 0;
+        }
         let next = Micros(now.0 + wait.as_micros() as i64);
         self.show(reaction.state(), Some(fault), Some(next));
         wait

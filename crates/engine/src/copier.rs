@@ -4,32 +4,39 @@
 //! snapshot; write a watermark into the source's log; when the stream reaches the watermark, append the chunk's rows
 //! there, except those that the window outdates. Rows, progress and position are one append, so a crash resumes at the
 //! last chunk and repeats at most one.
+//! Several tables have a window open at once, each its own: a watermark is of one chunk, and settles that one alone.
 //! Law: a chunk counts only if its snapshot sees every transaction that was mapped before its window opened; decoding
 //! delivers a commit before readers see it. A failing table fails alone.
 
-use std::{collections::BTreeSet, sync::Arc};
+mod copy;
+mod pace;
 
-use antiphon_model::{Change, Class, Commit, Transaction, Visibility, Xid};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use antiphon_model::{Change, Commit, Micros, Transaction, Visibility, Xid};
+use copy::{Copy, Step};
+pub use copy::{CopyState, CopyStatus, CopyTrouble};
 use tokio::sync::mpsc;
 
 use crate::{
-    Fault, Mapped, Mapper, backoff,
-    events::{CopyFailed, RowsCopied},
-    intake::{Settled, Window},
+    Fault, Mapped, Mapper,
+    intake::Window,
+    pipeline::Works,
     ports::{ChunkRows, SnapshotProgress, SnapshotTable, Source},
     task,
 };
 
-/// So many tables are copied side by side.
-const TABLES_AT_ONCE: usize = 4;
 /// The first chunk of a table, before the size of its rows is known.
 const FIRST_CHUNK_ROWS: usize = 200;
 /// Chunks are sized to about so many bytes.
 const CHUNK_BYTES: usize = 2 << 20;
 /// And to at most so many rows.
 const CHUNK_ROWS_MAX: usize = 5_000;
-/// So many transient failures in a row make a table's copy fail.
-const ATTEMPTS_MAX: u32 = 20;
+/// More transactions than this that a new snapshot might not see are worth asking which of them readers see by now.
+const RECENT_MANY: usize = 4_096;
 /// How the content of every watermark begins.
 pub(crate) const WATERMARK: &str = "{\"watermark\":";
 
@@ -37,32 +44,23 @@ pub(crate) const WATERMARK: &str = "{\"watermark\":";
 pub(crate) struct Copier {
     source: Arc<dyn Source>,
     seed: String,
+    /// So many tables are copied side by side, each on a connection of its own.
+    tables_at_once: usize,
     copies: Vec<Copy>,
     marks: u64,
     /// Transactions mapped lately that a new snapshot might not see yet.
     recent: Vec<Xid>,
-    results: mpsc::Receiver<Done>,
-    done: mpsc::Sender<Done>,
+    events: mpsc::Receiver<Event>,
+    tell: mpsc::Sender<Event>,
+    clock: Arc<dyn Fn() -> Micros + Send + Sync>,
 }
 
-struct Copy {
-    progress: SnapshotProgress,
-    step: Step,
-    window: Window,
-    mapped_before: Vec<Xid>,
-    read_again: Vec<String>,
-    /// Where the copy will stand once the rows to be read again are in.
-    ahead: Option<SnapshotProgress>,
-    chunk_rows: usize,
-    attempts: u32,
-    table: Option<Box<dyn SnapshotTable>>,
-}
-
-enum Step {
-    Idle,
-    Reading,
-    Marked { chunk: Box<ChunkRows>, content: String },
-    Over,
+/// What comes to pass beside the stream.
+pub(crate) enum Event {
+    /// A background step ended.
+    Done(Done),
+    /// The copy of a type that waited may be tried again.
+    Due(String),
 }
 
 /// What a background step brought.
@@ -82,21 +80,13 @@ pub(crate) struct Copied {
 
 impl Copier {
     /// Makes the copier of a tenure; `seed` makes its watermarks unique.
-    pub(crate) fn new(source: Arc<dyn Source>, seed: String, pending: Vec<SnapshotProgress>) -> Copier {
-        // Each table has at most one step under way.
-        let (done, results) = mpsc::channel(pending.len().max(1));
-        let copies = pending.into_iter().map(|progress| Copy {
-            progress,
-            step: Step::Idle,
-            window: Window::default(),
-            mapped_before: Vec::new(),
-            read_again: Vec::new(),
-            ahead: None,
-            chunk_rows: FIRST_CHUNK_ROWS,
-            attempts: 0,
-            table: None,
-        });
-        Copier { source, seed, copies: copies.collect(), marks: 0, recent: Vec::new(), results, done }
+    pub(crate) fn new(works: &Works, seed: String, pending: Vec<SnapshotProgress>) -> Copier {
+        // Each table has at most one step or one timer under way.
+        let (tell, events) = mpsc::channel(pending.len().max(1));
+        let copies = pending.into_iter().map(Copy::new).collect();
+        let (source, clock) = (Arc::clone(&works.source), Arc::clone(&works.clock));
+        let tables_at_once = works.copies_at_once;
+        Copier { source, seed, tables_at_once, copies, marks: 0, recent: Vec::new(), events, tell, clock }
     }
 
     /// Tells whether anything is left to copy.
@@ -104,12 +94,22 @@ impl Copier {
         self.copies.iter().any(|copy| !matches!(copy.step, Step::Over))
     }
 
-    /// Waits for a background step; never returns where none is under way.
-    pub(crate) async fn finished(&mut self) -> Done {
-        match self.results.recv().await {
-            Some(done) => done,
+    /// Tells whether there is something to start.
+    pub(crate) fn idle(&self) -> bool {
+        self.copies.iter().any(|copy| matches!(copy.step, Step::Idle | Step::Waiting { wait: Some(_) }))
+    }
+
+    /// Waits for a background step or a copy that is due; never returns where there is neither.
+    pub(crate) async fn next(&mut self) -> Event {
+        match self.events.recv().await {
+            Some(event) => event,
             None => std::future::pending().await,
         }
+    }
+
+    /// Tells whether transactions pile up that readers see by now.
+    pub(crate) fn wants_visibility(&self) -> bool {
+        self.recent.len() >= RECENT_MANY
     }
 
     /// Forgets transactions that readers see by now.
@@ -119,49 +119,72 @@ impl Copier {
 
     /// Starts what can be started.
     pub(crate) fn start(&mut self) {
-        let busy = self.copies.iter().filter(|copy| matches!(copy.step, Step::Reading | Step::Marked { .. })).count();
-        let free = TABLES_AT_ONCE.saturating_sub(busy);
+        for copy in &mut self.copies {
+            if let Step::Waiting { wait } = &mut copy.step
+                && let Some(wait) = wait.take()
+            {
+                let (tell, entity_type) = (self.tell.clone(), copy.progress.entity_type.clone());
+                drop(task::spawn("copy wait", async move {
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = tell.closed() => return,
+                    }
+                    if tell.send(Event::Due(entity_type)).await.is_err() {
+                        tracing::debug!("a copy was due after the end of its tenure");
+                    }
+                }));
+            }
+        }
+        let busy = self.copies.iter().filter(|copy| copy.busy()).count();
+        let free = self.tables_at_once.saturating_sub(busy);
         let idle = self.copies.iter_mut().filter(|copy| matches!(copy.step, Step::Idle));
         for copy in idle.take(free) {
             copy.step = Step::Reading;
             copy.window = Window::default();
             copy.mapped_before.clone_from(&self.recent);
-            let (source, done) = (Arc::clone(&self.source), self.done.clone());
+            let (source, tell) = (Arc::clone(&self.source), self.tell.clone());
             let (table, progress) = (copy.table.take(), copy.progress.clone());
-            let (again, rows_max) = (std::mem::take(&mut copy.read_again), copy.chunk_rows);
-            copy.read_again.clone_from(&again);
-            let wait = backoff::wait(copy.attempts, progress.rows_done);
-            let pause = (copy.attempts > 0).then_some(wait);
+            let (again, rows_max) = (copy.read_again.clone(), copy.chunk_rows);
             drop(task::spawn("copy chunk", async move {
-                if let Some(pause) = pause {
-                    tokio::time::sleep(pause).await;
-                }
                 let entity_type = progress.entity_type.clone();
                 let (table, result) = read(source, table, &progress, &again, rows_max).await;
                 // The receiver is gone only when the tenure has ended.
-                if done.send(Done { entity_type, mark: false, table, result }).await.is_err() {
+                if tell.send(Event::Done(Done { entity_type, mark: false, table, result })).await.is_err() {
                     tracing::debug!("a chunk came after the end of its tenure");
                 }
             }));
         }
     }
 
-    /// Takes in a background step; returns progress to save where a table has failed for good.
-    pub(crate) fn take(&mut self, step: Done) -> Option<Copied> {
-        let Done { entity_type, mark, table, result } = step;
-        let index = self.copies.iter().position(|copy| copy.progress.entity_type == entity_type)?;
+    /// Takes in what came; returns progress to save where people are to be told of a failure.
+    pub(crate) fn take(&mut self, event: Event) -> Option<Copied> {
+        let (Event::Due(name) | Event::Done(Done { entity_type: name, .. })) = &event;
+        let index = self.copies.iter().position(|copy| copy.progress.entity_type == *name)?;
+        match event {
+            Event::Due(_) => {
+                self.copies[index].step = Step::Idle;
+                None
+            }
+            Event::Done(done) => self.done(index, done),
+        }
+    }
+
+    fn done(&mut self, index: usize, step: Done) -> Option<Copied> {
+        let Done { mark, table, result, .. } = step;
         let copy = &mut self.copies[index];
         copy.table = table;
         match result {
             Ok(Some(chunk)) => {
                 let hidden = copy.mapped_before.iter().any(|xid| !chunk.visibility.sees(*xid));
+                copy.mapped_before = Vec::new();
+                let usable = !hidden && !copy.window.overflowed();
                 self.recent.retain(|xid| !chunk.visibility.sees(*xid));
                 let copy = &mut self.copies[index];
-                copy.attempts = if hidden { copy.attempts + 1 } else { 0 };
-                if hidden {
-                    copy.step = Step::Idle;
-                } else {
+                if usable {
+                    copy.came_through((self.clock)());
                     self.mark(index, chunk);
+                } else {
+                    copy.again_soon();
                 }
                 None
             }
@@ -172,17 +195,33 @@ impl Copier {
         }
     }
 
+    /// A chunk that was read cannot be used, whatever is read again: its table fails, alone.
+    pub(crate) fn fail(&mut self, entity_type: &str, fault: &Fault) -> Option<Copied> {
+        self.copies.iter_mut().find(|copy| copy.watches(entity_type))?.fail(fault)
+    }
+
+    /// From here on a window needs to note only what touches the rows of its chunk.
+    pub(crate) fn narrow(&mut self, mapper: &Mapper) {
+        for copy in &mut self.copies {
+            let Step::Marked { chunk, .. } = &copy.step else { continue };
+            if !copy.window.narrowed() {
+                let ids = chunk.rows.iter().filter_map(|row| mapper.copied_id(&chunk.relation, row));
+                copy.window.narrow(ids.collect::<HashSet<String>>());
+            }
+        }
+    }
+
     fn mark(&mut self, index: usize, chunk: Box<ChunkRows>) {
         self.marks += 1;
         let content = format!("{WATERMARK}\"{}-{}\"}}", self.seed, self.marks);
         let copy = &mut self.copies[index];
-        let done = self.done.clone();
+        let tell = self.tell.clone();
         let (table, entity_type) = (copy.table.take(), copy.progress.entity_type.clone());
         copy.step = Step::Marked { chunk, content: content.clone() };
         drop(task::spawn("copy watermark", async move {
             let Some(mut table) = table else { return };
             let result = table.mark(&content).await.map(|()| None);
-            if done.send(Done { entity_type, mark: true, table: Some(table), result }).await.is_err() {
+            if tell.send(Event::Done(Done { entity_type, mark: true, table: Some(table), result })).await.is_err() {
                 tracing::debug!("a watermark was written after the end of its tenure");
             }
         }));
@@ -231,7 +270,11 @@ impl Copier {
             |copy: &&mut Copy| matches!(&copy.step, Step::Marked { content: own, .. } if own.as_bytes() == content);
         let copy = self.copies.iter_mut().find(waits)?;
         let Step::Marked { chunk, .. } = std::mem::replace(&mut copy.step, Step::Idle) else { return None };
-        let copied = copy.settle(*chunk, commit, mapper, into);
+        if copy.window.overflowed() {
+            copy.again_soon();
+            return None;
+        }
+        let copied = copy.settle(*chunk, (commit, (self.clock)()), mapper, into);
         Some(copied)
     }
 
@@ -244,70 +287,9 @@ impl Copier {
         self.copies.iter().filter_map(relation).collect()
     }
 
-    /// Returns how far every copy is.
-    pub(crate) fn progress(&self) -> impl Iterator<Item = &SnapshotProgress> {
-        self.copies.iter().map(|copy| &copy.progress)
-    }
-}
-
-impl Copy {
-    fn watches(&self, entity_type: &str) -> bool {
-        self.progress.entity_type == entity_type && matches!(self.step, Step::Reading | Step::Marked { .. })
-    }
-
-    fn settle(&mut self, chunk: ChunkRows, mark: Commit, mapper: &mut Mapper, into: &mut Mapped) -> Copied {
-        // Readers see commits in another order than the log's: a list may see a row's later delete and not the mark.
-        // What every later list sees is a transaction that had ended when the chunk was read.
-        let commit = Commit { xid: chunk.visibility.ended(), ..mark };
-        let bytes: usize = chunk.rows.iter().map(antiphon_model::Tuple::byte_len).sum();
-        let mut again = Vec::new();
-        let mut fresh = Vec::with_capacity(chunk.rows.len());
-        for row in chunk.rows {
-            let Some(id) = mapper.copied_id(&chunk.relation, &row) else { continue };
-            match self.window.settle(&id, &chunk.visibility) {
-                Settled::Fresh => fresh.push(row),
-                Settled::Stale => {}
-                Settled::ReadAgain => again.push(id),
-            }
-        }
-        if !fresh.is_empty() {
-            let mean = bytes / fresh.len().max(1) + 1;
-            self.chunk_rows = (CHUNK_BYTES / mean).clamp(1, CHUNK_ROWS_MAX);
-        }
-        mapper.map_copied(&chunk.relation, &fresh, commit, into);
-        let reached = self.ahead.take().unwrap_or(chunk.progress);
-        self.read_again = again;
-        let rows = fresh.len() as u64;
-        if self.read_again.is_empty() {
-            let rows_done = self.progress.rows_done + rows;
-            self.progress = SnapshotProgress { rows_done, ..reached };
-        } else {
-            // Until those rows are in, a crash must repeat the chunk: the saved place stays before it.
-            self.progress.rows_done += rows;
-            self.ahead = Some(reached);
-        }
-        let complete = self.progress.complete;
-        self.step = if complete { Step::Over } else { Step::Idle };
-        if complete {
-            self.table = None;
-        }
-        RowsCopied { entity_type: &self.progress.entity_type, rows, rows_done: self.progress.rows_done, complete }
-            .emit();
-        Copied { progress: self.progress.clone() }
-    }
-
-    fn fail(&mut self, fault: &Fault) -> Option<Copied> {
-        self.attempts += 1;
-        let again = fault.class() == Class::Transient && self.attempts < ATTEMPTS_MAX;
-        CopyFailed { entity_type: &self.progress.entity_type, fault, final_: !again }.emit();
-        self.table = None;
-        if again {
-            self.step = Step::Idle;
-            return None;
-        }
-        self.step = Step::Over;
-        self.progress.failure = Some(format!("{}: {}", fault.code(), fault.detail()));
-        Some(Copied { progress: self.progress.clone() })
+    /// Returns how every copy is, for people.
+    pub(crate) fn statuses(&self) -> Vec<CopyStatus> {
+        self.copies.iter().map(Copy::status).collect()
     }
 }
 

@@ -115,17 +115,22 @@ impl RowsCopied<'_> {
 pub(crate) struct CopyFailed<'a> {
     pub(crate) entity_type: &'a str,
     pub(crate) fault: &'a crate::Fault,
-    pub(crate) final_: bool,
+    /// Whether it does not look as if it would end by itself.
+    pub(crate) lasting: bool,
+    /// When it is tried again.
+    pub(crate) wait: Duration,
 }
 
 impl CopyFailed<'_> {
     pub(crate) fn emit(&self) {
         metrics::counter!("antiphon_capture_snapshot_failures_total").increment(1);
         let chain = self.fault.chain();
-        if self.final_ {
-            tracing::error!(entity.type = self.entity_type, error = %chain, "the copy of {} failed", self.entity_type);
+        let (entity_type, wait_ms) = (self.entity_type, self.wait.as_millis() as u64);
+        if self.lasting {
+            let hint = self.fault.code().hint();
+            tracing::error!(entity.type = entity_type, wait_ms, error = %chain, "the copy of {entity_type} fails: {hint}");
         } else {
-            tracing::warn!(entity.type = self.entity_type, error = %chain, "the copy of {} is tried again", self.entity_type);
+            tracing::warn!(entity.type = entity_type, wait_ms, error = %chain, "the copy of {entity_type} is tried again");
         }
     }
 }

@@ -27,7 +27,8 @@ mod task;
 
 pub use authorship::{Authorship, MESSAGE_PREFIX, SealKey, Unsealed, open, seal};
 pub use bus::{Bus, OrgWatch, Page};
-pub use capture::{CaptureConfig, CaptureHandle, CaptureService, CopyStatus};
+pub use capture::{CaptureConfig, CaptureHandle, CaptureService};
+pub use copier::{CopyState, CopyStatus, CopyTrouble};
 pub use fanout::{Feed, FeedConfig};
 pub use fault::Fault;
 pub use image::{ImageWriter, OMITTED_ABOVE_BYTES, checksum};

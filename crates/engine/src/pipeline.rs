@@ -36,6 +36,8 @@ pub(crate) struct Works {
     pub(crate) bus: Bus,
     pub(crate) notices: Arc<dyn Notices>,
     pub(crate) seal_key: SealKey,
+    /// So many tables are copied side by side.
+    pub(crate) copies_at_once: usize,
     pub(crate) clock: Arc<dyn Fn() -> Micros + Send + Sync>,
     pub(crate) observer: Arc<dyn Fn(Observed) + Send + Sync>,
 }
@@ -68,7 +70,7 @@ pub(crate) async fn run(
     let mapper = Mapper::new(&works.entities, organisations).believing(works.seal_key.clone());
     let pending = pending_copies(&works.entities, snapshots);
     let seed = format!("{}-{}", (works.clock)().0, checkpoint.lsn);
-    let copier = Copier::new(Arc::clone(&works.source), seed, pending);
+    let copier = Copier::new(&works, seed, pending);
     let acknowledge = capture.acknowledge();
     // One batch waits while one is appended; a few appended ones may wait for one flush.
     let (to_append, from_map) = mpsc::channel(1);
@@ -124,14 +126,7 @@ pub(crate) async fn renew(lease: &mut dyn Lease) -> Fault {
 /// Returns the copies that are still to do: declared types without a complete one.
 fn pending_copies(entities: &[Arc<EntityType>], snapshots: Vec<SnapshotProgress>) -> Vec<SnapshotProgress> {
     let known = |name: &str| snapshots.iter().find(|progress| progress.entity_type == name).cloned();
-    let fresh = |name: &str| SnapshotProgress {
-        entity_type: name.to_owned(),
-        last_key: None,
-        rows_done: 0,
-        rows_estimated: 0,
-        complete: false,
-        failure: None,
-    };
-    let all = entities.iter().map(|entity| known(&entity.name).unwrap_or_else(|| fresh(&entity.name)));
-    all.filter(|progress| !progress.complete && progress.failure.is_none()).collect()
+    let all =
+        entities.iter().map(|entity| known(&entity.name).unwrap_or_else(|| SnapshotProgress::fresh(&entity.name)));
+    all.filter(|progress| !progress.complete).collect()
 }

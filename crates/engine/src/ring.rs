@@ -33,7 +33,12 @@ impl Ring {
     }
 
     /// Adds what directly follows the newest activity; `newest` is the last id of the batch.
-    pub(crate) fn extend(&mut self, activities: Vec<Activity>, newest: ActivityId) {
+    pub(crate) fn extend(&mut self, mut activities: Vec<Activity>, newest: ActivityId) {
+        // What would be pushed out again at once is not let in.
+        let surplus = activities.len().saturating_sub(self.count_max);
+        if let Some(last) = activities.drain(..surplus).next_back() {
+            self.restart(last.id);
+        }
         for activity in activities {
             self.bytes += activity.byte_len();
             self.activities.push_back(Arc::new(Published::new(activity)));

@@ -130,6 +130,29 @@ fn an_insert_is_a_create_without_hidden_columns_and_metadata() {
 }
 
 #[test]
+fn a_clock_that_goes_back_is_shown_and_orders_nothing_pg_86() {
+    let mut bench = Bench::new(ReplicaIdentity::Index);
+    let mut mapped = Mapped::default();
+    let mut checkpoint = Checkpoint::start();
+    for (lsn, at) in [(10, 5_000), (20, 1_000), (30, -7)] {
+        let transaction = Transaction {
+            commit_lsn: Lsn::new(lsn),
+            xid: Xid::new(lsn),
+            committed_at: Micros(at),
+            first_ordinal: 0,
+            changes: vec![bench.insert(&lsn.to_string(), "acme")],
+            last: true,
+        };
+        bench.mapper.map(&transaction, &checkpoint, &mut mapped);
+        (checkpoint.lsn, checkpoint.complete) = (transaction.commit_lsn, true);
+    }
+    let told: Vec<_> =
+        mapped.activities.iter().map(|activity| (activity.commit.lsn.as_u64(), activity.commit.at.0)).collect();
+    assert_eq!(told, [(10, 5_000), (20, 1_000), (30, -7)]);
+    assert_eq!(bench.mapper.resent_changes(), 0, "what is older by the clock is no repetition");
+}
+
+#[test]
 fn an_unchanged_value_is_named_and_never_null_pg_61() {
     let mut bench = Bench::new(ReplicaIdentity::Index);
     let update = Change::Update(bench.row(OldRow::Absent, Some(tuple("1", "acme", "new", Cell::Unchanged))));

@@ -4,15 +4,21 @@
 //! such a change is in the stream already and newer. Where that change lacked unchanged values, the row is read again,
 //! so that no row is ever dropped in favour of a partial one (hazard 6 of TOAST).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use antiphon_model::{Visibility, Xid};
+
+/// A window notes so many changes at most; with more it is of no use, and the chunk is read again.
+const TOUCHES_MAX: usize = 200_000;
 
 /// What touched the rows of one table since the reading of a chunk began.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     touched: HashMap<String, Vec<(Xid, bool)>>,
     truncated: Vec<Xid>,
+    /// The rows of the chunk, once they are known.
+    chunk: Option<HashSet<String>>,
+    touches: usize,
 }
 
 /// What becomes of a copied row.
@@ -29,7 +35,32 @@ pub(crate) enum Settled {
 impl Window {
     /// Notes that a transaction changed a row; `whole` tells whether the change carries every value (or deletes it).
     pub(crate) fn touch(&mut self, entity_id: String, xid: Xid, whole: bool) {
-        self.touched.entry(entity_id).or_default().push((xid, whole));
+        if self.overflowed() || self.chunk.as_ref().is_some_and(|chunk| !chunk.contains(&entity_id)) {
+            return;
+        }
+        self.touches += 1;
+        if self.overflowed() {
+            self.touched = HashMap::new();
+        } else {
+            self.touched.entry(entity_id).or_default().push((xid, whole));
+        }
+    }
+
+    /// Tells whether more happened than could be noted: then nothing can be said of any row.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.touches > TOUCHES_MAX
+    }
+
+    /// Tells whether the chunk's rows are known.
+    pub(crate) fn narrowed(&self) -> bool {
+        self.chunk.is_some()
+    }
+
+    /// Notes from now on only what touches these rows, and forgets the others.
+    pub(crate) fn narrow(&mut self, chunk: HashSet<String>) {
+        self.touched.retain(|id, _| chunk.contains(id));
+        self.touches = if self.overflowed() { self.touches } else { self.touched.values().map(Vec::len).sum() };
+        self.chunk = Some(chunk);
     }
 
     /// Notes that a transaction emptied the table.
@@ -76,5 +107,28 @@ mod tests {
         }
         window.truncate(Xid::new(30));
         assert_eq!(window.settle("untouched", &visibility), Settled::Stale);
+    }
+
+    #[test]
+    fn a_window_notes_no_more_than_the_chunk_needs_and_says_where_it_was_too_much_cap_17() {
+        let visibility: Visibility = "10:20:".parse().unwrap();
+        let mut window = Window::default();
+        for n in 0..1_000 {
+            window.touch(format!("{n}"), Xid::new(21), true);
+        }
+        window.narrow(["5".to_owned(), "2000".to_owned()].into());
+        assert_eq!((window.touched.len(), window.narrowed(), window.overflowed()), (1, true, false));
+        for n in 0..2 * TOUCHES_MAX {
+            window.touch(format!("{n}"), Xid::new(22), true);
+        }
+        assert_eq!((window.touched.len(), window.overflowed()), (2, false));
+        assert_eq!(window.settle("2000", &visibility), Settled::Stale);
+        let mut flooded = Window::default();
+        for n in 0..=TOUCHES_MAX {
+            flooded.touch(format!("{n}"), Xid::new(22), true);
+        }
+        assert!(flooded.overflowed() && flooded.touched.is_empty());
+        flooded.narrow(HashSet::new());
+        assert!(flooded.overflowed(), "it is not forgotten");
     }
 }

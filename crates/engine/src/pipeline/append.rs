@@ -2,11 +2,12 @@
 //!
 //! Progress without activities is saved sparingly: a position is acknowledged only after it was saved, so that a slot
 //! that is ahead of what we saved was moved by someone else (PG-13), and saving writes to the very log that moves it.
-//! The first position of an epoch is saved at once: from then on lists may be joined with the stream.
+//! The first position of an epoch, or of another timeline, is saved at once: from then on lists may be joined with the
+//! stream, and positions are told by the server that they belong to.
 
 use std::sync::Arc;
 
-use antiphon_model::{Checkpoint, Epoch, Lsn, Micros};
+use antiphon_model::{Checkpoint, Epoch, Micros};
 use tokio::sync::mpsc;
 
 use super::{Appended, Work};
@@ -42,7 +43,7 @@ pub(super) async fn run(
             Work::Progress { checkpoint, at } => (empty(checkpoint), at),
         };
         let quiet = batch.activities.is_empty() && batch.snapshot.is_none();
-        if !quiet || due(&saved, batch.checkpoint.acknowledged, clock().0 - saved_at.0) {
+        if !quiet || due(&saved, &batch.checkpoint, clock().0 - saved_at.0) {
             match writer.append(&mut batch).await {
                 Ok(last) => bus.appended(last),
                 Err(fault) => return Some(fault),
@@ -51,7 +52,8 @@ pub(super) async fn run(
             saved = batch.checkpoint.clone();
             saved_at = clock();
         }
-        let acknowledge = saved.acknowledged;
+        // What was saved by another tenure may be ahead of where this one began.
+        let acknowledge = saved.acknowledged.min(batch.checkpoint.acknowledged);
         if flush.send(Appended { batch, at, acknowledge }).await.is_err() {
             return None;
         }
@@ -63,27 +65,35 @@ fn empty(checkpoint: Checkpoint) -> Batch {
     Batch { activities: Vec::new(), checkpoint, organisations: Vec::new(), snapshot: None }
 }
 
-fn due(saved: &Checkpoint, reached: Lsn, since_saved_micros: i64) -> bool {
-    let bytes = reached.bytes_since(saved.acknowledged);
-    saved.identity.is_none()
+fn due(saved: &Checkpoint, reached: &Checkpoint, since_saved_micros: i64) -> bool {
+    let bytes = reached.acknowledged.bytes_since(saved.acknowledged);
+    // A position means nothing without the server and timeline that it belongs to.
+    saved.identity != reached.identity
         || (bytes >= PROGRESS_BYTES && since_saved_micros >= PROGRESS_INTERVAL_MIN)
         || (bytes > 0 && since_saved_micros >= PROGRESS_INTERVAL_MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use antiphon_model::SourceIdentity;
+    use antiphon_model::{Lsn, SourceIdentity};
 
     use super::*;
 
     #[test]
     fn progress_is_saved_by_size_or_after_a_while_pg_06() {
-        let identity =
-            SourceIdentity { system_identifier: "1".into(), timeline: 1, database_oid: 1, database: "app".into() };
+        let identity = SourceIdentity {
+            system_identifier: "1".into(),
+            timeline: 1,
+            database_oid: 1,
+            database: "app".into(),
+            publication: None,
+        };
         let begun = Checkpoint { acknowledged: Lsn::new(1_000), ..Checkpoint::start() };
-        // The first position of an epoch is saved at once.
-        assert!(due(&begun, Lsn::new(1_000), 0));
-        let saved = Checkpoint { identity: Some(identity), ..begun };
+        let saved = Checkpoint { identity: Some(identity.clone()), ..begun.clone() };
+        // The first position of an epoch is saved at once, and so is the first of another timeline.
+        assert!(due(&begun, &saved, 0));
+        let promoted = SourceIdentity { timeline: 2, ..identity };
+        assert!(due(&saved, &Checkpoint { identity: Some(promoted), ..saved.clone() }, 0));
         for (reached, since, expected) in [
             (1_000, 60_000_000, false),
             (1_001, 9_000_000, false),
@@ -91,7 +101,8 @@ mod tests {
             (9_192, 500_000, false),
             (9_192, 1_000_000, true),
         ] {
-            assert_eq!(due(&saved, Lsn::new(reached), since), expected, "{reached} after {since}");
+            let now = Checkpoint { acknowledged: Lsn::new(reached), ..saved.clone() };
+            assert_eq!(due(&saved, &now, since), expected, "{reached} after {since}");
         }
     }
 }

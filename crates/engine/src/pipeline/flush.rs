@@ -87,7 +87,12 @@ impl Group {
     fn add(&mut self, appended: Appended) {
         // INVARIANT: positions come in the order of the appends.
         assert!(appended.acknowledge >= self.acknowledge, "acknowledged positions went back");
-        self.activities.extend(appended.batch.activities);
+        if self.activities.is_empty() {
+            // Mostly the only one: it is taken as it is.
+            self.activities = appended.batch.activities;
+        } else {
+            self.activities.extend(appended.batch.activities);
+        }
         self.acknowledge = appended.acknowledge;
         self.at = self.at.max(appended.at);
     }

@@ -11,9 +11,9 @@ use tokio::{sync::mpsc, time::Interval};
 use super::{BATCH_ACTIVITIES_MAX, BATCH_BYTES_MAX, Work, Works};
 use crate::{
     Bus, Fault, Mapped, Mapper,
-    copier::{Copied, Copier, Done},
+    copier::{self, Copied, Copier, CopyStatus},
     events::TransactionsMapped,
-    ports::{Batch, Capture, Captured, Schemas, SnapshotProgress, Source},
+    ports::{Batch, Capture, Captured, Schemas, Source},
 };
 
 /// A batch smaller than this waits for what has come already, never for what has not.
@@ -26,12 +26,12 @@ const CATCHING_UP_AFTER: i64 = 2_000_000;
 const BARRIER_INTERVAL_MS: u64 = 100;
 
 /// What mapping noticed about the source's progress.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Observed {
     /// Whether it works through a backlog.
     pub(crate) catching_up: bool,
     /// How far the copies of tables are, while there are any.
-    pub(crate) copies: Option<Vec<SnapshotProgress>>,
+    pub(crate) copies: Option<Vec<CopyStatus>>,
 }
 
 /// The mapping stage.
@@ -49,14 +49,16 @@ pub(super) struct Map {
     mapped: Mapped,
     copied: Option<Copied>,
     catching_up: bool,
-    /// What was last told: catching up, copying.
-    told: Option<(bool, bool)>,
+    /// What was last told.
+    told: Option<Observed>,
     counts: TransactionsMapped,
 }
 
 impl Map {
     pub(super) fn new(works: &Works, mapper: Mapper, copier: Copier, checkpoint: Checkpoint, last: ActivityId) -> Map {
         let barrier = copier.active().then_some(last);
+        let mut look = tokio::time::interval(Duration::from_millis(BARRIER_INTERVAL_MS));
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         Map {
             mapper,
             copier,
@@ -66,7 +68,7 @@ impl Map {
             bus: works.bus.clone(),
             observer: Arc::clone(&works.observer),
             barrier,
-            look: tokio::time::interval(Duration::from_millis(BARRIER_INTERVAL_MS)),
+            look,
             mapped: Mapped::default(),
             copied: None,
             catching_up: true,
@@ -77,9 +79,9 @@ impl Map {
 
     pub(super) async fn run(mut self, mut capture: Box<dyn Capture>, to: mpsc::Sender<Work>) -> Option<Fault> {
         let begins = self.checkpoint.identity.is_none();
-        if begins {
-            self.checkpoint.acknowledged = self.checkpoint.acknowledged.max(capture.started_at());
-        }
+        // The stream may begin before what was acknowledged: after a failover that position can lie in a history that
+        // is gone, and told to the new server it would skip what stands there now (PG-29).
+        self.checkpoint.acknowledged = capture.started_at();
         // After a failover the timeline is a newer one; the adapter has proved that it continues ours.
         self.checkpoint.identity = Some(capture.identity().clone());
         self.observe(false);
@@ -103,26 +105,32 @@ impl Map {
     async fn step(&mut self, capture: &mut dyn Capture, to: &mpsc::Sender<Work>) -> Result<bool, Fault> {
         enum Event {
             Captured(Captured),
-            Copy(Done),
-            Barrier,
+            Copy(copier::Event),
+            Look,
         }
-        let waits = self.barrier.is_some();
+        let looks = self.barrier.is_some() || self.copier.wants_visibility();
         let event = tokio::select! {
             // What is rare comes first, so that a busy source does not keep it waiting.
             biased;
-            done = self.copier.finished() => Event::Copy(done),
-            _ = self.look.tick(), if waits => Event::Barrier,
+            event = self.copier.next() => Event::Copy(event),
+            _ = self.look.tick(), if looks => Event::Look,
             captured = capture.next() => Event::Captured(captured?),
         };
         match event {
             Event::Captured(captured) => self.gather(captured, capture, to).await,
-            Event::Copy(done) => {
-                self.copied = self.copier.take(done).or(self.copied.take());
+            Event::Copy(event) => {
+                if let Some(copied) = self.copier.take(event) {
+                    self.copied = Some(copied);
+                    if !self.send(to).await? {
+                        return Ok(false);
+                    }
+                }
                 self.learn_copied().await?;
                 self.copier.start();
+                self.observe(self.catching_up);
                 self.send(to).await
             }
-            Event::Barrier => {
+            Event::Look => {
                 self.check_barrier().await?;
                 Ok(true)
             }
@@ -188,7 +196,7 @@ impl Map {
             let mut copied = self.copier.observe(transaction, &mut self.mapper, &mut self.mapped);
             // A watermark is alone in its transaction, so one transaction moves at most one copy.
             self.copied = copied.pop().or(self.copied.take());
-            if self.copied.is_some() {
+            if self.barrier.is_none() && self.copier.idle() {
                 self.copier.start();
             }
         }
@@ -250,15 +258,22 @@ impl Map {
         for relation in self.copier.waiting_relations() {
             if let Some((entity_type, fingerprint)) = self.mapper.unknown_copied(&relation) {
                 let number = self.schemas.number(&entity_type, &fingerprint).await?;
-                self.mapper.learn_copied(&relation, number)?;
+                if let Err(fault) = self.mapper.learn_copied(&relation, number) {
+                    // What the stream cannot do without ends the tenure; a table's rows can wait.
+                    self.copied = self.copier.fail(&entity_type, &fault).or(self.copied.take());
+                }
             }
         }
+        self.copier.narrow(&self.mapper);
         Ok(())
     }
 
     /// Lets copies begin once readers see every activity that was in the log when this tenure began.
     async fn check_barrier(&mut self) -> Result<(), Fault> {
-        let Some(barrier) = self.barrier else { return Ok(()) };
+        let Some(barrier) = self.barrier else {
+            self.copier.prune(&self.source.visibility().await?);
+            return Ok(());
+        };
         let before = self.bus.before_list().await?;
         let visibility = self.source.visibility().await?;
         let (offset, _) = before.vouch(&visibility).await?;
@@ -272,13 +287,12 @@ impl Map {
 
     /// Tells what was noticed, where it is news.
     fn observe(&mut self, catching_up: bool) {
-        let copying = self.copier.active();
-        if self.told == Some((catching_up, false)) && !copying {
-            return;
-        }
-        self.told = Some((catching_up, copying));
+        let copies = self.copier.active().then(|| self.copier.statuses());
+        let observed = Observed { catching_up, copies };
         self.catching_up = catching_up;
-        let copies = self.copier.active().then(|| self.copier.progress().cloned().collect());
-        (self.observer)(Observed { catching_up, copies });
+        if self.told.as_ref() != Some(&observed) {
+            (self.observer)(observed.clone());
+            self.told = Some(observed);
+        }
     }
 }

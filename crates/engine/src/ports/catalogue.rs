@@ -1,6 +1,9 @@
 //! The live shape of declared tables, and the numbers given to shapes.
+//!
+//! A shape is read from the catalogue and numbered in our own database, so that a change, a list and the schema which a
+//! client asks for can say of which shape they speak. Nothing here guesses that one column is another under a new name.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use antiphon_model::{EntityType, Type};
 use async_trait::async_trait;
@@ -74,4 +77,8 @@ pub trait Catalogue: Send + Sync {
 pub trait Schemas: Send + Sync {
     /// Returns the number of a shape.
     async fn number(&self, entity_type: &str, fingerprint: &str) -> Result<u32, Fault>;
+
+    /// Returns the newest number of each type that has one: a shape kept in memory under a lower number is no longer the
+    /// present one.
+    async fn newest(&self) -> Result<BTreeMap<String, u32>, Fault>;
 }

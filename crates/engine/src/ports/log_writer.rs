@@ -23,7 +23,7 @@ pub struct Batch {
 }
 
 /// How far the initial copy of one table has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotProgress {
     /// The entity type.
     pub entity_type: String,
@@ -31,12 +31,32 @@ pub struct SnapshotProgress {
     pub last_key: Option<String>,
     /// Rows copied so far.
     pub rows_done: u64,
-    /// Rows expected when the copy began.
+    /// Rows expected in all, as far as is known now; 0 where nothing is.
     pub rows_estimated: u64,
+    /// How fast rows came of late; 0 where none came.
+    pub rows_per_second: u64,
     /// Whether the copy is done.
     pub complete: bool,
-    /// Why it failed, where it did; the others go on (CAP-22).
+    /// Why it fails, where it does: it is tried again, and the others go on (CAP-22).
     pub failure: Option<String>,
+}
+
+impl SnapshotProgress {
+    /// Makes the progress of a copy that has not begun.
+    pub fn fresh(entity_type: impl Into<String>) -> SnapshotProgress {
+        SnapshotProgress { entity_type: entity_type.into(), ..SnapshotProgress::default() }
+    }
+
+    /// Returns how long it goes on at this pace; `None` where nobody can tell.
+    pub fn seconds_left(&self) -> Option<u64> {
+        match (self.complete, self.rows_per_second) {
+            (true, _) => Some(0),
+            (false, 0) => None,
+            // The estimate was reached, and rows still come.
+            (false, _) if self.rows_estimated <= self.rows_done => None,
+            (false, rate) => Some((self.rows_estimated - self.rows_done).div_ceil(rate)),
+        }
+    }
 }
 
 /// Makes one server the writer of a source.

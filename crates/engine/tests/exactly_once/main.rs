@@ -88,6 +88,7 @@ async fn capture(world: &World, clock: Micros, notices: Arc<dyn Notices>) -> (Ca
         source: Arc::new(world.clone()),
         leadership: Arc::new(world.clone()),
         schemas: Arc::new(world.clone()),
+        copies_at_once: 4,
         seal_key: antiphon_engine::SealKey::new(vec![7; 32]),
         bus: bus.clone(),
         notices,
@@ -172,7 +173,7 @@ async fn read_all(bus: Bus, world: World) -> Vec<Seen> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_sees_every_change_exactly_once_whatever_crashes_log_01_log_06() {
+async fn a_reader_sees_every_change_exactly_once_whatever_crashes_log_01_log_06_pg_11() {
     let only: Option<u64> = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
     let seeds = only.map_or(0..40, |seed| seed..seed + 1);
     for seed in seeds {

@@ -275,14 +275,7 @@ impl Leadership for World {
             head: self.head().await?,
             checkpoint: self.lock().appended.checkpoint.clone(),
             organisations: Vec::new(),
-            snapshots: vec![SnapshotProgress {
-                entity_type: "page".into(),
-                last_key: None,
-                rows_done: 0,
-                rows_estimated: 0,
-                complete: true,
-                failure: None,
-            }],
+            snapshots: vec![SnapshotProgress { complete: true, ..SnapshotProgress::fresh("page") }],
             writer: Box::new(hand()),
             flusher: Box::new(hand()),
             lease: Box::new(hand()),
@@ -350,6 +343,10 @@ impl Schemas for World {
     async fn number(&self, _: &str, _: &str) -> Result<u32, Fault> {
         Ok(1)
     }
+
+    async fn newest(&self) -> Result<BTreeMap<String, u32>, Fault> {
+        Ok(BTreeMap::new())
+    }
 }
 
 /// A connection to the source.
@@ -357,6 +354,7 @@ struct Connection {
     world: World,
     life: u64,
     next: usize,
+    started_at: Lsn,
     first: usize,
     acknowledge: watch::Sender<Lsn>,
     identity: SourceIdentity,
@@ -375,6 +373,7 @@ impl Source for World {
             world: self.clone(),
             life: state.life,
             next: from,
+            started_at: Lsn::new(from.checked_sub(1).map_or(0, |before| state.transactions[before].0)),
             first: 0,
             acknowledge: watch::Sender::new(Lsn::ZERO),
             identity: SourceIdentity {
@@ -382,6 +381,7 @@ impl Source for World {
                 timeline: 1,
                 database_oid: 1,
                 database: "app".into(),
+                publication: None,
             },
             relation: relation(),
         }))
@@ -458,6 +458,6 @@ impl Capture for Connection {
     }
 
     fn started_at(&self) -> Lsn {
-        Lsn::ZERO
+        self.started_at
     }
 }
