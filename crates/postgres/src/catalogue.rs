@@ -89,7 +89,8 @@ pub(crate) fn fits(table: &TableInfo, entity: &EntityType) -> Result<(), Fault> 
         }
     }
     let beyond = judged_beyond_key(entity);
-    let whole = table.identity == Identity::Full && table.partitions.iter().all(|leaf| leaf.identity == Identity::Full);
+    let whole = table.audited
+        || table.identity == Identity::Full && table.partitions.iter().all(|leaf| leaf.identity == Identity::Full);
     if let (Some(column), false) = (beyond.first(), whole) {
         return unfit(format!(
             "its rules read the column `{column}`, which old rows do not hold; `antiphon entities add` has them logged \
@@ -119,7 +120,7 @@ fn org_fits(table: &TableInfo, entity: &EntityType, org: &str) -> Result<(), Fau
              uuid, integers and enums serve"
         ));
     }
-    if !column.not_null && table.identity != Identity::Full {
+    if !column.not_null && table.identity != Identity::Full && !table.audited {
         return unfit(format!("the organisation column `{org}` may be null; `antiphon entities add` prepares it"));
     }
     Ok(())

@@ -168,6 +168,16 @@ impl ConnectionInfo {
         &self.user
     }
 
+    /// Returns one for each host, which takes that very server as it is.
+    pub(crate) fn each_host(&self) -> Vec<ConnectionInfo> {
+        let only = |host: &(Host, u16)| ConnectionInfo {
+            hosts: vec![host.clone()],
+            target_session: TargetSession::Any,
+            ..self.clone()
+        };
+        self.hosts.iter().map(only).collect()
+    }
+
     /// Returns how far the connection is encrypted and the server checked.
     pub fn ssl_mode(&self) -> SslMode {
         self.ssl_mode

@@ -4,10 +4,13 @@
 //! found out in one go. Nothing is changed; remedies are printed, not run.
 //! Details name tables, roles and settings, never statements of others, hosts or secrets.
 
+mod failover;
 mod log_database;
+mod recording;
 mod server;
 mod slot;
 mod tables;
+mod watch;
 
 use std::fmt;
 
@@ -16,7 +19,7 @@ use antiphon_model::{Class, Code, EntityType};
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use crate::{ConnectionInfo, connect, slots};
+use crate::{CaptureMethod, ConnectionInfo, connect, slots};
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,10 +65,14 @@ pub struct DoctorConfig {
     pub slot: String,
     /// The publication's name.
     pub publication: String,
+    /// How the database is captured: slot, publication and the log's level matter only to its decoding.
+    pub method: CaptureMethod,
     /// The declared entity types.
     pub entities: Vec<EntityType>,
     /// Our own database; `None` for the database `antiphon` of the same cluster.
     pub log: Option<ConnectionInfo>,
+    /// Where the standbys are, beyond the hosts of the connection URL.
+    pub standby: Option<ConnectionInfo>,
 }
 
 /// Checks everything that can be checked.
@@ -92,9 +99,9 @@ async fn source(client: &Client, info: &ConnectionInfo, config: &DoctorConfig, f
     if let Err(error) = client.batch_execute("set statement_timeout = '20s'; set lock_timeout = '2s'").await {
         return findings.fault("connection", &crate::errors::sql(error), None);
     }
-    let checked = server::check(client, findings).await;
+    let checked = server::check(client, config.method, findings).await;
     findings.take("server", checked);
-    let checked = server::role(client, info, findings).await;
+    let checked = server::role(client, info, config.method, findings).await;
     findings.take("role", checked);
     let checked = server::settings(client, findings).await;
     findings.take("settings", checked);
@@ -102,20 +109,35 @@ async fn source(client: &Client, info: &ConnectionInfo, config: &DoctorConfig, f
     findings.take("clock", checked);
     let checked = server::open_transactions(client, findings).await;
     findings.take("open_transactions", checked);
-    server::replication(info, findings).await;
-    let checked = slot::capacity(client, &config.slot, findings).await;
-    findings.take("slots", checked);
-    let checked = slot::check(client, info, &config.slot, findings).await;
-    findings.take("slot", checked);
+    match config.method {
+        CaptureMethod::Log => decoding(client, info, config, findings).await,
+        CaptureMethod::Trigger => {
+            let checked = recording::check(client, findings).await;
+            findings.take("audit", checked);
+        }
+    }
     let checked = slot::disk(client, findings).await;
     findings.take("disk", checked);
-    let checked = tables::publication(client, config, findings).await;
-    findings.take("publication", checked);
+    let checked = watch::check(info, config, findings).await;
+    findings.take("watch", checked);
     for entity in &config.entities {
         // One table that cannot be read hinders no other (PG-95).
         let checked = tables::check(client, entity, config, findings).await;
         findings.take(&format!("table {}", entity.table), checked);
     }
+}
+
+/// What only the decoding of the log needs.
+async fn decoding(client: &Client, info: &ConnectionInfo, config: &DoctorConfig, findings: &mut Findings) {
+    server::replication(info, findings).await;
+    let checked = slot::capacity(client, &config.slot, findings).await;
+    findings.take("slots", checked);
+    let checked = slot::check(client, info, &config.slot, findings).await;
+    findings.take("slot", checked);
+    let checked = failover::check(info, config, findings).await;
+    findings.take("failover", checked);
+    let checked = tables::publication(client, config, findings).await;
+    findings.take("publication", checked);
 }
 
 /// Findings in the making.
@@ -167,7 +189,7 @@ impl Findings {
 }
 
 /// Writes a number of bytes as people read it.
-fn size(bytes: i64) -> String {
+pub(crate) fn size(bytes: i64) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
     let mut unit = 0;

@@ -24,9 +24,10 @@ pub use self::{
     apply::{Progress, apply},
     infer::{Proposal, infer, tables},
     remove::plan_remove,
-    status::{EntityStatus, list},
+    status::{EntityStatus, list, list_recorded},
 };
 use crate::{
+    CaptureMethod,
     catalogue::{self, Identity, IndexInfo, TableInfo},
     errors,
     quote::{self, NAME_BYTES_MAX},
@@ -36,8 +37,10 @@ use crate::{
 /// How a table is added.
 #[derive(Clone, Debug, Default)]
 pub struct AddOptions {
-    /// The publication that it joins.
+    /// The publication that it joins, where the log is decoded.
     pub publication: String,
+    /// How the database is captured: only the log needs identities and a publication.
+    pub method: CaptureMethod,
     /// Whether whole old rows are logged instead of key and organisation; costs log in every update.
     pub identity_full: bool,
     /// The role of the mutation service, whose settings the stamp believes; `None` for the role that adds the table.

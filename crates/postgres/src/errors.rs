@@ -75,8 +75,22 @@ pub fn client(error: tokio_postgres::Error, context: Context) -> Fault {
     if ours.iter().any(|start| kind.starts_with(start)) {
         return Fault::new(Code::Internal, kind).with_source(error);
     }
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind);
-    Fault::new(Code::SourceUnreachable, cause.map_or("the connection ended", io_detail)).with_source(error)
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    let detail = match cause {
+        Some(cause) if is_unresolved(cause) => UNRESOLVED,
+        Some(cause) => io_detail(cause.kind()),
+        None => "the connection ended",
+    };
+    Fault::new(Code::SourceUnreachable, detail).with_source(error)
+}
+
+/// What is said of a host's name that nobody knows: another thing than a host that does not answer (OP-11).
+pub(crate) const UNRESOLVED: &str = "the host's name cannot be resolved";
+
+/// Looking a name up fails with an error of no kind, by the standard library's fixed words.
+fn is_unresolved(error: &io::Error) -> bool {
+    let text = error.to_string();
+    text.starts_with("failed to lookup address information") || text.starts_with("could not resolve any addresses")
 }
 
 /// Makes a fault of an error of a pool of connections.
@@ -139,6 +153,8 @@ fn classify(error: &ServerError, context: Context) -> (Code, String) {
         (_, "08") if pooler(&error.message) => (Code::PoolerRefused, message()),
         (_, "08") => text(Code::SourceUnreachable, "the connection was refused"),
         ("XX000" | "54000" | "XX001" | "XX002", _) if context == Context::Stream => undecodable(error),
+        // A value that the server cannot convert or print comes again with every attempt.
+        (_, "22") if context == Context::Stream => (Code::PoisonWal, message()),
         (_, "53") => text(Code::SourceUnreachable, "the server lacks resources"),
         (_, "58") if error.message.contains("No space left") => text(Code::DiskFull, "on the database's server"),
         (_, "58") => text(Code::SourceUnreachable, "the server reports a system error"),
@@ -303,6 +319,7 @@ mod tests {
             ("08P01", "unsupported startup parameter: replication", Context::Connect, Code::PoolerRefused),
             ("42601", "syntax error at or near \"IDENTIFY_SYSTEM\"", Context::Slot, Code::PoolerRefused),
             ("XX000", alloc, Context::Stream, Code::PoisonWal),
+            ("22021", "invalid byte sequence for encoding", Context::Stream, Code::PoisonWal),
             ("57014", "", Context::Sql, Code::TryAgain),
             ("42601", "", Context::Sql, Code::Internal),
         ] {

@@ -6,7 +6,10 @@
 use antiphon_engine::Fault;
 use antiphon_model::{Code, RelationName};
 
-use crate::slots::{Blocker, Slot};
+use crate::{
+    failover::{Lack, Readiness},
+    slots::{Blocker, Slot},
+};
 
 /// Without a limit of the server, so much retained log is worth a word, in bytes.
 const LAG_NOTICE_BYTES: i64 = 1 << 30;
@@ -88,6 +91,27 @@ impl SlotWaits<'_> {
     }
 }
 
+/// How far the oldest transaction holds back capture by triggers (TG-02).
+pub(crate) struct HorizonHeld {
+    /// For how long it has been the oldest, as far as was seen.
+    pub(crate) seconds: u64,
+    /// How many transactions have begun since it did.
+    pub(crate) transactions: u64,
+    /// Who it is, where that is to be told.
+    pub(crate) holder: Option<String>,
+}
+
+impl HorizonHeld {
+    pub(crate) fn emit(&self) {
+        metrics::gauge!("antiphon_capture_horizon_held_seconds").set(self.seconds as f64);
+        metrics::gauge!("antiphon_capture_horizon_held_transactions").set(self.transactions as f64);
+        if let Some(holder) = &self.holder {
+            let seconds = self.seconds;
+            tracing::warn!(seconds, "what was committed for {seconds} s waits for an open transaction: {holder}");
+        }
+    }
+}
+
 /// Declared tables are not in the publication.
 pub(crate) struct TablesNotPublished<'a> {
     pub(crate) publication: &'a str,
@@ -165,6 +189,37 @@ pub(crate) enum Level {
     Quiet,
     Notice,
     Warning,
+}
+
+/// How ready the source is for a failover; one metric for each lack, so that an alert can name it.
+pub(crate) struct FailoverMeasured<'a> {
+    pub(crate) readiness: &'a Readiness,
+}
+
+impl FailoverMeasured<'_> {
+    /// Sets the metrics, and logs where the word differs from that of the last look; returns the present one.
+    pub(crate) fn emit(&self, before: &'static str) -> &'static str {
+        let word = self.readiness.word();
+        metrics::gauge!("antiphon_failover_ready").set(f64::from(u8::from(self.readiness.ready())));
+        metrics::gauge!("antiphon_failover_standbys").set(self.readiness.standbys.len() as f64);
+        for lack in Lack::ALL {
+            let count = self.readiness.lacks.iter().filter(|found| found.lack == *lack).count();
+            metrics::gauge!("antiphon_failover_lack", "lack" => lack.as_str()).set(count as f64);
+        }
+        if word == before {
+            return word;
+        }
+        match self.readiness.lacks.iter().find(|found| found.lack.hinders()) {
+            Some(found) => tracing::warn!(
+                failover.state = word,
+                "a failover would not go on without a gap: {}; {}",
+                found.detail,
+                found.remedy
+            ),
+            None => tracing::info!(failover.state = word, "readiness for a failover: {word}"),
+        }
+        word
+    }
 }
 
 /// How much waits for the caller.

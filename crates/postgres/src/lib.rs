@@ -9,11 +9,15 @@ mod catalogue;
 mod cluster;
 mod connect;
 mod conninfo;
+mod delivery;
 pub mod doctor;
 pub mod entities;
 pub mod errors;
 mod events;
+pub mod failover;
+pub mod health;
 mod log_capture;
+mod method;
 mod mutate;
 mod objects;
 pub mod publication;
@@ -26,6 +30,7 @@ mod spool;
 pub mod stamp;
 mod tenancy;
 mod tls;
+mod trigger_capture;
 
 pub use catalogue::{
     ColumnInfo, ForeignKey, Identity, IndexInfo, Leaf, LiveCatalogue, TableInfo, TableKind, describe, find_table,
@@ -35,7 +40,9 @@ pub use cluster::{Cluster, ClusterConfig, FindOptions, Installation, StopMode, V
 pub use connect::{connect_listening, connect_sql, pool};
 pub use conninfo::{ConnectionInfo, Secret, SslMode};
 pub use log_capture::{LogSource, SourceConfig};
+pub use method::CaptureMethod;
 pub use mutate::{LiveWrites, SessionValue, WriteConfig};
 pub use objects::{ensure_objects, maintain_objects};
 pub use quote::{NAME_BYTES_MAX, ident, literal, qualified};
 pub use rows::LiveRows;
+pub use trigger_capture::{TriggerConfig, TriggerSource, plan_uninstall};

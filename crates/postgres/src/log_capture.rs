@@ -1,13 +1,14 @@
 //! Capture by logical decoding: connects to the slot, proves that it is the right one, and streams (CAP-10 to CAP-17).
 //!
-//! `check` prepares and proves, `driver` owns socket, session, assembler and spool in a task of its own, `delivery` is
-//! the bounded way to the caller, `watch` looks at what the stream itself does not tell.
+//! `check` prepares and proves, `driver` owns socket, session, assembler and spool in a task of its own, `watch` looks at
+//! what the stream itself does not tell; what comes of it goes to the caller by `delivery`, as with every method.
 //! Laws: nothing is created where there was a checkpoint before; nothing is acknowledged but what the caller says is
 //! durable; while the caller is busy the socket is not read, and keepalives are answered all the same (PG-35).
 
 mod check;
-mod delivery;
 mod driver;
+mod pace;
+mod proof;
 mod spooler;
 mod timeline;
 mod visible;
@@ -16,7 +17,7 @@ mod watch;
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -35,7 +36,8 @@ use crate::{
     conninfo::ConnectionInfo,
     errors,
     events::{Reconnected, TablesNotPublished},
-    publication, slots, snapshot,
+    publication, slots,
+    snapshot::{self, Mark},
 };
 
 /// The walsender's own memory for a transaction in progress; a larger one is streamed while it runs, so that a million
@@ -55,6 +57,8 @@ const POOL_SIZE_MAX: usize = 2;
 pub struct SourceConfig {
     /// The database.
     pub info: ConnectionInfo,
+    /// Where its standbys are, beyond the hosts of `info`.
+    pub standby: Option<ConnectionInfo>,
     /// The replication slot.
     pub slot: String,
     /// The publication.
@@ -84,6 +88,7 @@ impl SourceConfig {
     ) -> SourceConfig {
         SourceConfig {
             info,
+            standby: None,
             slot: slot.into(),
             publication: publication.into(),
             entities,
@@ -106,8 +111,10 @@ pub struct LogSource {
     config: Arc<SourceConfig>,
     pool: Pool,
     connected_before: AtomicBool,
-    /// Declared tables that the publication carried at some connection of this process.
-    carried: Mutex<Vec<RelationName>>,
+    /// The run of the server that was last seen to hold our history.
+    proven: proof::Proven,
+    /// Who wrote to tables before their copies began.
+    earlier: snapshot::Earlier,
 }
 
 impl LogSource {
@@ -119,36 +126,39 @@ impl LogSource {
         slots::check_name("slot", &config.slot)?;
         slots::check_name("publication", &config.publication)?;
         let pool = connect::pool(&config.info, "antiphon visibility", POOL_SIZE_MAX)?;
-        Ok(LogSource {
-            config: Arc::new(config),
-            pool,
-            connected_before: AtomicBool::new(false),
-            carried: Mutex::default(),
-        })
+        let (config, connected_before) = (Arc::new(config), AtomicBool::new(false));
+        let (proven, earlier) = (proof::Proven::default(), snapshot::Earlier::default());
+        Ok(LogSource { config, pool, connected_before, proven, earlier })
     }
 
-    /// Notes which tables the publication carries; one that it carried before must still be there.
-    fn note_carried(&self, baseline: &publication::Baseline) -> Result<(), Fault> {
-        let mut carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<_> = carried.iter().filter(|table| !baseline.carried().contains(table)).collect();
-        if !gone.is_empty() {
-            let names: Vec<_> = gone.iter().map(ToString::to_string).collect();
-            let detail = format!("the publication {} no longer carries {}", self.config.publication, names.join(", "));
-            return Err(Fault::new(Code::PublicationChanged, detail));
-        }
-        *carried = baseline.carried().to_vec();
+    /// Tells of declared tables that the publication never carried; the others stream all the same.
+    fn tell_missing(&self, baseline: &publication::Baseline) {
         let mut missing = self.config.tables();
-        missing.retain(|table| !carried.contains(table));
+        missing.retain(|table| !baseline.carries(table));
         TablesNotPublished { publication: &self.config.publication, tables: &missing }.emit();
-        Ok(())
+    }
+
+    /// Fails with `PUBLICATION_CHANGED` where the stream does not bring a table's changes: a copy made now would be
+    /// followed by a gap.
+    async fn published(&self, table: &RelationName) -> Result<(), Fault> {
+        let (client, name) = (self.pool.get().await.map_err(errors::pool)?, &self.config.publication);
+        let found = publication::find(&client, name, std::slice::from_ref(table)).await?;
+        match found.is_some_and(|publication| publication.tables.contains_key(table)) {
+            true => Ok(()),
+            false => {
+                let detail = format!("the publication {name} does not carry {table}; run `antiphon entities add`");
+                Err(Fault::new(Code::PublicationChanged, detail))
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Source for LogSource {
     async fn connect(&self, checkpoint: &Checkpoint, waits: &Waits<'_>) -> Result<Box<dyn Capture>, Fault> {
-        let prepared = check::prepare(&self.config, checkpoint, waits).await?;
-        self.note_carried(&prepared.baseline)?;
+        let prepared = check::prepare(&self.config, checkpoint, &self.proven, waits).await?;
+        self.tell_missing(&prepared.baseline);
+        self.earlier.clear();
         if self.connected_before.swap(true, Ordering::Relaxed) {
             Reconnected { slot: &self.config.slot }.emit();
         }
@@ -157,21 +167,13 @@ impl Source for LogSource {
     }
 
     async fn visibility(&self) -> Result<Visibility, Fault> {
-        let client = self.pool.get().await.map_err(errors::pool)?;
-        let statement = "select pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_is_in_recovery()";
-        let row = client.query_one(statement, &[]).await.map_err(errors::sql)?;
-        if row.get(1) {
-            return Err(in_recovery());
-        }
-        let unreadable = |error| Fault::new(Code::Internal, "the server printed no snapshot").with_source(error);
-        row.get::<_, &str>(0).parse::<Visibility>().map_err(unreadable)
+        snapshot::visibility(&self.pool).await
     }
 
     async fn snapshot_table(&self, entity_type: &str) -> Result<Box<dyn SnapshotTable>, Fault> {
-        let found = self.config.entities.iter().find(|entity| entity.name == entity_type);
-        let unknown = || Fault::new(Code::EntityTypeUnknown, entity_type.to_owned());
-        let entity = found.ok_or_else(unknown)?;
-        snapshot::open(&self.config.info, Arc::clone(entity)).await
+        let entity = snapshot::declared(&self.config.entities, entity_type)?;
+        self.published(&entity.table).await?;
+        snapshot::open(&self.config.info, entity, Mark::Message, self.earlier.clone()).await
     }
 }
 

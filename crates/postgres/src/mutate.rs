@@ -51,6 +51,8 @@ struct Means {
     start: String,
     /// The role that edits are made under.
     role: Option<String>,
+    /// Whether who writes is said to the audit table.
+    audited: bool,
 }
 
 impl LiveWrites {
@@ -66,7 +68,9 @@ impl LiveWrites {
         config: WriteConfig,
     ) -> Result<LiveWrites, Fault> {
         let start = format!("{START}{}", config.session_sql()?);
-        Ok(LiveWrites { means: Arc::new(Means { pool, rows, key, declared, start, role: config.role }) })
+        Ok(LiveWrites {
+            means: Arc::new(Means { pool, rows, key, declared, start, role: config.role, audited: config.audited }),
+        })
     }
 }
 

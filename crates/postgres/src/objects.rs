@@ -19,7 +19,7 @@ const AHEAD_DAYS: u64 = 3;
 const LOCK_WAIT: &str = "200ms";
 
 /// Any number: whoever makes these objects takes turns.
-const LOCK: i64 = 0x616e_7469_7068_6f6e;
+pub(crate) const LOCK: i64 = 0x616e_7469_7068_6f6e;
 
 /// Even a schema that is there already is not "made if missing" by a role that may not make any.
 const OBJECTS: &str = "

@@ -142,15 +142,15 @@ impl ReplicationConnection {
         Ok(None)
     }
 
-    /// Waits for bytes; cancelling loses none.
-    pub(crate) async fn fill(&mut self) -> Result<(), Fault> {
+    /// Waits for bytes and returns how many came; cancelling loses none.
+    pub(crate) async fn fill(&mut self) -> Result<usize, Fault> {
         // A long message doubles the buffer with each read; a claimed length alone allocates nothing.
         if self.input.capacity() - self.input.len() < SPARE_BYTES_MIN {
             self.input.reserve(READ_BYTES.max(self.input.len()));
         }
         match self.socket.read_buf(&mut self.input).await {
             Ok(0) => Err(Fault::new(Code::SourceUnreachable, "the server closed the connection")),
-            Ok(_) => Ok(()),
+            Ok(bytes) => Ok(bytes),
             Err(error) => Err(errors::socket(error)),
         }
     }

@@ -1,7 +1,8 @@
 //! Replication slots: looked at, created, dropped and moved.
 //!
 //! Capture uses `find` and `create`; the command line uses the rest. The view's columns differ between versions
-//! (15 knows no invalidation reason, 16 only conflicts), so rows are read as documents and an absent column is absent.
+//! (15 knows no invalidation reason; 16 says `conflicting` of every slot that was given up, which tells a reason only on
+//! a standby), so rows are read as documents and an absent column is absent.
 //! Laws: a slot in use is never dropped unless the caller forces it; a slot is created by the function that waits for
 //! open transactions, and giving up while it waits cancels it, so that no half slot stays (PG-20).
 
@@ -109,7 +110,8 @@ const SLOTS: &str = "
         pg_catalog.pg_wal_lsn_diff(present.lsn, confirmed_flush_lsn)::bigint,
         pg_catalog.age(catalog_xmin),
         coalesce(nullif(pg_catalog.to_jsonb(slot) ->> 'invalidation_reason', ''),
-            case when pg_catalog.to_jsonb(slot) ->> 'conflicting' = 'true' then 'conflicts with recovery' end),
+            case when pg_catalog.to_jsonb(slot) ->> 'conflicting' = 'true' and pg_catalog.pg_is_in_recovery()
+                then 'conflicts with recovery' end),
         coalesce(pg_catalog.to_jsonb(slot) ->> 'failover', 'false') = 'true'
     from pg_catalog.pg_replication_slots as slot,
         (select case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()

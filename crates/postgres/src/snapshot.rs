@@ -5,15 +5,20 @@
 //! Rows come as the stream would send them: every column that is not generated, as Postgres prints it.
 //! A table that is dropped or changed under the copy fails alone and says why (PG-93).
 
+mod estimate;
+mod writers;
+
 use std::sync::Arc;
 
 use antiphon_engine::{
     Fault,
     ports::{ChunkRows, SnapshotProgress, SnapshotTable},
 };
-use antiphon_model::{Code, Column, EntityType, Relation, ReplicaIdentity, Tuple};
+use antiphon_model::{Code, Column, EntityType, Relation, ReplicaIdentity, Tuple, Visibility};
 use async_trait::async_trait;
+use deadpool_postgres::Pool;
 use tokio_postgres::{Client, Row, types::Type};
+pub use writers::Earlier;
 
 use crate::{
     ConnectionInfo,
@@ -27,29 +32,92 @@ use crate::{
 
 /// A chunk that waits for a lock, or takes long, gives way and is tried again smaller; the mark is flushed here and
 /// waits for no standby.
-const SETTINGS: &str = "set lock_timeout = '2s'; set statement_timeout = '60s'; set synchronous_commit = local";
+/// A database that holds any bytes as text is read unconverted, as the stream is (PG-84).
+const SETTINGS: &str = "set lock_timeout = '2s'; set statement_timeout = '60s'; set synchronous_commit = local;
+    select pg_catalog.set_config('client_encoding', 'SQL_ASCII', false)
+    where pg_catalog.current_setting('server_encoding') = 'SQL_ASCII'";
 /// Who makes the logical messages that only this project reads.
 const MESSAGE_PREFIX: &str = "antiphon";
 /// A table whose columns change while it is read is read again so many times.
 const ATTEMPTS_MAX: u32 = 4;
+/// What helps where a copy cannot go on from its place.
+const ANEW: &str = "`antiphon snapshot start` copies it anew";
+/// The number of rows is guessed anew after so many chunks.
+const CHUNKS_PER_ESTIMATE: u32 = 32;
 
-/// Opens the table of an entity type, on a connection of its own.
+/// How a copy leaves its mark in what is captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// By a logical message, for capture by the log.
+    Message,
+    /// By a row of the audit table, for capture by triggers.
+    AuditRow,
+}
+
+impl Mark {
+    fn sql(self) -> &'static str {
+        match self {
+            Mark::Message => "select pg_catalog.pg_logical_emit_message(true, $1, $2)",
+            Mark::AuditRow => {
+                "insert into antiphon.audit (xid, statement, seq, op, said)
+                select pg_catalog.pg_current_xact_id(), n, n, 'M', pg_catalog.convert_to($2, 'UTF8')
+                from pg_catalog.nextval('antiphon.audit_seq') n where $1 is not null"
+            }
+        }
+    }
+}
+
+/// Returns what a snapshot taken now sees.
+pub(crate) async fn visibility(pool: &Pool) -> Result<Visibility, Fault> {
+    let client = pool.get().await.map_err(errors::pool)?;
+    let statement = "select pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_is_in_recovery()";
+    let row = client.query_one(statement, &[]).await.map_err(errors::sql)?;
+    if row.get(1) {
+        // A standby's snapshots name no running transactions.
+        return Err(Fault::new(Code::InRecovery, ""));
+    }
+    let unreadable = |error| Fault::new(Code::Internal, "the server printed no snapshot").with_source(error);
+    row.get::<_, &str>(0).parse::<Visibility>().map_err(unreadable)
+}
+
+/// Returns an entity type among those declared.
+///
+/// # Errors
+/// Fails with `ENTITY_TYPE_UNKNOWN` where it is not.
+pub(crate) fn declared(entities: &[Arc<EntityType>], entity_type: &str) -> Result<Arc<EntityType>, Fault> {
+    let found = entities.iter().find(|entity| entity.name == entity_type);
+    found.cloned().ok_or_else(|| Fault::new(Code::EntityTypeUnknown, entity_type.to_owned()))
+}
+
+/// Opens the table of an entity type, on a connection of its own; `earlier` is remembered between tries.
 ///
 /// # Errors
 /// Fails with `TABLE_UNFIT` where the table is not what its declaration says.
-pub async fn open(info: &ConnectionInfo, entity: Arc<EntityType>) -> Result<Box<dyn SnapshotTable>, Fault> {
+pub async fn open(
+    info: &ConnectionInfo,
+    entity: Arc<EntityType>,
+    mark: Mark,
+    earlier: Earlier,
+) -> Result<Box<dyn SnapshotTable>, Fault> {
     let client = connect::connect_sql(info, "antiphon copy").await?;
     client.batch_execute(SETTINGS).await.map_err(errors::sql)?;
     let described = Described::read(&client, &entity).await?;
-    Ok(Box::new(Copying { client, entity, described, shrink: 1 }))
+    Ok(Box::new(Copying { client, entity, described, mark, shrink: 1, earlier, undisturbed: false, chunks: 0 }))
 }
 
 struct Copying {
     client: Client,
     entity: Arc<EntityType>,
     described: Described,
+    mark: Mark,
     /// Chunks are smaller by this factor, because larger ones took too long (PG-97).
     shrink: usize,
+    /// Who wrote before the copy began.
+    earlier: Earlier,
+    /// Whether they have ended.
+    undisturbed: bool,
+    /// How many chunks were read.
+    chunks: u32,
 }
 
 struct Described {
@@ -105,7 +173,7 @@ impl Copying {
         if let Some(last_key) = last_key {
             let key: Vec<String> = serde_json::from_str(last_key).unwrap_or_default();
             if key.len() != levels.len() {
-                let detail = format!("table {}: its key has changed since its copy began", table.name);
+                let detail = format!("table {}: its key has changed since its copy began; {ANEW}", table.name);
                 return Err(Fault::new(Code::TableUnfit, detail));
             }
             let position: Vec<Option<String>> = key.into_iter().map(Some).collect();
@@ -154,7 +222,7 @@ impl Copying {
                 }
                 Err(Refused::Value(_) | Refused::Comparison) => {
                     let table = &self.described.table.name;
-                    let detail = format!("table {table}: a key's type has changed since its copy began");
+                    let detail = format!("table {table}: a key's type has changed since its copy began; {ANEW}");
                     return Err(Fault::new(Code::TableUnfit, detail));
                 }
             }
@@ -169,6 +237,15 @@ impl SnapshotTable for Copying {
     async fn chunk(&mut self, progress: &SnapshotProgress, rows_max: usize) -> Result<ChunkRows, Fault> {
         let rows_max = (rows_max / self.shrink).max(1);
         let last_key = progress.last_key.as_deref();
+        if last_key.is_none() && !self.undisturbed {
+            let table = &self.described.table;
+            writers::wait(&self.client, &table.name, table.oid, &self.earlier).await?;
+            self.undisturbed = true;
+        }
+        let rows_estimated = match self.chunks.is_multiple_of(CHUNKS_PER_ESTIMATE) {
+            true => estimate::rows(&self.client, &self.described.table.name).await?,
+            false => None,
+        };
         let mut answer = self.run(|copying, table| copying.chunk_select(table, last_key, rows_max)).await?;
         let relation = Arc::clone(&self.described.relation);
         let complete = answer.rows.len() <= rows_max;
@@ -182,15 +259,13 @@ impl SnapshotTable for Copying {
             })
         });
         let last = last.transpose()?.map(|key| serde_json::Value::from(key).to_string());
-        let estimated = match progress.rows_estimated {
-            0 => self.described.table.rows_estimated.unwrap_or(0),
-            known => known,
-        };
+        self.chunks += 1;
         let progress = SnapshotProgress {
             entity_type: progress.entity_type.clone(),
             last_key: last.or_else(|| progress.last_key.clone()),
             rows_done: progress.rows_done + answer.rows.len() as u64,
-            rows_estimated: estimated,
+            rows_estimated: rows_estimated.unwrap_or(progress.rows_estimated),
+            rows_per_second: 0,
             complete,
             failure: None,
         };
@@ -207,8 +282,8 @@ impl SnapshotTable for Copying {
     }
 
     async fn mark(&mut self, content: &str) -> Result<(), Fault> {
-        let sql = "select pg_catalog.pg_logical_emit_message(true, $1, $2)";
-        let written = self.client.query_typed(sql, &[(&MESSAGE_PREFIX, Type::TEXT), (&content, Type::TEXT)]).await;
+        let written =
+            self.client.query_typed(self.mark.sql(), &[(&MESSAGE_PREFIX, Type::TEXT), (&content, Type::TEXT)]).await;
         written.map(drop).map_err(errors::sql)
     }
 }

@@ -6,8 +6,20 @@
 mod beginning;
 #[path = "capture/large.rs"]
 mod large;
+#[path = "capture/many.rs"]
+mod many;
+#[path = "capture/parts.rs"]
+mod parts;
+#[path = "capture/promotion.rs"]
+mod promotion;
 #[path = "capture/refusals.rs"]
 mod refusals;
+#[path = "capture/restores.rs"]
+mod restores;
+#[path = "capture/rows.rs"]
+mod rows;
+#[path = "capture/slots.rs"]
+mod slots;
 #[path = "capture/stage.rs"]
 mod stage;
 #[path = "capture/streams.rs"]

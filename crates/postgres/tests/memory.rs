@@ -1,4 +1,6 @@
-//! Memory of a large transaction, in a process of its own so that no other test counts (CAP-17).
+//! Memory of a large transaction, in a process of its own so that no other test counts (CAP-17, PG-44).
+//!
+//! Two hundred thousand rows; a million with `ANTIPHON_LONG` set.
 
 #[allow(dead_code, reason = "one test needs only a part of the stage")]
 #[path = "capture/stage.rs"]
@@ -11,7 +13,8 @@ use antiphon_testkit::for_each_postgres;
 use crate::stage::{Reader, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_thousand_rows_pass_in_parts_and_leave_no_memory_behind_cap_17() {
+async fn a_large_transaction_passes_in_parts_and_leaves_no_memory_behind_cap_17_pg_44() {
+    let rows = if stage::long() { 1_000_000 } else { 200_000 };
     for_each_postgres(|pg| async move {
         let stage = Stage::set(&pg, "rows").await;
         let source = stage.source();
@@ -19,15 +22,16 @@ async fn two_hundred_thousand_rows_pass_in_parts_and_leave_no_memory_behind_cap_
         let before = resident_bytes();
         let (mut found, mut parts, mut highest) = (0, 0, 0);
         let client = stage.db.connect().await;
-        let insert = "insert into notes (id, body) select i, repeat('x', 200) from generate_series(0, 199999) i";
-        client.batch_execute(insert).await.unwrap();
-        while found < 200_000 {
+        let insert =
+            format!("insert into notes (id, body) select i, repeat('x', 200) from generate_series(1, {rows}) i");
+        client.batch_execute(&insert).await.unwrap();
+        while found < rows {
             let Captured::Transactions(transactions) = reader.next().await.unwrap() else { continue };
             for transaction in transactions {
                 assert_eq!(transaction.first_ordinal, if transaction.changes.is_empty() { 0 } else { found });
                 found += transaction.changes.len() as u64;
                 parts += usize::from(!transaction.changes.is_empty());
-                assert_eq!(transaction.last, found == 200_000 || found == 0);
+                assert_eq!(transaction.last, found == rows || found == 0);
             }
             highest = highest.max(resident_bytes());
         }

@@ -152,6 +152,8 @@ pub struct TableInfo {
     pub identity: Identity,
     /// Whether row-level security applies to it.
     pub row_security: bool,
+    /// Whether triggers record its rows, the old ones too, so that nothing depends on what the log has of them.
+    pub audited: bool,
     /// The columns in the table's order.
     pub columns: Vec<ColumnInfo>,
     /// The indexes.
@@ -274,7 +276,8 @@ const TABLE: &str = "
             where l.relkind <> 'p' and l.reltuples >= 0 and (l.oid = c.oid
                 or l.oid in (select t.relid from pg_catalog.pg_partition_tree(c.oid) t where t.isleaf))),
         (select pg_catalog.string_agg(a.attnum || ':' || a.xmin::text, ',' order by a.attnum)
-            from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0)
+            from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0),
+        exists(select from pg_catalog.pg_trigger t where t.tgrelid = c.oid and t.tgname = $3)
     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')";
 
@@ -371,7 +374,11 @@ pub async fn describe(client: &Client, entity: &EntityType) -> Result<TableInfo,
 pub async fn find_table(client: &Client, name: &RelationName) -> Result<Option<TableInfo>, Fault> {
     // A name that Postgres would cut must not find another table.
     quote::qualified(name)?;
-    let Some(row) = client.query_opt(TABLE, &[&name.schema, &name.name]).await.map_err(errors::sql)? else {
+    let Some(row) = client
+        .query_opt(TABLE, &[&name.schema, &name.name, &crate::trigger_capture::ROW])
+        .await
+        .map_err(errors::sql)?
+    else {
         return Ok(None);
     };
     let oid: u32 = row.try_get(0).map_err(errors::sql)?;
@@ -415,6 +422,7 @@ fn table(row: &Row, name: &RelationName, read: Read) -> Result<TableInfo, tokio_
         persistence: letter(row, 2)?,
         identity: identity(letter(row, 3)?, row.try_get(5)?),
         row_security: row.try_get(4)?,
+        audited: row.try_get(8)?,
         columns: read.columns,
         indexes: read.indexes,
         foreign_keys: read.foreign_keys,

@@ -10,7 +10,7 @@ use antiphon_model::Code;
 use tokio_postgres::Client;
 
 use super::Findings;
-use crate::{ConnectionInfo, VERSION_MAJOR_MIN, errors, quote, replication::ReplicationConnection};
+use crate::{CaptureMethod, ConnectionInfo, VERSION_MAJOR_MIN, errors, quote, replication::ReplicationConnection};
 
 /// Clocks further apart than this make times in the log look wrong to people.
 const CLOCK_DIFFERENCE_MAX_MS: i64 = 1_000;
@@ -22,7 +22,7 @@ const SERVER: &str = "
             or pg_catalog.inet_server_addr() <<= '127.0.0.0/8' or pg_catalog.inet_server_addr() = '::1'
     from (select 1) one left join pg_catalog.pg_stat_ssl s on s.pid = pg_catalog.pg_backend_pid()";
 
-pub(super) async fn check(client: &Client, findings: &mut Findings) -> Result<(), Fault> {
+pub(super) async fn check(client: &Client, method: CaptureMethod, findings: &mut Findings) -> Result<(), Fault> {
     let row = client.query_one(SERVER, &[]).await.map_err(errors::sql)?;
     let text = |column| row.try_get::<_, String>(column).map_err(errors::sql);
     let flag = |column| row.try_get::<_, bool>(column).map_err(errors::sql);
@@ -35,6 +35,7 @@ pub(super) async fn check(client: &Client, findings: &mut Findings) -> Result<()
     }
     match text(2)?.as_str() {
         "logical" => findings.ok("wal_level", "logical"),
+        other if !method.decodes() => findings.ok("wal_level", format!("{other}; triggers need no more")),
         other => {
             let remedy = "alter system set wal_level = logical; -- then restart the server".to_owned();
             findings.problem("wal_level", Code::WalLevel, format!("wal_level is {other}"), Some(remedy));
@@ -68,11 +69,18 @@ const ROLE: &str = "
         exists(select from pg_catalog.pg_roles g where g.rolname = 'rds_replication')
     from pg_catalog.pg_roles r where r.rolname = current_user";
 
-pub(super) async fn role(client: &Client, info: &ConnectionInfo, findings: &mut Findings) -> Result<(), Fault> {
+pub(super) async fn role(
+    client: &Client,
+    info: &ConnectionInfo,
+    method: CaptureMethod,
+    findings: &mut Findings,
+) -> Result<(), Fault> {
     let row = client.query_one(ROLE, &[]).await.map_err(errors::sql)?;
     let flag = |column| row.try_get::<_, bool>(column).map_err(errors::sql);
     let role = quote::ident(info.user())?;
-    if flag(0)? || flag(1)? || flag(5)? {
+    if !method.decodes() {
+        findings.ok("replication_role", "not needed: triggers record the changes");
+    } else if flag(0)? || flag(1)? || flag(5)? {
         findings.ok("replication_role", if flag(0)? { "superuser" } else { "may replicate" });
     } else {
         // Managed services give the attribute by membership of a role of their own.
@@ -82,11 +90,12 @@ pub(super) async fn role(client: &Client, info: &ConnectionInfo, findings: &mut 
         };
         findings.problem("replication_role", Code::Permission, "the role may not replicate", Some(remedy));
     }
+    let made = if method.decodes() { "a publication" } else { "the schema `antiphon`" };
     if flag(4)? {
-        findings.ok("create_privilege", "may create a publication");
+        findings.ok("create_privilege", format!("may create {made}"));
     } else {
         let remedy = format!("grant create on database {} to {role};", quote::ident(info.database())?);
-        findings.problem("create_privilege", Code::Permission, "the role may not create a publication", Some(remedy));
+        findings.problem("create_privilege", Code::Permission, format!("the role may not create {made}"), Some(remedy));
     }
     Ok(())
 }

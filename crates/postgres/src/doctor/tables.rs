@@ -53,7 +53,8 @@ pub(super) async fn check(
         Tenancy::Everyone => "'*'".to_owned(),
     };
     let add = format!("antiphon entities add {} --table {} --org {org}", entity.name, entity.table);
-    let status = entities::status(client, entity, &config.entities, &config.publication).await?;
+    let publication = config.method.decodes().then_some(config.publication.as_str());
+    let status = entities::status(client, entity, &config.entities, publication).await?;
     match status.problem {
         Some(problem) => {
             let code = if status.identity_ready { Code::TableUnfit } else { Code::TableWithoutIdentity };

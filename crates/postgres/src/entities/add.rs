@@ -29,7 +29,7 @@ pub async fn plan_add(client: &Client, entity: &EntityType, options: &AddOptions
     }
     let table = with_our_columns(client, &found, entity).await?;
     let columns = identity_columns(entity);
-    let whole = Whole::new(&table, entity, options);
+    let whole = Whole::new(&table, entity, options).filter(|_| options.method.decodes());
     check(&table, entity, &columns)?;
     let mut steps = Vec::new();
     tx_column(&found, entity, &mut steps)?;
@@ -38,15 +38,21 @@ pub async fn plan_add(client: &Client, entity: &EntityType, options: &AddOptions
         org_column(&found, !there, &mut steps)?;
         link.add(client, there, &mut steps).await?;
     }
-    if whole.is_none() {
-        org_not_null(client, &table, entity, &mut steps).await?;
+    if options.method.decodes() {
+        if whole.is_none() {
+            org_not_null(client, &table, entity, &mut steps).await?;
+        }
+        identity(&table, &columns, whole.as_ref(), &mut steps)?;
     }
-    identity(&table, &columns, whole.as_ref(), &mut steps)?;
     stamp(client, &table, entity, options, &mut steps).await?;
-    membership(client, &table, options, &mut steps).await?;
+    if options.method.decodes() {
+        membership(client, &table, options, &mut steps).await?;
+    }
     // What the plan will make is taken as made; the rest must fit already.
     let mut prepared = table;
     prepared.columns.iter_mut().for_each(|column| column.not_null |= columns.contains(&column.name));
+    // What records the rows is made when capture begins.
+    prepared.audited |= !options.method.decodes();
     if whole.is_some() {
         prepared.identity = Identity::Full;
         prepared.partitions.iter_mut().for_each(|leaf| leaf.identity = Identity::Full);

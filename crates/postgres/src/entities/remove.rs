@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use super::{Membership, Node, Plan, RemoveOptions, Step, index_name, triggers::Installed};
 use crate::{
     catalogue::{self, Identity},
-    quote, stamp, tenancy,
+    quote, stamp, tenancy, trigger_capture,
 };
 
 /// Without a primary key the default logs nothing, as `nothing` does, and needs no second thought once there is one.
@@ -31,6 +31,7 @@ pub async fn plan_remove(client: &Client, entity: &EntityType, options: &RemoveO
     tenancy::remove(client, entity, &table, &mut plan).await?;
     let steps = &mut plan.steps;
     Installed::read(client, &[&table]).await?.remove(&table, &[stamp::TRIGGER], steps)?;
+    trigger_capture::leave(client, table.oid, steps).await?;
     let nodes = Node::all(&table);
     // Parents first, as they were set last.
     for node in &nodes {

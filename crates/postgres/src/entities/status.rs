@@ -58,6 +58,18 @@ impl EntityStatus {
 /// # Errors
 /// Fails where the database cannot be reached.
 pub async fn list(client: &Client, entities: &[EntityType], publication: &str) -> Result<Vec<EntityStatus>, Fault> {
+    all(client, entities, Some(publication)).await
+}
+
+/// Looks at declared tables whose rows triggers record: identities and publications are of no use to them.
+///
+/// # Errors
+/// As `list`.
+pub async fn list_recorded(client: &Client, entities: &[EntityType]) -> Result<Vec<EntityStatus>, Fault> {
+    all(client, entities, None).await
+}
+
+async fn all(client: &Client, entities: &[EntityType], publication: Option<&str>) -> Result<Vec<EntityStatus>, Fault> {
     let mut statuses = Vec::with_capacity(entities.len());
     for entity in entities {
         statuses.push(match status(client, entity, entities, publication).await {
@@ -69,15 +81,18 @@ pub async fn list(client: &Client, entities: &[EntityType], publication: &str) -
     Ok(statuses)
 }
 
-/// Looks at one declared table; `declared` are all of them.
+/// Looks at one declared table; `declared` are all of them, and without a publication triggers record its rows.
 pub(crate) async fn status(
     client: &Client,
     entity: &EntityType,
     declared: &[EntityType],
-    publication: &str,
+    publication: Option<&str>,
 ) -> Result<EntityStatus, Fault> {
     let table = catalogue::describe(client, entity).await?;
-    let found = Membership::read(client, publication, table.oid).await?;
+    let found = match publication {
+        Some(publication) => Some(Membership::read(client, publication, table.oid).await?),
+        None => None,
+    };
     let columns = identity_columns(entity);
     let nodes = Node::all(&table);
     let leaves: Vec<&Node<'_>> = nodes.iter().filter(|node| !node.partitioned).collect();
@@ -85,14 +100,14 @@ pub(crate) async fn status(
     let leaves_ready = leaves.iter().filter(ready).count();
     let index_valid = nodes.iter().filter_map(Node::own_index).all(|index| index.valid);
     let mut status = EntityStatus {
-        in_publication: found.member,
+        in_publication: found.as_ref().map_or(table.audited, |found| found.member),
         identity: match table.identity {
             Identity::Default => "default",
             Identity::Nothing => "nothing",
             Identity::Full => "full",
             Identity::Index(_) => "index",
         },
-        identity_ready: identity_ready(&table, entity),
+        identity_ready: found.is_none() || identity_ready(&table, entity),
         index_valid,
         tx_column: table.column(&entity.tx).is_some(),
         org_not_null: entity.org_column().is_none_or(|org| table.column(org).is_some_and(|column| column.not_null)),
@@ -101,7 +116,10 @@ pub(crate) async fn status(
         rows_estimated: table.rows_estimated,
         ..absent(entity)
     };
-    status.problem = problem(&status, &table, entity, &found);
+    status.problem = match &found {
+        Some(found) => problem(&status, &table, entity, found),
+        None => recorded_problem(&status, &table, entity),
+    };
     if status.problem.is_none() {
         status.problem = triggers_problem(client, entity, &table, declared).await?;
     }
@@ -137,6 +155,15 @@ async fn triggers_problem(
     let ready = link.state(client).await? == State::Ready;
     Ok((!ready)
         .then(|| format!("the triggers that keep its organisation as that of {} are not all there", link.parent.name)))
+}
+
+/// What stands in the way where triggers record the rows: they hold old rows whatever the log has of them.
+fn recorded_problem(status: &EntityStatus, table: &TableInfo, entity: &EntityType) -> Option<String> {
+    let recorded = TableInfo { audited: true, ..table.clone() };
+    if let Err(fault) = catalogue::fits(&recorded, entity) {
+        return Some(fault.detail().to_owned());
+    }
+    (!status.tx_column).then(|| "there is no metadata column".to_owned())
 }
 
 fn problem(status: &EntityStatus, table: &TableInfo, entity: &EntityType, found: &Membership) -> Option<String> {

@@ -2,7 +2,9 @@
 //!
 //! The order matters. What is wrong with the server comes before what is wrong with the slot, so that the fault names
 //! the cause; publication and slot are created in this order, and only where there never was a checkpoint (PG-52).
-//! Law: a slot that is gone, lost, foreign or moved is a named state and never healed here (PG-18, I7).
+//! Laws: a slot that is gone, lost, foreign or moved is a named state and never healed here (PG-18, I7). The stream
+//! of a server that was not proven begins where the slot stands: what lies between the slot and the checkpoint is read
+//! once more and must hold the checkpoint's own transaction (`proof`).
 
 use std::time::Duration;
 
@@ -10,10 +12,15 @@ use antiphon_engine::{Fault, ports::Waits};
 use antiphon_model::{Checkpoint, Code, Lsn, SourceIdentity, Visibility, Xid};
 use tokio_postgres::Client;
 
-use super::{SourceConfig, in_recovery, timeline::contained_until, visible};
+use super::{
+    SourceConfig, in_recovery,
+    proof::{Life, Proof, Proven},
+    timeline::contained_until,
+    visible,
+};
 use crate::{
     connect::connect_sql,
-    errors,
+    errors, failover,
     publication::{self, Baseline},
     replication::ReplicationConnection,
     slots::{self, Slot},
@@ -28,6 +35,9 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 /// A status is sent at least this often.
 const STATUS_INTERVAL_MAX: Duration = Duration::from_secs(10);
 
+/// The encoding of a database that holds any bytes as text.
+const UNCHECKED: &str = "SQL_ASCII";
+
 /// Everything that is known when the stream may begin.
 pub(super) struct Prepared {
     pub(super) connection: ReplicationConnection,
@@ -35,6 +45,8 @@ pub(super) struct Prepared {
     pub(super) identity: SourceIdentity,
     /// From where the server will stream.
     pub(super) started_at: Lsn,
+    /// What the stream must still show before it is believed.
+    pub(super) proof: Proof,
     /// The command that begins the stream.
     pub(super) command: String,
     /// A 64-bit transaction number of now.
@@ -48,24 +60,40 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(
     config: &SourceConfig,
     checkpoint: &Checkpoint,
+    proven: &Proven,
     waits: &Waits<'_>,
 ) -> Result<Prepared, Fault> {
     let client = connect_sql(&config.info, "antiphon capture").await?;
     let server = Server::read(&client).await?;
     server.check()?;
-    let settings = [("logical_decoding_work_mem", config.decoding_work_memory.as_str())];
+    let mut settings = vec![("logical_decoding_work_mem", config.decoding_work_memory.as_str())];
+    if server.encoding == UNCHECKED {
+        // Bytes that are no text would end the stream for ever; unconverted, they arrive and are flagged (PG-84).
+        settings.push(("client_encoding", UNCHECKED));
+    }
     let mut connection = ReplicationConnection::connect(&config.info, "antiphon capture", &settings).await?;
-    let identity = identify(&mut connection, &server, checkpoint).await?;
-    let slot = ensure_slot(config, &client, checkpoint, waits).await?;
-    let baseline = Baseline::take(&client, &config.publication, &config.tables()).await?;
+    let started = same_server(&client, &mut connection).await?;
+    let mut identity = identify(&mut connection, &server, checkpoint).await?;
+    let slot = ensure_slot(config, &client, checkpoint, waits)
+        .await
+        .map_err(|fault| promoted(fault, checkpoint, &identity))?;
+    let before = checkpoint.identity.as_ref().and_then(|identity| identity.publication.as_ref());
+    let baseline = Baseline::take(&client, &config.publication, &config.tables(), before).await?;
+    identity.publication = Some(baseline.mark(before));
     let confirmed = check_slot(&slot, &identity.database, checkpoint)?;
     if checkpoint.identity.is_none() {
         visible::wait(&client, &config.slot, waits).await?;
     }
+    if slot.failover {
+        failover::check_standbys(&client).await?;
+    }
     let timeout = sender_timeout(&mut connection).await?;
+    let life = Life { identity: identity.clone(), started, confirmed };
+    let (started_at, proof) = Proof::begin(checkpoint, proven, life);
     Ok(Prepared {
-        command: command(config, checkpoint.acknowledged, server.version),
-        started_at: confirmed.max(checkpoint.acknowledged),
+        command: command(config, started_at, server.version),
+        started_at,
+        proof,
         reference: server.reference,
         status_interval: if timeout.is_zero() { STATUS_INTERVAL_MAX } else { (timeout / 3).min(STATUS_INTERVAL_MAX) },
         server_timeout: if timeout.is_zero() { SERVER_TIMEOUT } else { timeout * 2 },
@@ -84,13 +112,15 @@ struct Server {
     database: String,
     database_oid: u32,
     reference: Xid,
+    encoding: String,
 }
 
 impl Server {
     async fn read(client: &Client) -> Result<Server, Fault> {
         let statement = "
             select pg_catalog.current_setting('server_version_num')::int, pg_catalog.pg_is_in_recovery(),
-                pg_catalog.current_setting('wal_level'), datname::text, oid, pg_catalog.pg_current_snapshot()::text
+                pg_catalog.current_setting('wal_level'), datname::text, oid, pg_catalog.pg_current_snapshot()::text,
+                pg_catalog.current_setting('server_encoding')
             from pg_catalog.pg_database where datname = pg_catalog.current_database()";
         let row = client.query_one(statement, &[]).await.map_err(errors::sql)?;
         let unreadable = |error| Fault::new(Code::Internal, "the server printed no snapshot").with_source(error);
@@ -102,6 +132,7 @@ impl Server {
             database: row.get(3),
             database_oid: row.get(4),
             reference: snapshot.xmax(),
+            encoding: row.get(6),
         })
     }
 
@@ -135,6 +166,7 @@ async fn identify(
         timeline: column(1)?.parse().map_err(|_| unreadable())?,
         database_oid: server.database_oid,
         database: server.database.clone(),
+        publication: None,
     };
     let written: Lsn = column(2)?.parse().map_err(|_| unreadable())?;
     let Some(before) = &checkpoint.identity else { return Ok(now) };
@@ -145,7 +177,6 @@ async fn identify(
         let detail = format!("the database {} was made anew", now.database);
         return Err(Fault::new(Code::SourceReplaced, detail));
     }
-    let reached = checkpoint.acknowledged.max(checkpoint.lsn);
     if now.timeline < before.timeline {
         let detail = format!("it is on timeline {}, the checkpoint on {}", now.timeline, before.timeline);
         return Err(Fault::new(Code::SourceForked, detail));
@@ -153,17 +184,47 @@ async fn identify(
     if now.timeline > before.timeline {
         let rows = connection.query(&format!("TIMELINE_HISTORY {}", now.timeline)).await?;
         let history = rows.first().and_then(|row| row.get(1)).and_then(Option::as_deref).unwrap_or_default();
+        // What was acknowledged beyond our last commit held nothing of ours and may be gone.
         let until = contained_until(history, before.timeline);
-        if until.is_none_or(|until| reached > until) {
-            let detail = format!("timeline {} began before the checkpoint at {reached}", now.timeline);
+        if until.is_none_or(|until| checkpoint.lsn > until) {
+            // By this position an operator finds what was taken back.
+            let began = until.map(|until| format!(" at {until},")).unwrap_or_default();
+            let detail = format!("timeline {} began{began} before our last change at {}", now.timeline, checkpoint.lsn);
             return Err(Fault::new(Code::SourceForked, detail));
         }
+        return Ok(now);
     }
+    let reached = checkpoint.acknowledged.max(checkpoint.lsn);
     if written < reached {
         let detail = format!("it has written up to {written}, the checkpoint is at {reached}");
-        return Err(Fault::new(Code::SourceForked, detail));
+        return Err(Fault::new(Code::SourceRestored, detail));
     }
     Ok(now)
+}
+
+/// Of several hosts, both connections must have met the same one: a moment apart, another may be the primary.
+///
+/// Returns when it was started, as it prints it.
+async fn same_server(client: &Client, connection: &mut ReplicationConnection) -> Result<String, Fault> {
+    let statement = "select (pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_is_in_recovery())::text";
+    let ours: String = client.query_one(statement, &[]).await.map_err(errors::sql)?.get(0);
+    let rows = connection.query(statement).await?;
+    let theirs = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
+    if theirs == Some(ours.as_str()) {
+        return Ok(ours);
+    }
+    Err(Fault::new(Code::SourceUnreachable, "two connections met different servers"))
+}
+
+/// Names the cause where a slot is missing because another server took over (PG-24).
+fn promoted(fault: Fault, checkpoint: &Checkpoint, now: &SourceIdentity) -> Fault {
+    match &checkpoint.identity {
+        Some(before) if fault.code() == Code::SlotMissing && now.timeline > before.timeline => {
+            let detail = format!("{}; the server is on timeline {} now", fault.detail(), now.timeline);
+            Fault::new(Code::SlotMissingAfterFailover, detail)
+        }
+        _ => fault,
+    }
 }
 
 async fn ensure_slot(

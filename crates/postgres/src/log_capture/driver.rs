@@ -23,15 +23,10 @@ use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 use tokio_postgres::Client;
 
-use super::{
-    SourceConfig,
-    check::Prepared,
-    delivery::{self, LogCapture, Outbox},
-    spooler::Spooler,
-    watch::Watch,
-};
+use super::{SourceConfig, check::Prepared, pace::Pace, proof::Proof, spooler::Spooler, watch::Watch};
 use crate::{
     catalogue::resolve_types,
+    delivery::{self, Delivered, Outbox},
     events::{BytesReceived, CaptureEnded, TransactionsResent},
     replication::ReplicationConnection,
     spool::{Operation, Spool},
@@ -51,7 +46,7 @@ pub(super) async fn start(
     config: Arc<SourceConfig>,
     mut prepared: Prepared,
     checkpoint: &Checkpoint,
-) -> Result<LogCapture, Fault> {
+) -> Result<Delivered, Fault> {
     let (within, slot, bytes_max) = (config.spool_dir.clone(), config.slot.clone(), config.spool_bytes_max);
     let opened = tokio::task::spawn_blocking(move || Spool::open(&within, &slot, bytes_max)).await;
     let panicked = |error| Fault::new(Code::Internal, "the spool's thread panicked").with_source(error);
@@ -72,6 +67,7 @@ pub(super) async fn start(
         reading: None,
         unknown_types: None,
         sends: Vec::new(),
+        proof: prepared.proof,
         resent_up_to: checkpoint.lsn,
         resent: 0,
         bytes: 0,
@@ -84,6 +80,7 @@ pub(super) async fn start(
         outbox,
         acknowledged,
         resolving: None,
+        pace: Pace::new(Instant::now()),
         started: Instant::now(),
     };
     spawn("capture", driver.run(config));
@@ -100,6 +97,7 @@ struct Driver {
     acknowledged: watch::Receiver<Lsn>,
     resolving: Option<Pin<Box<dyn Future<Output = Resolved> + Send>>>,
     watch: Watch,
+    pace: Pace,
     started: Instant,
 }
 
@@ -138,9 +136,11 @@ impl Driver {
             self.connection.send(&content).await?;
         }
         let reads = self.wants_bytes();
+        let rests = self.pace.rests_until(Instant::now());
         let deadline = self.started + self.stream.session.deadline();
+        let deadline = rests.map_or(deadline, |rests| deadline.min(rests));
         tokio::select! {
-            filled = self.connection.fill(), if reads => filled?,
+            filled = self.connection.fill(), if reads && rests.is_none() => self.pace.filled(filled?, Instant::now()),
             permit = self.outbox.permit(), if self.outbox.waits() => match permit {
                 Some(permit) => self.outbox.send(permit),
                 None => return Ok(Some(ReceiverGone)),
@@ -227,6 +227,7 @@ struct Stream {
     reading: Option<Reading>,
     unknown_types: Option<Vec<u32>>,
     sends: Vec<Bytes>,
+    proof: Proof,
     resent_up_to: Lsn,
     resent: u64,
     bytes: u64,
@@ -297,8 +298,11 @@ impl Stream {
         while self.read_back(outbox)? {
             match self.items.pop_front() {
                 None => break,
-                Some(Item::Transaction(transaction)) => self.yield_to(outbox, transaction),
-                Some(Item::Progress { lsn, at }) => outbox.progress(lsn, at),
+                Some(Item::Transaction(transaction)) => self.yield_to(outbox, transaction)?,
+                Some(Item::Progress { lsn, at }) => {
+                    self.proof.progress(lsn)?;
+                    outbox.progress(lsn, at);
+                }
                 Some(Item::Spooled { xid, header }) => {
                     let reader = SpoolReader::new(header, PART_LIMITS);
                     self.reading = Some(Reading { xid, reader, asked: false });
@@ -318,7 +322,7 @@ impl Stream {
             }
             let xid = reading.xid;
             match reading.reader.poll().map_err(undecodable)? {
-                Part::Transaction(part) => self.yield_to(outbox, part),
+                Part::Transaction(part) => self.yield_to(outbox, part)?,
                 Part::NeedBytes => {
                     reading.asked = true;
                     self.spooler.push(Operation::Read { xid, bytes_max: SPOOL_READ_BYTES });
@@ -332,9 +336,11 @@ impl Stream {
         Ok(true)
     }
 
-    fn yield_to(&mut self, outbox: &mut Outbox, transaction: Transaction) {
+    fn yield_to(&mut self, outbox: &mut Outbox, transaction: Transaction) -> Result<(), Fault> {
+        self.proof.transaction(&transaction)?;
         self.resent += u64::from(transaction.last && transaction.commit_lsn <= self.resent_up_to);
         outbox.push(transaction);
+        Ok(())
     }
 
     fn wants_bytes(&self) -> bool {

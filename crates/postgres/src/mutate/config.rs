@@ -24,6 +24,8 @@ pub struct WriteConfig {
     pub session: Vec<(String, SessionValue)>,
     /// The role that edits are made under; row security counts for it.
     pub role: Option<String>,
+    /// Whether who writes is recorded in the audit table, because capture is by triggers and reads no messages.
+    pub audited: bool,
 }
 
 impl WriteConfig {

@@ -36,6 +36,12 @@ const NOTE: &str = "update antiphon.mutations set entity_id = $3 where id = $1 a
 /// The message that governs the changes that follow it, and who the trigger is to name.
 const SAY: &str = "select pg_catalog.pg_logical_emit_message(true, $1::pg_catalog.text, $2::pg_catalog.bytea),
   pg_catalog.set_config('antiphon.tx', $3, true)";
+/// The same where capture is by triggers: the message stands among the rows that they record.
+const SAY_BY_ROW: &str = "with said as (
+    insert into antiphon.audit (xid, statement, seq, op, said)
+    select pg_catalog.pg_current_xact_id(), n, n, 'M', $2::pg_catalog.bytea
+    from pg_catalog.nextval('antiphon.audit_seq') n where $1::pg_catalog.text is not null returning 1)
+  select (select pg_catalog.count(*) from said), pg_catalog.set_config('antiphon.tx', $3, true)";
 /// Whose rights count for what follows: `none` is the session's own role.
 const AS: &str = "select pg_catalog.set_config('role', $1, true), pg_catalog.set_config('row_security', $2, true)";
 const COMMIT: &str = "set constraints all immediate; commit";
@@ -109,9 +115,24 @@ impl Open {
         let refer = |late| References::of(table, entity, &self.means.declared, (&self.author.org, parameters), late);
         let (now, late) = (refer(false)?, refer(true)?);
         let tried = Tried { table, entity, parameters, field };
-        let client = self.client();
-        let say = client.prepare_cached(SAY).await.map_err(refused)?;
         let values: [&(dyn ToSql + Sync); 3] = [&MESSAGE_PREFIX, &message, &stamp];
+        let say = if self.means.audited { SAY_BY_ROW } else { SAY };
+        // The application's role has no right on the audit table.
+        let apart = self.means.audited && self.in_role;
+        if apart {
+            self.act(false).await?;
+            let say = self.client().prepare_cached(say).await.map_err(refused)?;
+            self.client().query_one(&say, &values).await.map_err(refused)?;
+            self.act(true).await?;
+        }
+        let client = self.client();
+        let say = client.prepare_cached(say).await.map_err(refused)?;
+        let saying = async {
+            match apart {
+                true => Ok(()),
+                false => client.query_one(&say, &values).await.map(drop),
+            }
+        };
         let check = async {
             match &now {
                 Some(references) => references.check(client).await,
@@ -119,8 +140,7 @@ impl Open {
             }
         };
         // All are sent before the first answer is awaited, and are carried out in this order.
-        let (saying, missing, written) =
-            futures::future::join3(client.query_one(&say, &values), check, self.query(sql, parameters)).await;
+        let (saying, missing, written) = futures::future::join3(saying, check, self.query(sql, parameters)).await;
         saying.map_err(refused)?;
         match (missing, &now) {
             (Ok(Some(column)), Some(references)) => return Err(references.refusal(client, column).await),

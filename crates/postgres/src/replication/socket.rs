@@ -67,8 +67,7 @@ pub(super) enum Channel {
 }
 
 async fn dial(name: &str, port: u16) -> Result<TcpStream, Fault> {
-    let unresolved =
-        |error: io::Error| Fault::new(Code::SourceUnreachable, "the host's name cannot be resolved").with_source(error);
+    let unresolved = |error: io::Error| Fault::new(Code::SourceUnreachable, errors::UNRESOLVED).with_source(error);
     let mut failed = None;
     for address in tokio::net::lookup_host((name, port)).await.map_err(unresolved)? {
         match TcpStream::connect(address).await {

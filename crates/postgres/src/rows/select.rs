@@ -211,6 +211,14 @@ pub(crate) fn cell(row: &Row, column: usize) -> Cell<'_> {
     }
 }
 
+/// Returns the bytes of a value; `None` for null.
+pub(crate) fn bytes(row: &Row, column: usize) -> Option<&[u8]> {
+    match cell(row, column) {
+        Cell::Text(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
 /// Returns a value of a row as text.
 pub(crate) fn text(row: &Row, column: usize) -> Option<String> {
     match cell(row, column) {

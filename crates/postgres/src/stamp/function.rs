@@ -133,7 +133,7 @@ fn qualified_operators(template: &str) -> String {
 }
 
 /// Puts values in for their placeholders in one pass, so that no value is looked through for placeholders.
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
+pub(crate) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut text = String::with_capacity(template.len() * 2);
     let mut rest = template;
     while let Some(at) = rest.find('$') {

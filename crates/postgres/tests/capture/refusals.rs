@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use antiphon_engine::ports::Source;
 use antiphon_model::{Checkpoint, Code, Lsn};
-use antiphon_postgres::{ConnectionInfo, LogSource, publication, slots};
+use antiphon_postgres::{ConnectionInfo, LogSource, SourceConfig, publication, slots};
 use antiphon_testkit::{Pg, PgVersion, for_each_postgres};
 
 use crate::stage::{Reader, Stage, until, within};
@@ -69,7 +69,7 @@ async fn a_slot_of_another_plugin_or_database_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_someone_moved_forward_is_told_pg_13() {
+async fn a_slot_that_someone_moved_forward_is_told_pg_13_op_18() {
     for_each_postgres(|pg| async move {
         let stage = Stage::set(&pg, "moved").await;
         let source = stage.source();
@@ -113,7 +113,7 @@ async fn another_server_database_or_history_is_recognised_pg_14_pg_19_pg_29() {
             (other_server, Code::SourceReplaced),
             (other_database, Code::SourceReplaced),
             (later_timeline, Code::SourceForked),
-            (ahead, Code::SourceForked),
+            (ahead, Code::SourceRestored),
         ] {
             assert_eq!(refusal(&source, &checkpoint).await.code(), code);
         }
@@ -131,7 +131,7 @@ async fn a_server_without_logical_log_says_so_pg_21() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_free_slot_names_those_that_hold_one_pg_17() {
-    for version in PgVersion::ALL {
+    for version in PgVersion::tested() {
         let Some(pg) = Pg::private(version, &[("max_replication_slots", "1")]).await else { continue };
         let stage = Stage::set(&pg, "exhausted").await;
         stage.run("select pg_create_physical_replication_slot('holder')").await;
@@ -143,7 +143,7 @@ async fn no_free_slot_names_those_that_hold_one_pg_17() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_that_was_removed_is_a_lost_slot_pg_02() {
-    for version in PgVersion::ALL {
+    for version in PgVersion::tested() {
         let settings = [("max_slot_wal_keep_size", "1MB"), ("max_wal_size", "32MB"), ("min_wal_size", "32MB")];
         let Some(pg) = Pg::private(version, &settings).await else { continue };
         let stage = Stage::set(&pg, "lost").await;
@@ -167,7 +167,7 @@ async fn log_that_was_removed_is_a_lost_slot_pg_02() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publication_that_is_dropped_or_shrinks_ends_the_stream_pg_53() {
+async fn a_publication_that_is_dropped_or_shrinks_ends_the_stream_pg_53_pg_55_pg_56_pg_57() {
     for_each_postgres(|pg| async move {
         let change = |name: &str| {
             [
@@ -175,9 +175,13 @@ async fn a_publication_that_is_dropped_or_shrinks_ends_the_stream_pg_53() {
                 format!("alter publication {name} drop table notes"),
                 format!("alter publication {name} set (publish = 'insert, update')"),
                 format!("drop publication {name}; create publication {name} for table notes"),
+                // Within one look: nothing of the names has changed, and what was written meanwhile is missing.
+                format!("alter publication {name} drop table notes; alter publication {name} add table notes"),
+                format!("alter publication {name} set table notes where (id > 5)"),
+                format!("alter publication {name} set table notes (id, org)"),
             ]
         };
-        for which in 0..4 {
+        for which in 0..7 {
             let stage = Stage::set(&pg, "published").await;
             let reader = Reader::connect(&stage.source(), Checkpoint::start()).await.unwrap();
             stage.run(&change(&stage.db.publication())[which]).await;
@@ -203,12 +207,45 @@ async fn a_table_that_left_the_publication_between_connections_is_told_pg_53() {
         let fault = refusal(&source, &checkpoint).await;
         assert_eq!(fault.code(), Code::PublicationChanged);
         assert!(fault.detail().contains("public.notes"), "{fault}");
-        // Put back, it is taken as it was; a table that was never in it does not keep the others from streaming.
-        stage.run(&format!("alter publication {publication} add table notes")).await;
-        assert!(Reader::connect(&source, checkpoint).await.is_ok());
+        // Put back, it lacks what was written meanwhile, whichever process looks; that is told until a new epoch.
+        stage.run(&format!("insert into notes (id) values (1); alter publication {publication} add table notes")).await;
+        let fault = refusal(&stage.source(), &checkpoint).await;
+        assert_eq!(fault.code(), Code::PublicationChanged);
+        assert!(fault.detail().contains("came back"), "{fault}");
+        assert!(Reader::connect(&source, Checkpoint::start()).await.is_ok());
+        // A table that was never in it does not keep the others from streaming.
         let never = Stage::set(&pg, "never").await;
         never.run(&format!("alter publication {} drop table notes", never.db.publication())).await;
         assert!(Reader::connect(&never.source(), Checkpoint::start()).await.is_ok());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_made_anew_or_not_declared_for_a_while_is_told_pg_53() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::set(&pg, "anew").await;
+        let publication = stage.db.publication();
+        stage.run(&format!("drop publication {publication}; create publication {publication} for all tables")).await;
+        let reader = Reader::connect(&stage.source(), Checkpoint::start()).await.unwrap();
+        let checkpoint = reader.checkpoint.clone();
+        let again = "drop table notes; create table notes (id int primary key, org text not null default 'acme')";
+        stage.run(again).await;
+        let fault = reader.end().await;
+        // Which of the two a look finds depends on the moment: the catalogue's functions see newer rows than a snapshot.
+        let gone = format!("the publication {publication} no longer carries public.notes");
+        assert_eq!(fault.code(), Code::PublicationChanged);
+        assert!([gone.as_str(), "public.notes was dropped and made anew"].contains(&fault.detail()), "{fault}");
+        let without = LogSource::new(SourceConfig { entities: Vec::new(), ..stage.config() }).unwrap();
+        let slot = stage.db.slot();
+        until(&stage.client, &format!("select not active from pg_replication_slots where slot_name = '{slot}'")).await;
+        let reader = Reader::connect(&without, checkpoint).await.unwrap();
+        let checkpoint = reader.checkpoint.clone();
+        drop(reader);
+        until(&stage.client, &format!("select not active from pg_replication_slots where slot_name = '{slot}'")).await;
+        let fault = refusal(&stage.source(), &checkpoint).await;
+        assert_eq!(fault.code(), Code::PublicationChanged);
+        assert!(fault.detail().contains("it was not declared"), "{fault}");
     })
     .await;
 }
@@ -293,7 +330,7 @@ async fn slots_are_listed_with_what_they_hold_cap_50() {
         assert_eq!((slot.plugin.as_deref(), slot.database.as_deref()), (Some("pgoutput"), Some(stage.db.name())));
         assert_eq!((slot.confirmed, slot.active_pid, slot.lost()), (Some(from), None, false));
         assert!(slot.retained_bytes.unwrap() > 0 && slot.lag_bytes.unwrap() > 0);
-        assert_eq!(slot.failover, pg.version() == PgVersion::V18);
+        assert_eq!(slot.failover, pg.version() >= PgVersion::V17);
     })
     .await;
 }

@@ -15,6 +15,11 @@ use tokio_postgres::Client;
 /// Everything that is waited for comes within this time, also on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Whether this run takes the sizes of the hazards, which are too long for every day.
+pub fn long() -> bool {
+    std::env::var_os("ANTIPHON_LONG").is_some()
+}
+
 /// A database with the table `notes` in a publication, and a folder for spools.
 pub struct Stage {
     pub db: TestDb,
@@ -95,6 +100,9 @@ impl Reader {
         match &captured {
             Captured::Transactions(transactions) => {
                 for transaction in transactions {
+                    if !new(&self.checkpoint, transaction) {
+                        continue;
+                    }
                     self.checkpoint.lsn = transaction.commit_lsn;
                     self.checkpoint.ordinal =
                         (transaction.first_ordinal + transaction.changes.len() as u64).saturating_sub(1);
@@ -112,11 +120,13 @@ impl Reader {
         Ok(captured)
     }
 
-    /// Reads until so many changes have come, each transaction with its changes.
+    /// Reads until so many changes have come, each transaction with its changes; what comes again is passed over.
     pub async fn changes(&mut self, count: usize) -> Vec<Transaction> {
         let (mut taken, mut found) = (Vec::new(), 0);
         while found < count {
-            if let Captured::Transactions(transactions) = self.next().await.unwrap() {
+            let before = self.checkpoint.clone();
+            if let Captured::Transactions(mut transactions) = self.next().await.unwrap() {
+                transactions.retain(|transaction| new(&before, transaction));
                 found += transactions.iter().map(|transaction| transaction.changes.len()).sum::<usize>();
                 taken.extend(transactions.into_iter().filter(|transaction| !transaction.changes.is_empty()));
             }
@@ -134,11 +144,25 @@ impl Reader {
         }
     }
 
+    /// As `end`, however long the server takes.
+    pub async fn capture_end(mut self) -> Fault {
+        loop {
+            if let Err(fault) = self.capture.next().await {
+                return fault;
+            }
+        }
+    }
+
     /// Tells the server what is durable.
     pub fn acknowledge(&self) -> Lsn {
         self.capture.acknowledge().send_replace(self.checkpoint.acknowledged);
         self.checkpoint.acknowledged
     }
+}
+
+/// Tells whether a transaction lies behind a checkpoint: streams begin where the slot stands, which may be before it.
+pub fn new(checkpoint: &Checkpoint, transaction: &Transaction) -> bool {
+    transaction.commit_lsn > checkpoint.lsn || (transaction.commit_lsn == checkpoint.lsn && !checkpoint.complete)
 }
 
 /// The text of a column of each change's row, in order.

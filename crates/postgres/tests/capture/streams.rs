@@ -42,7 +42,7 @@ fn kind(change: &Change) -> &'static str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_sends_again_from_the_checkpoint_pg_12() {
-    for version in PgVersion::ALL {
+    for version in PgVersion::tested() {
         let Some(pg) = Pg::private(version, &[]).await else { continue };
         let stage = Stage::set(&pg, "killed").await;
         let source = stage.source();
@@ -72,7 +72,7 @@ async fn a_killed_server_sends_again_from_the_checkpoint_pg_12() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_slot_follows_what_is_acknowledged_and_never_runs_ahead_cap_13() {
+async fn the_slot_follows_what_is_acknowledged_and_never_runs_ahead_cap_13_pg_11() {
     for_each_postgres(|pg| async move {
         let stage = Stage::set(&pg, "acknowledged").await;
         let source = stage.source();
@@ -98,7 +98,7 @@ async fn the_slot_follows_what_is_acknowledged_and_never_runs_ahead_cap_13() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_database_reports_progress_so_that_its_slot_advances_pg_06() {
+async fn an_idle_database_reports_progress_so_that_its_slot_advances_pg_06_pg_45() {
     for_each_postgres(|pg| async move {
         let stage = Stage::set(&pg, "idle").await;
         let source = stage.source();
@@ -116,7 +116,7 @@ async fn an_idle_database_reports_progress_so_that_its_slot_advances_pg_06() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bytes_are_the_same_whatever_the_role_prefers_pg_74() {
+async fn the_bytes_are_the_same_whatever_the_role_prefers_pg_74_pg_97() {
     for_each_postgres(|pg| async move {
         let stage = Stage::set(&pg, "hostile").await;
         let role = stage.db.name().to_owned();
@@ -130,6 +130,8 @@ async fn the_bytes_are_the_same_whatever_the_role_prefers_pg_74() {
             "row_security = on",
             "search_path = ''",
             "statement_timeout = 1",
+            "idle_in_transaction_session_timeout = 1",
+            "idle_session_timeout = 1",
         ];
         stage.run(&format!("create role {role} superuser login")).await;
         for setting in settings {
@@ -214,7 +216,7 @@ async fn a_slow_caller_loses_neither_walsender_nor_changes_pg_35() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_network_is_noticed_within_two_timeouts_pg_36() {
+async fn a_silent_network_is_noticed_within_two_timeouts_pg_36_op_10() {
     for_each_postgres(|pg| async move {
         let stage = Stage::set(&pg, "silent").await;
         let role = stage.db.name().to_owned();
@@ -293,7 +295,7 @@ async fn connections_that_break_anywhere_neither_lose_nor_double_cap_11_pg_37() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_in_good_order_is_survived() {
+async fn a_restart_in_good_order_is_survived_op_09() {
     let Some(pg) = Pg::private(PgVersion::V18, &[]).await else { return };
     let stage = Stage::set(&pg, "restart").await;
     let source = stage.source();

@@ -10,18 +10,13 @@ use antiphon_testkit::{TestDb, for_each_postgres};
 use crate::fixture;
 
 fn start(entity: &EntityType) -> SnapshotProgress {
-    SnapshotProgress {
-        entity_type: entity.name.clone(),
-        last_key: None,
-        rows_done: 0,
-        rows_estimated: 0,
-        complete: false,
-        failure: None,
-    }
+    SnapshotProgress::fresh(entity.name.clone())
 }
 
 async fn open(db: &TestDb, entity: &EntityType) -> Box<dyn SnapshotTable> {
-    snapshot::open(&fixture::info(db), Arc::new(entity.clone())).await.expect("a table")
+    snapshot::open(&fixture::info(db), Arc::new(entity.clone()), snapshot::Mark::Message, snapshot::Earlier::default())
+        .await
+        .expect("a table")
 }
 
 fn texts(chunk: &ChunkRows, column: &str) -> Vec<String> {
@@ -46,6 +41,28 @@ async fn copy(db: &TestDb, entity: &EntityType, rows_max: usize) -> Vec<Vec<Stri
     }
     assert_eq!(progress.rows_done, keys.len() as u64);
     keys
+}
+
+#[tokio::test]
+async fn nothing_is_held_between_two_chunks_pg_90() {
+    for_each_postgres(|pg| async move {
+        let db = pg.database("held").await;
+        let client = db.connect().await;
+        client.batch_execute("create table t (id int primary key, org text not null)").await.expect("a table");
+        client.batch_execute("insert into t select n, 'o' from generate_series(1, 20) n").await.expect("rows");
+        let entity = fixture::entity("thing", "t");
+        let mut table = open(&db, &entity).await;
+        let first = table.chunk(&start(&entity), 5).await.expect("a chunk");
+        let held = "select count(*), count(backend_xmin), count(*) filter (where state <> 'idle'),
+                        (select count(*) from pg_locks l where l.pid = any(array_agg(a.pid)) and l.locktype <> 'virtualxid')
+                    from pg_stat_activity a where datname = current_database() and application_name = 'antiphon copy'";
+        let held = client.query_one(held, &[]).await.expect("the activity");
+        assert_eq!([0, 1, 2, 3].map(|column| held.get::<_, i64>(column)), [1, 0, 0, 0]);
+        // Whoever changes the table meanwhile waits for nobody.
+        client.batch_execute("set lock_timeout = '1s'; alter table t add v int").await.expect("a change");
+        assert_eq!(texts(&table.chunk(&first.progress, 5).await.expect("a chunk"), "id").len(), 5);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -103,14 +120,16 @@ async fn a_chunk_tells_what_its_snapshot_saw_and_a_mark_comes_after_it() {
         client.batch_execute("insert into t values (1, 'o', 'old'), (2, 'o', null)").await.expect("rows");
         let made = "select pg_create_logical_replication_slot($1, 'test_decoding')::text";
         client.query_one(made, &[&db.slot()]).await.expect("a slot");
+        let entity = fixture::entity("thing", "t");
+        let mut table = open(&db, &entity).await;
+        // Only whoever writes before the copy begins is waited for.
+        table.chunk(&start(&entity), 1).await.expect("a chunk");
         let running = client.transaction().await.expect("a transaction");
         let xid: String = running
             .query_one("update t set v = 'new' where id = 1 returning pg_current_xact_id()::text", &[])
             .await
             .unwrap()
             .get(0);
-        let entity = fixture::entity("thing", "t");
-        let mut table = open(&db, &entity).await;
         let chunk = table.chunk(&start(&entity), 10).await.expect("a chunk");
         assert!(chunk.progress.complete && !chunk.visibility.sees(Xid::new(xid.parse().unwrap())));
         assert_eq!(texts(&chunk, "v"), ["old", "Some(Null)"]);
@@ -172,6 +191,37 @@ async fn a_lock_in_the_way_is_given_up_soon_pg_96() {
 }
 
 #[tokio::test]
+async fn a_copy_begins_when_whoever_wrote_before_has_ended_pg_54() {
+    for_each_postgres(|pg| async move {
+        let db = pg.database("writers").await;
+        let (client, mut early, mut reader) = (db.connect().await, db.connect().await, db.connect().await);
+        let tables = "create table t (id int primary key, org text not null) partition by range (id);
+                      create table t_low partition of t for values from (0) to (100)";
+        client.batch_execute(tables).await.expect("a table");
+        let entity = fixture::entity("thing", "t");
+        // Written before the table joins, committed after: the stream has the second row only.
+        let writing = early.transaction().await.expect("a transaction");
+        writing.batch_execute("insert into t_low values (1, 'o')").await.expect("a row");
+        let joined = "create publication writers_pub for table t with (publish_via_partition_root = true)";
+        client.batch_execute(joined).await.expect("a publication");
+        writing.batch_execute("insert into t_low values (2, 'o')").await.expect("a row");
+        // Who only reads is not waited for.
+        let reading = reader.transaction().await.expect("a transaction");
+        reading.batch_execute("select from t; select pg_current_xact_id()").await.expect("a read");
+        let mut table = open(&db, &entity).await;
+        let progress = start(&entity);
+        let mut chunk = Box::pin(table.chunk(&progress, 10));
+        let early = tokio::time::timeout(std::time::Duration::from_millis(300), &mut chunk).await;
+        assert!(early.is_err(), "the copy began beside a writer: {early:?}");
+        writing.commit().await.expect("a commit");
+        let chunk = tokio::time::timeout(std::time::Duration::from_secs(20), chunk).await.expect("in time");
+        assert_eq!(texts(&chunk.expect("a chunk"), "id"), ["1", "2"]);
+        reading.commit().await.expect("a commit");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn rows_of_nobody_are_not_copied_and_row_security_is_an_error_pg_94() {
     for_each_postgres(|pg| async move {
         let db = pg.database("nobody").await;
@@ -194,7 +244,10 @@ async fn rows_of_nobody_are_not_copied_and_row_security_is_an_error_pg_94() {
         let url = db.url().replace("postgres@", &format!("{role}@"));
         let info = antiphon_postgres::ConnectionInfo::parse(&url).expect("a URL");
         let entity = fixture::entity("thing", "t");
-        let mut table = snapshot::open(&info, Arc::new(entity.clone())).await.expect("a table");
+        let mut table =
+            snapshot::open(&info, Arc::new(entity.clone()), snapshot::Mark::Message, snapshot::Earlier::default())
+                .await
+                .expect("a table");
         let fault = table.chunk(&start(&entity), 5).await.expect_err("a policy in the way");
         assert_eq!(fault.code(), Code::Permission);
         drop(table);

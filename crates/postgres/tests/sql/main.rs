@@ -3,6 +3,7 @@
 mod copying;
 mod doctor;
 mod entities;
+mod fitness;
 mod fixture;
 mod lists;
 mod names;

@@ -60,6 +60,7 @@ impl Stage {
         AddOptions {
             publication: self.db.publication(),
             identity_full: true,
+            method: Default::default(),
             service_role: None,
             declared: self.types.clone(),
         }

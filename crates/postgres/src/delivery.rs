@@ -33,7 +33,7 @@ const CHANGE_BYTES: usize = size_of::<Change>();
 type Parcel = Result<(Captured, OwnedSemaphorePermit), Fault>;
 
 /// The sending end.
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     sender: mpsc::Sender<Parcel>,
     room: Arc<Semaphore>,
     transactions: Vec<Transaction>,
@@ -43,7 +43,7 @@ pub(super) struct Outbox {
 }
 
 /// The receiving end, as the engine knows it.
-pub(super) struct LogCapture {
+pub(crate) struct Delivered {
     receiver: mpsc::Receiver<Parcel>,
     acknowledged: watch::Sender<Lsn>,
     clock: Arc<AtomicI64>,
@@ -52,18 +52,18 @@ pub(super) struct LogCapture {
 }
 
 /// Makes both ends; acknowledged positions travel the other way.
-pub(super) fn channel(identity: SourceIdentity, started_at: Lsn) -> (Outbox, LogCapture, watch::Receiver<Lsn>) {
+pub(crate) fn channel(identity: SourceIdentity, started_at: Lsn) -> (Outbox, Delivered, watch::Receiver<Lsn>) {
     let (sender, receiver) = mpsc::channel(PARCELS_MAX);
     let (acknowledged, durable) = watch::channel(Lsn::ZERO);
     let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
     let clock = Arc::new(AtomicI64::new(0));
     let outbox = Outbox { sender, room, transactions: Vec::new(), bytes: 0, progress: None, clock: Arc::clone(&clock) };
-    (outbox, LogCapture { receiver, acknowledged, clock, identity, started_at }, durable)
+    (outbox, Delivered { receiver, acknowledged, clock, identity, started_at }, durable)
 }
 
 impl Outbox {
     /// Adds a transaction or a part of one.
-    pub(super) fn push(&mut self, transaction: Transaction) {
+    pub(crate) fn push(&mut self, transaction: Transaction) {
         self.bytes += byte_len(&transaction);
         self.transactions.push(transaction);
         // A commit says more than the position before it.
@@ -71,27 +71,27 @@ impl Outbox {
     }
 
     /// Adds a position; a newer one replaces an older one.
-    pub(super) fn progress(&mut self, lsn: Lsn, at: Micros) {
+    pub(crate) fn progress(&mut self, lsn: Lsn, at: Micros) {
         self.progress = Some((lsn, at));
     }
 
     /// Notes the source's clock, ahead of everything that waits here.
-    pub(super) fn heard(&self, clock: Micros) {
+    pub(crate) fn heard(&self, clock: Micros) {
         self.clock.store(clock.0, Ordering::Relaxed);
     }
 
     /// Tells whether more may be gathered.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.bytes < GATHERED_BYTES_MAX
     }
 
     /// Tells whether something waits for permits.
-    pub(super) fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         !self.transactions.is_empty() || self.progress.is_some()
     }
 
     /// Hands over what can be handed over now.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         if self.waits() {
             OutboxMeasured { bytes: WAITING_BYTES_MAX - self.room.available_permits() + self.bytes }.emit();
         }
@@ -104,7 +104,7 @@ impl Outbox {
     }
 
     /// Waits until the next parcel may be sent; `None` where nobody receives any more. Cancelling loses nothing.
-    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         tokio::select! {
             permit = Arc::clone(&self.room).acquire_many_owned(self.permits()) => permit.ok(),
             () = self.sender.closed() => None,
@@ -112,7 +112,7 @@ impl Outbox {
     }
 
     /// Sends the next parcel.
-    pub(super) fn send(&mut self, permit: OwnedSemaphorePermit) {
+    pub(crate) fn send(&mut self, permit: OwnedSemaphorePermit) {
         let captured = if self.transactions.is_empty() {
             let Some((lsn, at)) = self.progress.take() else { return };
             Captured::Progress { lsn, at }
@@ -127,14 +127,20 @@ impl Outbox {
     }
 
     /// Sends why there will be nothing more.
-    pub(super) async fn fail(self, fault: Fault) {
+    pub(crate) async fn fail(self, fault: Fault) {
         if self.sender.send(Err(fault)).await.is_err() {
             tracing::debug!("nobody waits for the end of a capture");
         }
     }
 
+    /// Returns a wait, apart from this end, until nobody receives any more.
+    pub(crate) fn closing(&self) -> impl Future<Output = ()> + use<> {
+        let sender = self.sender.clone();
+        async move { sender.closed().await }
+    }
+
     /// Waits until nobody receives any more.
-    pub(super) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.sender.closed().await;
     }
 
@@ -144,7 +150,7 @@ impl Outbox {
 }
 
 #[async_trait]
-impl Capture for LogCapture {
+impl Capture for Delivered {
     async fn next(&mut self) -> Result<Captured, Fault> {
         match self.receiver.recv().await {
             Some(parcel) => parcel.map(|(captured, _)| captured),
@@ -220,9 +226,14 @@ mod tests {
         }
     }
 
-    fn ends() -> (Outbox, LogCapture) {
-        let identity =
-            SourceIdentity { system_identifier: "1".into(), timeline: 1, database_oid: 1, database: "d".into() };
+    fn ends() -> (Outbox, Delivered) {
+        let identity = SourceIdentity {
+            system_identifier: "1".into(),
+            timeline: 1,
+            database_oid: 1,
+            database: "d".into(),
+            publication: None,
+        };
         let (outbox, capture, _) = channel(identity, Lsn::ZERO);
         (outbox, capture)
     }
