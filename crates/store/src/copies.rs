@@ -1,5 +1,7 @@
-//! The initial copies of tables, for operators: how far each is, and having one made anew.
+//! The initial copies of tables, for operators: how far each is, and having one begun anew.
 //!
+//! One that is complete is not made again: its table streams, and every reader would be shown each row once more, while
+//! rows that are gone would stay (CAP-20).
 //! Law: a copy begins anew only with a new tenure, because its writer holds the progress in memory; so the present
 //! writer is fenced. It, or another server, takes over at once from the stored checkpoint, and no change is lost.
 
@@ -14,7 +16,7 @@ impl Store {
         lease::snapshots(&client).await
     }
 
-    /// Forgets the copy of a type, so that the next tenure of the source makes it anew.
+    /// Forgets the place of a copy, so that the next tenure of the source begins it anew.
     pub async fn copy_anew(&self, source: &str, entity_type: &str) -> Result<(), Fault> {
         let mut client = self.client().await?;
         let transaction = client.transaction().await.map_err(errors::sql)?;

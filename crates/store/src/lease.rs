@@ -8,7 +8,7 @@ use antiphon_engine::{
     Fault,
     ports::{Leadership, Lease, SnapshotProgress, Tenure},
 };
-use antiphon_model::{Checkpoint, Code, Lsn, Xid};
+use antiphon_model::{Checkpoint, Code, Lsn, SourceIdentity, Xid};
 use async_trait::async_trait;
 use tokio_postgres::{Client, Row, error::SqlState, types::ToSql};
 
@@ -38,11 +38,15 @@ impl Leadership for Store {
         let flusher = self.connect.connect().await?;
         warn_if_unsafe(&client).await?;
         let head = activity_log::head(&client).await?;
+        let row = client.query_one(STORED, &[&source]).await.map_err(errors::sql)?;
+        let checkpoint = checkpoint(&row)?;
+        let head = match &checkpoint.identity {
+            Some(identity) if failed_over(&client, identity).await? => self.go_on_in_next_epoch(head).await?,
+            _ => head,
+        };
         let mut flusher = Flusher::new(flusher, head.epoch, head.durable).await?;
         antiphon_engine::ports::LogFlusher::flush(&mut flusher, head.last).await?;
         let head = activity_log::head(&client).await?;
-        let row = client.query_one(STORED, &[&source]).await.map_err(errors::sql)?;
-        let checkpoint = checkpoint(&row)?;
         let start = Start {
             source: source.to_owned(),
             fence,
@@ -117,6 +121,19 @@ async fn warn_if_unsafe(client: &Client) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Tells whether our own database, in the same cluster as the source, was promoted since the checkpoint was saved.
+///
+/// A promoted standby may lack the end of the log, and readers may have seen it: the numbers that they know would be
+/// given out again. The checkpoint went back together with the log, so what it lacks of the source comes once more.
+async fn failed_over(client: &Client, saved: &SourceIdentity) -> Result<bool, Fault> {
+    // The first digits of a log file's name are the timeline; what the control file says may be older.
+    let sql = "select (select system_identifier::text from pg_control_system()),
+                 ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int8";
+    let row = client.query_one(sql, &[]).await.map_err(errors::sql)?;
+    let (system_identifier, timeline): (String, i64) = (row.get(0), row.get(1));
+    Ok(system_identifier == saved.system_identifier && timeline > i64::from(saved.timeline))
+}
+
 /// The lease in hand.
 struct Held {
     client: Client,
@@ -171,15 +188,20 @@ async fn organisations(client: &Client) -> Result<Vec<(String, String)>, Fault> 
 }
 
 pub(crate) async fn snapshots(client: &Client) -> Result<Vec<SnapshotProgress>, Fault> {
-    let sql = "select type, last_key, rows_done, rows_estimated, complete, failure from log.snapshots order by type";
+    // What nobody has written for a while goes at no pace.
+    let sql = "select type, last_key, rows_done, rows_estimated,
+                 case when updated_at > clock_timestamp() - interval '1 minute' then rows_per_second else 0 end, complete,
+                 failure
+               from log.snapshots order by type";
     let rows = client.query(sql, &[]).await.map_err(errors::sql)?;
     let progress = |row: &Row| SnapshotProgress {
         entity_type: row.get(0),
         last_key: row.get(1),
         rows_done: row.get::<_, i64>(2) as u64,
         rows_estimated: row.get::<_, i64>(3) as u64,
-        complete: row.get(4),
-        failure: row.get(5),
+        rows_per_second: row.get::<_, i64>(4) as u64,
+        complete: row.get(5),
+        failure: row.get(6),
     };
     Ok(rows.iter().map(progress).collect())
 }

@@ -92,6 +92,7 @@ mod tests {
         (1, "4d7746122ef7a5617f3626494bfa36b8134c6c5b5ff6d7ad3de879c681768df7"),
         (2, "56bf6e7f1e88959605fa6734c76b91cb462371550204a89f1afd54c54277e74b"),
         (3, "7bcb68fa9abda387eed0ade7bf85d4e509686e146be64b4caf396b7f8ec62f12"),
+        (4, "f4c7d392aead25ce7bb9a7eae544eb15d34951d3c618a9e4565595e6456b2650"),
     ];
 
     #[test]

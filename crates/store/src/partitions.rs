@@ -16,10 +16,15 @@ pub(crate) fn number(id: u64, partition_ids: u64) -> u64 {
     id / partition_ids
 }
 
+/// Returns the name of a partition, in the schema `log`.
+pub(crate) fn name(number: u64) -> String {
+    format!("activities_{number}")
+}
+
 /// Makes the partitions with these numbers where they are missing.
 pub(crate) async fn ensure(client: &Client, numbers: &[u64], partition_ids: u64) -> Result<(), Fault> {
     for number in numbers {
-        let name = format!("activities_{number}");
+        let name = name(*number);
         let exists = client.query_one("select to_regclass($1) is not null", &[&format!("log.{name}")]).await;
         if exists.map_err(errors::sql)?.get(0) {
             continue;

@@ -1,5 +1,7 @@
 //! Numbers of shapes: one rising series for each entity type.
 
+use std::collections::BTreeMap;
+
 use antiphon_engine::{Fault, ports::Schemas};
 use async_trait::async_trait;
 
@@ -30,5 +32,12 @@ impl Schemas for Store {
         };
         transaction.commit().await.map_err(errors::sql)?;
         Ok(number.unsigned_abs())
+    }
+
+    async fn newest(&self) -> Result<BTreeMap<String, u32>, Fault> {
+        let client = self.client().await?;
+        let newest = "select type, max(number) from log.schemas group by type";
+        let rows = client.query(newest, &[]).await.map_err(errors::sql)?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get::<_, i32>(1).unsigned_abs())).collect())
     }
 }

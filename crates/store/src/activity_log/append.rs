@@ -24,16 +24,17 @@ const PIECE_BYTES: usize = 128 * 1024;
 const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// Columns of an activity.
 const COLUMNS: i16 = 16;
-const COPY: &str =
-    "copy log.activities (id, org, type, entity, action, image, changed, details, schema, lsn, seq, last, xid,
-                    committed_at, tx, policy) from stdin binary";
+/// The parent finds the partition of each row, which costs a twentieth of the append: most batches name theirs.
+const PARENT: &str = "activities";
 const BEGIN: &str = "select log.begin_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 const ORGANISATIONS: &str =
     "insert into log.organisations (type, org) select * from unnest($1::text[], $2::text[]) on conflict do nothing";
-const PROGRESS: &str = "insert into log.snapshots (type, last_key, rows_done, rows_estimated, complete, failure)
-     values ($1, $2, $3, $4, $5, $6)
+const PROGRESS: &str = "insert into log.snapshots
+       (type, last_key, rows_done, rows_estimated, rows_per_second, complete, failure, updated_at)
+     values ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())
      on conflict (type) do update set last_key = excluded.last_key, rows_done = excluded.rows_done,
-       rows_estimated = excluded.rows_estimated, complete = excluded.complete, failure = excluded.failure";
+       rows_estimated = excluded.rows_estimated, rows_per_second = excluded.rows_per_second,
+       complete = excluded.complete, failure = excluded.failure, updated_at = excluded.updated_at";
 
 /// A writer that is gone without a word must not hold the fence's row for long.
 const LIMITS: &str = "set idle_in_transaction_session_timeout = '20s'; set tcp_keepalives_idle = 5;
@@ -59,7 +60,10 @@ struct Statements {
     begin: Statement,
     organisations: Statement,
     progress: Statement,
+    /// Into the parent: rows on both sides of a partition's end.
     copy: Statement,
+    /// Into the partition of this number.
+    copy_within: Option<(u64, Statement)>,
 }
 
 /// Where a tenure begins.
@@ -86,7 +90,8 @@ impl Appender {
             begin: client.prepare(BEGIN).await.map_err(errors::sql)?,
             organisations: client.prepare(ORGANISATIONS).await.map_err(errors::sql)?,
             progress: client.prepare(PROGRESS).await.map_err(errors::sql)?,
-            copy: client.prepare(COPY).await.map_err(errors::sql)?,
+            copy: client.prepare(&copy_into(PARENT)).await.map_err(errors::sql)?,
+            copy_within: None,
         };
         let identity = encode_identity(&start.checkpoint)?;
         Ok(Appender {
@@ -109,20 +114,23 @@ impl Appender {
             true => self.identity.clone(),
             false => encode_identity(&batch.checkpoint)?,
         };
+        let mut rows = Rows::new(std::mem::take(&mut self.buffer), &batch.activities);
         // In this order on the wire: each is sent when it is first polled, and the first that fails is the one reported.
-        let (_, (), (), (), sink) = future::try_join5(
+        let opened = future::try_join5(
             self.client.batch_execute(begin(batch)),
             self.move_checkpoint(batch, identity.as_ref()),
             self.note_organisations(&batch.organisations),
             self.note_progress(batch.snapshot.as_ref()),
             self.open_copy(batch),
-        )
-        .await
-        .map_err(errors::sql)?;
+        );
+        // While the server answers, the first rows are made ready for it.
+        let (opened, first) = future::join(opened, async { rows.piece() }).await;
+        let (_, (), (), (), sink) = opened.map_err(errors::sql)?;
         match sink {
-            Some(sink) => write_rows(&self.client, sink, &mut self.buffer, &batch.activities).await?,
+            Some(sink) => send_rows(&self.client, sink, first?, &mut rows).await?,
             None => self.client.batch_execute("commit").await.map_err(errors::sql)?,
         }
+        self.buffer = rows.buffer;
         self.identity = identity;
         Ok(())
     }
@@ -160,9 +168,10 @@ impl Appender {
 
     async fn note_progress(&self, progress: Option<&SnapshotProgress>) -> Result<(), Error> {
         let Some(progress) = progress else { return Ok(()) };
-        let (done, estimated) = (progress.rows_done as i64, progress.rows_estimated as i64);
+        let [done, estimated, rate] =
+            [progress.rows_done, progress.rows_estimated, progress.rows_per_second].map(|number| number as i64);
         let SnapshotProgress { entity_type, last_key, complete, failure, .. } = progress;
-        let values: [&(dyn ToSql + Sync); 6] = [entity_type, last_key, &done, &estimated, complete, failure];
+        let values: [&(dyn ToSql + Sync); 7] = [entity_type, last_key, &done, &estimated, &rate, complete, failure];
         self.client.execute(&self.statements.progress, &values).await.map(drop)
     }
 
@@ -170,7 +179,20 @@ impl Appender {
         if batch.activities.is_empty() {
             return Ok(None);
         }
-        self.client.copy_in(&self.statements.copy).await.map(Some)
+        let ids = [batch.activities.first(), batch.activities.last()];
+        let partition = ids.map(|activity| activity.map(|one| partitions::number(one.id.as_u64(), self.partition_ids)));
+        let within = self.statements.copy_within.as_ref().filter(|(number, _)| partition == [Some(*number); 2]);
+        self.client.copy_in(within.map_or(&self.statements.copy, |(_, copy)| copy)).await.map(Some)
+    }
+
+    /// Prepares the copy into the partition of an id, where it is not the same as before.
+    async fn prepare_partition(&mut self, id: ActivityId) -> Result<(), Fault> {
+        let number = partitions::number(id.as_u64(), self.partition_ids);
+        if self.statements.copy_within.as_ref().is_none_or(|(known, _)| *known != number) {
+            let copy = copy_into(&partitions::name(number));
+            self.statements.copy_within = Some((number, self.client.prepare(&copy).await.map_err(errors::sql)?));
+        }
+        Ok(())
     }
 
     async fn make_partitions(&mut self, last: ActivityId) -> Result<(), Fault> {
@@ -196,6 +218,9 @@ impl LogWriter for Appender {
             activity.id = last;
         }
         self.make_partitions(last).await?;
+        if last > self.last {
+            self.prepare_partition(last).await?;
+        }
         self.transaction(batch).await?;
         self.last = last;
         self.checkpoint = batch.checkpoint.clone();
@@ -242,24 +267,58 @@ fn begin(batch: &Batch) -> &'static str {
     }
 }
 
-async fn write_rows(
+fn copy_into(table: &str) -> String {
+    format!(
+        "copy log.{table} (id, org, type, entity, action, image, changed, details, schema, lsn, seq, last, xid,
+           committed_at, tx, policy) from stdin binary"
+    )
+}
+
+/// A batch's rows on their way: encoded piece by piece into one reused buffer.
+struct Rows<'a> {
+    buffer: BytesMut,
+    left: std::slice::Iter<'a, Activity>,
+    ended: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn new(mut buffer: BytesMut, activities: &'a [Activity]) -> Rows<'a> {
+        buffer.clear();
+        buffer.put_slice(COPY_HEADER);
+        Rows { buffer, left: activities.iter(), ended: false }
+    }
+
+    /// Encodes the next piece; `None` after the one with the end.
+    fn piece(&mut self) -> Result<Option<Bytes>, Fault> {
+        if self.ended {
+            return Ok(None);
+        }
+        self.buffer.reserve(PIECE_BYTES + PIECE_BYTES / 4);
+        for activity in self.left.by_ref() {
+            write_row(&mut self.buffer, activity)?;
+            if self.buffer.len() >= PIECE_BYTES {
+                return Ok(Some(self.buffer.split().freeze()));
+            }
+        }
+        self.ended = true;
+        self.buffer.put_i16(-1);
+        Ok(Some(self.buffer.split().freeze()))
+    }
+}
+
+async fn send_rows(
     client: &Client,
     sink: CopyInSink<Bytes>,
-    buffer: &mut BytesMut,
-    activities: &[Activity],
+    first: Option<Bytes>,
+    rows: &mut Rows<'_>,
 ) -> Result<(), Fault> {
     let mut sink = std::pin::pin!(sink);
-    buffer.clear();
-    buffer.put_slice(COPY_HEADER);
-    for activity in activities {
-        write_row(buffer, activity)?;
-        if buffer.len() >= PIECE_BYTES {
-            sink.send(buffer.split().freeze()).await.map_err(errors::sql)?;
-            buffer.reserve(PIECE_BYTES * 2);
-        }
+    let mut next = first;
+    while let Some(piece) = next {
+        // It is handed over at once and sent while the next one is made.
+        sink.feed(piece).await.map_err(errors::sql)?;
+        next = rows.piece()?;
     }
-    buffer.put_i16(-1);
-    sink.send(buffer.split().freeze()).await.map_err(errors::sql)?;
     // The commit waits in line behind the rows; should they fail, it ends the transaction all the same.
     let (copied, committed) = future::join(sink.finish(), client.batch_execute("commit")).await;
     copied.map_err(errors::sql)?;

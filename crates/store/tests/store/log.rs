@@ -87,7 +87,7 @@ async fn the_first_activity_that_a_snapshot_does_not_see_is_found_str_02() {
 }
 
 #[tokio::test]
-async fn hostile_text_comes_back_byte_for_byte_pg_24() {
+async fn hostile_text_comes_back_byte_for_byte() {
     for_each_postgres(|pg| async move {
         let (_db, store) = open(&pg, "hostile").await;
         let mut tenure = store.acquire("main", "one").await.unwrap().unwrap();
@@ -138,6 +138,7 @@ async fn a_batch_without_activities_moves_the_checkpoint_and_remembers_progress_
             last_key: Some("[\"k\"]".into()),
             rows_done,
             rows_estimated: 9,
+            rows_per_second: 3,
             complete: false,
             failure: None,
         };
@@ -149,6 +150,7 @@ async fn a_batch_without_activities_moves_the_checkpoint_and_remembers_progress_
                 timeline: 1,
                 database_oid: 5,
                 database: "app".into(),
+                publication: None,
             });
             assert_eq!(tenure.writer.append(&mut batch).await.unwrap(), ZERO);
             let next = store.acquire("main", "one").await.unwrap().unwrap();
@@ -156,6 +158,23 @@ async fn a_batch_without_activities_moves_the_checkpoint_and_remembers_progress_
             assert_eq!(next.organisations, [("page".to_owned(), "acme".to_owned())]);
             tenure = next;
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_committed_later_by_an_earlier_clock_is_read_later_pg_86() {
+    for_each_postgres(|pg| async move {
+        let (_db, store) = open(&pg, "backwards").await;
+        let mut tenure = store.acquire("main", "one").await.unwrap().unwrap();
+        for (lsn, at) in [(10, 1_700_000_000_000_000), (20, 1_600_000_000_000_000), (30, 0)] {
+            let mut one = activity("acme", "1", lsn);
+            one.commit.at = antiphon_model::Micros(at);
+            tenure.writer.append(&mut batch(lsn, vec![one])).await.unwrap();
+        }
+        tenure.flusher.flush(ActivityId::new(3)).await.unwrap();
+        let read = store.read(&Scope::Org("acme".into()), ZERO, ActivityId::new(3), 10).await.unwrap();
+        assert_eq!(read.iter().map(|one| one.commit.lsn.as_u64()).collect::<Vec<_>>(), [10, 20, 30]);
     })
     .await;
 }
