@@ -11,6 +11,7 @@ mod process;
 mod proxy;
 mod skip;
 mod sse;
+mod standby;
 mod task;
 
 pub use disk::SmallDisk;
@@ -21,6 +22,7 @@ pub use process::{Process, Signal, signal};
 pub use proxy::{Direction, Faults, Proxy};
 pub use skip::skipped;
 pub use sse::{ChunkedDecoder, Event, SseParser};
+pub use standby::Backup;
 pub use task::spawn;
 
 pub use antiphon_postgres::StopMode;

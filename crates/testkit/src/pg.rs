@@ -25,25 +25,43 @@ use crate::{skip::skipped, task::spawn};
 const CLEAN_UP: Duration = Duration::from_secs(10);
 
 /// A Postgres version that tests run against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PgVersion {
     /// The oldest that we support.
     V15,
+    /// Only in the full matrix.
+    V16,
+    /// Only in the full matrix.
+    V17,
     /// The newest.
     V18,
 }
 
 impl PgVersion {
-    /// Every version.
-    pub const ALL: [PgVersion; 2] = [PgVersion::V15, PgVersion::V18];
+    /// Every version that we support.
+    pub const ALL: [PgVersion; 4] = [PgVersion::V15, PgVersion::V16, PgVersion::V17, PgVersion::V18];
+
+    /// Returns the versions that this run is about: the oldest and the newest, or those that `ANTIPHON_PG_VERSIONS`
+    /// names by their numbers, as `script/matrix` does.
+    ///
+    /// # Panics
+    /// For a number that is no version of ours: a run that tests nothing must not pass.
+    pub fn tested() -> Vec<PgVersion> {
+        let Some(named) = env::var_os("ANTIPHON_PG_VERSIONS") else { return vec![PgVersion::V15, PgVersion::V18] };
+        let named = named.to_string_lossy().into_owned();
+        let known = |word: &str| PgVersion::ALL.into_iter().find(|version| version.major().to_string() == word);
+        let versions: Option<Vec<PgVersion>> = named.split_whitespace().map(known).collect();
+        let versions = versions.filter(|versions| !versions.is_empty());
+        versions.unwrap_or_else(|| panic!("ANTIPHON_PG_VERSIONS is {named:?}, and we know 15, 16, 17 and 18"))
+    }
 
     /// Finds the version's programs on this machine.
     pub fn installation(self) -> Option<Installation> {
-        let (variable, usual) = match self {
-            PgVersion::V15 => ("ANTIPHON_PG15_BIN", PathBuf::from("/usr/lib/postgresql/15/bin")),
-            PgVersion::V18 => ("ANTIPHON_PG18_BIN", cache().join("postgres-18/bin")),
+        let usual = match self {
+            PgVersion::V15 => PathBuf::from("/usr/lib/postgresql/15/bin"),
+            _ => cache().join(format!("postgres-{}/bin", self.major())),
         };
-        let folder = env::var_os(variable).map_or(usual, PathBuf::from);
+        let folder = env::var_os(format!("ANTIPHON_PG{}_BIN", self.major())).map_or(usual, PathBuf::from);
         let found = Installation::at(&folder).ok()?;
         (found.version().major == self.major()).then_some(found)
     }
@@ -52,6 +70,8 @@ impl PgVersion {
     pub fn major(self) -> u32 {
         match self {
             PgVersion::V15 => 15,
+            PgVersion::V16 => 16,
+            PgVersion::V17 => 17,
             PgVersion::V18 => 18,
         }
     }
@@ -74,12 +94,8 @@ pub struct Pg {
 impl Pg {
     /// Returns this process's shared cluster of a version, `None` (and a skip) where it is not installed.
     pub async fn shared(version: PgVersion) -> Option<Pg> {
-        static V15: OnceLock<Option<Pg>> = OnceLock::new();
-        static V18: OnceLock<Option<Pg>> = OnceLock::new();
-        let slot = match version {
-            PgVersion::V15 => &V15,
-            PgVersion::V18 => &V18,
-        };
+        static SHARED: [OnceLock<Option<Pg>>; 4] = [const { OnceLock::new() }; 4];
+        let slot = &SHARED[version as usize];
         let found = blocking(move || slot.get_or_init(|| start(version, &[])).clone()).await;
         if found.is_none() {
             skipped(&version.to_string());
@@ -164,6 +180,11 @@ impl Pg {
         connect(&self.url("postgres")).await
     }
 
+    /// Connects as superuser to a database.
+    pub async fn connect(&self, database: &str) -> Client {
+        connect(&self.url(database)).await
+    }
+
     /// Makes a database for one test; the hint helps to recognise it.
     ///
     /// # Panics
@@ -181,7 +202,12 @@ impl Pg {
         TestDb { pg: self.clone(), name, log_name }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Cluster> {
+    /// Takes over a cluster that was started in another way.
+    pub(crate) fn adopt(version: PgVersion, cluster: Cluster) -> Pg {
+        Pg { version, port: cluster.port(), cluster: Arc::new(Mutex::new(cluster)) }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Cluster> {
         lock(&self.cluster)
     }
 }
@@ -261,13 +287,13 @@ impl Drop for TestDb {
     }
 }
 
-/// Runs a test's body against the shared cluster of every version, one after the other.
+/// Runs a test's body against the shared cluster of every version that this run is about, one after the other.
 pub async fn for_each_postgres<F, R>(body: F)
 where
     F: Fn(Pg) -> R,
     R: Future<Output = ()>,
 {
-    for version in PgVersion::ALL {
+    for version in PgVersion::tested() {
         if let Some(pg) = Pg::shared(version).await {
             eprintln!("against {version}");
             body(pg).await;
@@ -330,7 +356,7 @@ fn start(version: PgVersion, settings: &[(String, String)]) -> Option<Pg> {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -9,7 +9,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -56,7 +56,7 @@ pub struct Faults {
 
 #[derive(Debug)]
 struct Shared {
-    upstream: SocketAddr,
+    upstream: Mutex<SocketAddr>,
     seed: u64,
     faults: [watch::Sender<Faults>; 2],
     endings: watch::Sender<(u64, Ending)>,
@@ -97,7 +97,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            upstream,
+            upstream: Mutex::new(upstream),
             seed,
             faults: [watch::Sender::default(), watch::Sender::default()],
             endings: watch::Sender::new((0, Ending::Close)),
@@ -164,6 +164,12 @@ impl Proxy {
     /// What the server holds for a client that it believes to be there stays held, until the next ending or the drop.
     pub fn strand(&self) {
         self.shared.endings.send_modify(|(count, ending)| (*count, *ending) = (*count + 1, Ending::Strand));
+    }
+
+    /// Leads to another server from now on, and resets every connection: what a moved address looks like.
+    pub fn lead_to(&self, upstream: SocketAddr) {
+        *self.shared.upstream.lock().unwrap_or_else(PoisonError::into_inner) = upstream;
+        self.reset();
     }
 
     /// Refuses new connections, or takes them again; returns once it is so.
@@ -261,8 +267,9 @@ async fn rebind(address: SocketAddr) -> Option<TcpListener> {
 async fn connection(mut client: TcpStream, number: u64, shared: Arc<Shared>) {
     let mut endings = shared.endings.subscribe();
     endings.mark_unchanged();
+    let upstream = *shared.upstream.lock().unwrap_or_else(PoisonError::into_inner);
     let server = tokio::select! {
-        server = TcpStream::connect(shared.upstream) => server,
+        server = TcpStream::connect(upstream) => server,
         _ = endings.changed() => return,
     };
     let Ok(mut server) = server else {

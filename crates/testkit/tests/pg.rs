@@ -31,7 +31,7 @@ async fn clusters_decode_logically_and_test_databases_take_their_slots_along() {
 
 #[tokio::test]
 async fn committed_rows_survive_a_killed_server() {
-    for version in PgVersion::ALL {
+    for version in PgVersion::tested() {
         let Some(pg) = Pg::private(version, &[("max_connections", "17")]).await else { continue };
         let port = pg.port();
         let client = pg.admin().await;

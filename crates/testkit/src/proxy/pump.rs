@@ -125,7 +125,7 @@ mod tests {
 
     fn slices(seed: u64, number: u64) -> Vec<usize> {
         let shared = Shared {
-            upstream: ([127, 0, 0, 1], 1).into(),
+            upstream: std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into(),
             seed,
             faults: Default::default(),
             endings: watch::Sender::new((0, super::super::Ending::Close)),
