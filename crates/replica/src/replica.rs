@@ -14,10 +14,9 @@ use std::{
 use antiphon_engine::Fault;
 use antiphon_model::Code;
 use antiphon_sync::client::{
-    self, Client, Corrupt, Decision, Edit, EditRefused, EntityKey, EntryKey, Input, Line, Made, Now, Outbox, Output,
-    Status, Told, Undecided,
+    self, Client, Corrupt, Decision, Edit, EditRefused, EntityKey, EntryKey, Input, Line, Made, Now, Object, Outbox,
+    Output, Status, Told, Undecided,
 };
-use serde_json::{Map, Value};
 
 use crate::{Disk, NotSaved, Place, http::Http};
 
@@ -137,7 +136,7 @@ impl Replica {
     }
 
     /// Returns a row as a person sees it.
-    pub fn view(&self, entity: &EntityKey) -> Option<Map<String, Value>> {
+    pub fn view(&self, entity: &EntityKey) -> Option<Object> {
         self.client.view(entity)
     }
 

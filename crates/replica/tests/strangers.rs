@@ -62,7 +62,7 @@ fn schema() -> Value {
 }
 
 fn page(id: &str, title: &str) -> Edit {
-    let data = json!({"id": id, "title": title}).as_object().cloned().expect("an object");
+    let data = [("id", id.into()), ("title", title.into())].into();
     Edit::Create { entity: EntityKey::new("page", id), data }
 }
 
@@ -121,7 +121,7 @@ async fn while_nobody_answers_nothing_is_handed_over_and_edits_stay_changeable_c
     });
     timeout(SOON, run).await.expect("two attempts");
     assert!(replica.outbox().iter().all(antiphon_replica::client::Entry::is_untouched));
-    let title = json!({"title": "two"}).as_object().cloned().expect("an object");
+    let title = [("title", "two".into())].into();
     replica.edit(Edit::Set { entity: EntityKey::new("page", "1"), fields: title }).expect("an edit");
     assert_eq!(replica.outbox().len(), 1, "the edit is part of the create that never left");
 }
