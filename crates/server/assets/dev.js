@@ -45,12 +45,22 @@ async function refreshState() {
   try {
     const answer = await fetch("/readyz", { cache: "no-store" });
     ready = answer.ok;
+    showNeeds((await answer.json()).needs ?? []);
   } catch { /* The server is away; said below. */ }
   if (ready === null) setState("waiting: the server does not answer", "bad");
   else if (!ready) setState("waiting: the server is getting ready", "warn");
   else if (paused) setState(`healthy · list paused, ${waiting.length} waiting`, "good");
   else if (streaming === "live") setState("healthy · live", "good");
   else setState(streaming, "warn");
+}
+
+// States of the source that somebody should see to; the list is there only while there are any.
+function showNeeds(needs) {
+  const words = needs.map((need) => `${need.level}: ${need.title}`);
+  const list = byId("needs-list");
+  if (words.join("\n") === [...list.children].map((entry) => entry.textContent).join("\n")) return;
+  list.replaceChildren(...words.map((word) => node("li", "", word)));
+  byId("needs").hidden = words.length === 0;
 }
 
 function titleOf(activity) {
@@ -104,6 +114,8 @@ function draw() {
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
+    // Paused since the frame was asked for: what waits is drawn when the reader goes on.
+    if (paused) return;
     const batch = waiting.splice(0);
     if (batch.length === 0) return;
     const feed = byId("activities");
@@ -181,13 +193,15 @@ async function watch(user) {
   const headers = { Authorization: `Bearer ${session.tokens[user.id]}` };
   const live = `/v1/orgs/${encodeURIComponent(user.org)}/live`;
   let offset = null;
+  let headAtFirst = 0;
   let wait = 250;
   while (current()) {
     try {
       if (offset === null) {
         const head = await (await fetch(`${live}?offset=now`, { headers, cache: "no-store" })).json();
         const base = ((head.epoch ?? 1) - 1) * EPOCH_SPAN;
-        offset = Math.max(base, (head.offset ?? 0) - BEGIN_BEFORE_HEAD);
+        headAtFirst = head.offset ?? 0;
+        offset = Math.max(base, headAtFirst - BEGIN_BEFORE_HEAD);
       }
       const stop = new AbortController();
       const response = await fetch(`${live}?live=sse&offset=${offset}`, { headers, signal: stop.signal, cache: "no-store" });
@@ -204,10 +218,15 @@ async function watch(user) {
           draw();
         } else if (event.name === "offset") {
           offset = event.data.offset;
-          if (streaming !== "live") { streaming = "live"; refreshState(); }
+          // A place on the way, behind what only others may see, is not the end of it.
+          if (offset < headAtFirst) continue;
+          // Said when what came before it is on the page: the frame that draws it was asked for earlier.
+          requestAnimationFrame(() => {
+            if (current() && streaming === "catching up") { streaming = "live"; refreshState(); }
+          });
         } else if (event.name === "reset") {
           // Another epoch, or the place is older than the log: go on from the present head.
-          offset = "now";
+          [offset, headAtFirst] = ["now", 0];
         }
       }
     } catch (error) {

@@ -6,11 +6,12 @@
 mod entities;
 mod log;
 mod people;
+mod resync;
 mod serving;
 mod slots;
 mod source;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use antiphon_model::EntityType;
 use antiphon_postgres::ConnectionInfo;
@@ -21,6 +22,7 @@ pub use antiphon_engine::{
     Fault,
     ports::{Head, Scope, Shape, SnapshotProgress},
 };
+pub use antiphon_postgres::CaptureMethod;
 
 pub(crate) use self::log::create_database;
 pub(crate) use self::serving::serve_with_page;
@@ -28,6 +30,7 @@ pub use self::{
     entities::{EntityStatus, Identity, Plan, Progress, Proposal, Step},
     log::LogReader,
     people::{Org, People, Place, TokenInfo, User},
+    resync::{ResyncPlan, ResyncTable},
     serving::{ServeOptions, serve},
     slots::Slot,
     source::{Finding, Outcome},
@@ -45,6 +48,8 @@ pub struct AdminConfig {
     pub database_url: String,
     /// Our own database; `None`: the database `antiphon` of the same cluster.
     pub log_url: Option<String>,
+    /// Where the standbys are, beyond the hosts of `database_url`.
+    pub standby_url: Option<String>,
     /// The slot's name.
     pub slot: String,
     /// The publication's name.
@@ -55,6 +60,10 @@ pub struct AdminConfig {
     pub spool_dir: PathBuf,
     /// How many bytes the spool may hold.
     pub spool_bytes_max: u64,
+    /// How the database is captured.
+    pub method: CaptureMethod,
+    /// How often it is looked at where its log is not decoded; `None`: as often as usual.
+    pub poll_interval: Option<Duration>,
 }
 
 /// Performs operators' commands.
@@ -62,6 +71,7 @@ pub struct Admin {
     config: AdminConfig,
     source: ConnectionInfo,
     log: ConnectionInfo,
+    standby: Option<ConnectionInfo>,
 }
 
 impl Admin {
@@ -72,7 +82,8 @@ impl Admin {
             Some(url) => ConnectionInfo::parse(url)?,
             None => source.with_database(LOG_DATABASE),
         };
-        Ok(Admin { config, source, log })
+        let standby = config.standby_url.as_deref().map(ConnectionInfo::parse).transpose()?;
+        Ok(Admin { config, source, log, standby })
     }
 }
 

@@ -24,9 +24,11 @@ use crate::{
     mutations::MutationLimits,
     operations::SlotView,
     problem::Problem,
+    source_watch::SourceWatch,
 };
 
-/// A shape is looked up again after this time: a change of a table shows in lists at once and in the schema soon.
+/// A shape is looked up again after this time: a change of a table shows in lists at once and in the schema soon, or at
+/// once where a list or a change told of it.
 const SHAPE_FRESH: Duration = Duration::from_secs(2);
 
 /// Everything that requests need.
@@ -35,6 +37,7 @@ pub(crate) struct App {
     pub(crate) bus: Bus,
     pub(crate) capture: CaptureHandle,
     pub(crate) slot: SlotView,
+    pub(crate) watch: SourceWatch,
     pub(crate) rows: Arc<dyn Rows>,
     pub(crate) catalogue: Arc<dyn Catalogue>,
     pub(crate) schemas: Arc<dyn Schemas>,
@@ -72,6 +75,14 @@ impl App {
         Ok((shape, number))
     }
 
+    /// Forgets shapes that are not the newest any more: who was told of a new number asks at once, and must not be shown
+    /// the shape of before (PG-72).
+    pub(crate) async fn forget_old_shapes(&self) -> Result<(), Problem> {
+        let newest = self.schemas.newest().await?;
+        self.shapes.forget_below(&newest);
+        Ok(())
+    }
+
     /// Returns the number of the shape that rows were read with.
     pub(crate) async fn schema_of(&self, entity: &EntityType, fingerprint: &str) -> Result<u32, Problem> {
         match self.shapes.find(&entity.name) {
@@ -95,6 +106,11 @@ impl Shapes {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, shape, number) = known.get(name).filter(|(at, ..)| at.elapsed() < SHAPE_FRESH)?;
         Some((Arc::clone(shape), *number))
+    }
+
+    fn forget_below(&self, newest: &BTreeMap<String, u32>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|name, (.., number)| newest.get(name).is_none_or(|newest| newest <= number));
     }
 
     fn keep(&self, name: &str, shape: Arc<Shape>, number: u32) {

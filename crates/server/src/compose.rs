@@ -9,13 +9,14 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use antiphon_engine::{
     Bus, CaptureConfig, CaptureHandle, CaptureService, Door, Fault,
-    ports::{ActivityLog, Heard},
+    ports::{ActivityLog, Heard, Source},
     spawn,
 };
 use antiphon_model::{Code, EntityType, Micros};
 use antiphon_postgres::{
-    ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, SourceConfig, WriteConfig, connect_listening,
-    connect_sql, ensure_objects, maintain_objects, pool,
+    CaptureMethod, ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, SourceConfig, TriggerConfig,
+    TriggerSource, WriteConfig, connect_listening, connect_sql, ensure_objects, health::HealthConfig, maintain_objects,
+    pool,
 };
 use antiphon_store::{Connect, Retention, Store};
 use async_trait::async_trait;
@@ -28,10 +29,13 @@ use crate::{
     admin,
     app::{App, Shapes},
     auth::{Auth, AuthConfig, Gate, Origins},
+    desk,
     live::Streams,
     mutations::MutationLimits,
     operations::SlotView,
-    router, telemetry,
+    router,
+    source_watch::SourceWatch,
+    telemetry,
 };
 
 /// Readers of our database share so many connections.
@@ -53,18 +57,26 @@ pub(crate) const SOURCE: &str = "main";
 pub struct Config {
     /// The database to capture.
     pub source: ConnectionInfo,
+    /// Where its standbys are, beyond the hosts of `source`.
+    pub standby: Option<ConnectionInfo>,
     /// Our own database.
     pub log: ConnectionInfo,
     /// The replication slot.
     pub slot: String,
     /// The publication.
     pub publication: String,
+    /// How the database is captured.
+    pub method: CaptureMethod,
+    /// How often it is looked at where its log is not decoded; `None`: as often as usual.
+    pub poll_interval: Option<Duration>,
     /// The declared types, with their keys.
     pub entities: Vec<EntityType>,
     /// Where large transactions wait for their commit.
     pub spool_dir: PathBuf,
     /// How much they may take there.
     pub spool_bytes_max: u64,
+    /// How many tables are copied side by side, each over a connection of its own.
+    pub copies_at_once: usize,
     /// What the log keeps.
     pub retention: Retention,
     /// Whether our tables are brought to this version first.
@@ -81,6 +93,8 @@ pub struct Config {
     pub writes: WriteConfig,
     /// Routes beside the API's, and pages of this machine let in: only `dev` has them.
     pub page: Option<Router>,
+    /// Whether Desk is served beside the API.
+    pub desk: bool,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// Tokens of an identity provider.
@@ -122,18 +136,18 @@ impl Service {
         let address = listener.local_addr().map_err(|error| internal("the address cannot be read", error))?;
         let store = open_store(&config).await?;
         let entities: Vec<Arc<EntityType>> = config.entities.iter().cloned().map(Arc::new).collect();
-        let log: Arc<dyn ActivityLog> = Arc::new(store.clone());
-        let bus = Bus::new(Arc::clone(&log), log.head().await?);
+        let bus = open_bus(&store).await?;
         let notices = Arc::new(store.notices().await?);
-        let source = source(&config, &entities)?;
+        let (source, watched) = (source(&config, &entities)?, health(&config));
         let (service, capture) = CaptureService::new(CaptureConfig {
             source_name: SOURCE.into(),
             holder: uuid::Uuid::new_v4().to_string(),
             entities: entities.clone(),
-            source: Arc::new(source),
+            source,
             leadership: Arc::new(store.clone()),
             schemas: Arc::new(store.clone()),
             seal_key: store.seal_key().await?,
+            copies_at_once: config.copies_at_once,
             bus: bus.clone(),
             notices: Arc::clone(&notices) as _,
             clock: Arc::new(now),
@@ -142,14 +156,13 @@ impl Service {
         let live_rows = Arc::new(LiveRows::new(rows.clone()));
         let door = door(&config, &store, &entities, Arc::clone(&live_rows)).await?;
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let metrics = telemetry::install()
-            .ok_or_else(|| Fault::new(Code::Internal, "another recorder of metrics is installed"))?;
         let auth = Auth::open(&config.auth, origins.clone(), Arc::new(store.clone()), Arc::new(store.clone())).await?;
         let app = Arc::new(App {
             entities: entities.into_iter().map(|entity| (entity.name.clone(), entity)).collect(),
             bus,
             capture: capture.clone(),
-            slot: SlotView { source: config.source.clone(), name: config.slot.clone() },
+            slot: SlotView::of(&config),
+            watch: SourceWatch::default(),
             rows: live_rows,
             catalogue: Arc::new(LiveCatalogue::new(rows)),
             schemas: Arc::new(store.clone()),
@@ -164,14 +177,15 @@ impl Service {
             shapes: Shapes::default(),
             door,
             mutation_limits: MutationLimits::new(config.mutations_per_second),
-            metrics,
+            metrics: recorder()?,
         });
-        let router = router::router(Arc::clone(&app), config.page, origins);
+        let page = if config.desk { Some(desk::beside(Arc::clone(&app))) } else { config.page };
+        let router = router::router(Arc::clone(&app), page, origins);
         let limits = Limits { sent: config.stream_bytes, ..LIMITS };
         let (report, ended) = watch::channel(None);
         let report = |task| Ends { task, report: report.clone() };
-        let follower = store.clone();
-        let [keys_stop, changes_stop, notices_stop] = [(); 3].map(|()| stop.clone());
+        let [keys_stop, changes_stop, notices_stop, watch_stop] = [(); 4].map(|()| stop.clone());
+        let (follower, watching) = (store.clone(), Arc::clone(&app));
         let tasks = vec![
             spawn("capture", report("capture").after(service.run(stop.clone()))),
             spawn("notices", report("notices").after(async move { notices.run(notices_stop).await })),
@@ -179,6 +193,7 @@ impl Service {
                 "maintenance",
                 report("maintenance").after(maintain(store, config.source, config.retention, stop.clone())),
             ),
+            spawn("watch", report("watch").after(async move { watching.watch.run(watched, watch_stop).await })),
             spawn("keys", report("keys").after(async move { app.auth.run(keys_stop).await })),
             spawn("directory", report("directory").after(async move { follower.follow_changes(changes_stop).await })),
             spawn("http", report("http").after(connections::serve(listener, router, limits, drain.clone()))),
@@ -273,6 +288,12 @@ async fn open_store(config: &Config) -> Result<Store, Fault> {
     Ok(Store::new(pool, Arc::new(LogConnector(config.log.clone()))))
 }
 
+/// Opens the place where readers wait for the log.
+async fn open_bus(store: &Store) -> Result<Bus, Fault> {
+    let log: Arc<dyn ActivityLog> = Arc::new(store.clone());
+    Ok(Bus::new(Arc::clone(&log), log.head().await?))
+}
+
 /// Opens the door for writes, and makes what it needs in the application's database.
 async fn door(
     config: &Config,
@@ -299,7 +320,26 @@ async fn maintain_records(source: &ConnectionInfo) {
     }
 }
 
-fn source(config: &Config, entities: &[Arc<EntityType>]) -> Result<LogSource, Fault> {
+fn recorder() -> Result<metrics_exporter_prometheus::PrometheusHandle, Fault> {
+    telemetry::install().ok_or_else(|| Fault::new(Code::Internal, "another recorder of metrics is installed"))
+}
+
+fn health(config: &Config) -> HealthConfig {
+    HealthConfig {
+        info: config.source.clone(),
+        slot: config.slot.clone(),
+        publication: config.publication.clone(),
+        method: config.method,
+        entities: config.entities.clone(),
+    }
+}
+
+fn source(config: &Config, entities: &[Arc<EntityType>]) -> Result<Arc<dyn Source>, Fault> {
+    if config.method == CaptureMethod::Trigger {
+        let mut by_triggers = TriggerConfig::new(config.source.clone(), entities.to_vec());
+        by_triggers.poll_interval = config.poll_interval.unwrap_or(by_triggers.poll_interval);
+        return Ok(Arc::new(TriggerSource::new(by_triggers)?));
+    }
     let base = SourceConfig::new(
         config.source.clone(),
         config.slot.clone(),
@@ -307,7 +347,8 @@ fn source(config: &Config, entities: &[Arc<EntityType>]) -> Result<LogSource, Fa
         entities.to_vec(),
         config.spool_dir.clone(),
     );
-    LogSource::new(SourceConfig { spool_bytes_max: config.spool_bytes_max, ..base })
+    let config = SourceConfig { standby: config.standby.clone(), spool_bytes_max: config.spool_bytes_max, ..base };
+    Ok(Arc::new(LogSource::new(config)?))
 }
 
 async fn maintain(store: Store, source: ConnectionInfo, retention: Retention, stop: CancellationToken) {

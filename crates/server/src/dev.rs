@@ -24,7 +24,7 @@ use rustix::process::{Pid, test_kill_process};
 use tokio::task::JoinHandle;
 
 use self::folder::Folder;
-use crate::admin::{AdminConfig, ServeOptions, Service, serve_with_page};
+use crate::admin::{AdminConfig, CaptureMethod, ServeOptions, Service, serve_with_page};
 
 const APP_DATABASE: &str = "app";
 const LOG_DATABASE: &str = "antiphon";
@@ -140,11 +140,14 @@ impl Dev {
         let admin = AdminConfig {
             database_url: info.database_url.clone(),
             log_url: Some(info.log_url.clone()),
+            standby_url: None,
             slot: SLOT.into(),
             publication: PUBLICATION.into(),
             entities: info.entities.clone(),
             spool_dir: folder.spool(),
             spool_bytes_max: SPOOL_BYTES_MAX,
+            method: CaptureMethod::Log,
+            poll_interval: None,
         };
         setup::entities(&admin).await?;
         setup::people(&admin, &info.tokens).await?;

@@ -8,6 +8,8 @@ pub mod admin;
 mod app;
 mod auth;
 mod compose;
+mod copies;
+mod desk;
 pub mod dev;
 mod entities;
 mod history;
@@ -21,6 +23,7 @@ mod process;
 mod query;
 mod router;
 mod schema;
+mod source_watch;
 mod takeover;
 mod telemetry;
 

@@ -416,7 +416,8 @@ fn schemas() -> Value {
         "Source": { "type": "object", "properties": {
             "state": { "type": "string" }, "status": { "type": "string" }, "reason": { "type": ["string", "null"] }, "detail": { "type": "string" },
             "since": { "type": "string" }, "nextAttemptAt": { "type": ["string", "null"] }, "asOf": { "type": ["string", "null"] },
-            "slot": { "type": ["object", "null"], "description": "null where the source does not answer" }, "copies": { "type": "array" } } },
+            "slot": { "type": ["object", "null"], "description": "null where the source does not answer" },
+            "watch": { "type": ["object", "null"], "description": "what the newest look at the source found: rate of its log and time until the slot is lost, publication and tables, old transactions, other slots, and `concerns`, each a named state with its level and remedy; null before the first" }, "copies": { "type": "array", "description": "the copies of tables while any is left: state (queued, copying, retrying, failed, complete), rowsDone, rowsEstimated, rowsPerSecond, secondsLeft (null where nobody can tell); of one that is hindered its reason, title, hint, detail and attempts: it is tried again by itself, and the others go on", "items": { "type": "object" } } } },
     })
 }
 

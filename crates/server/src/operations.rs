@@ -3,11 +3,10 @@
 //! Health and metrics are open, because load balancers and scrapers have no users; what they show names no data.
 //! Everything that changes something needs a system administrator and is logged with who did it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use antiphon_engine::CopyStatus;
 use antiphon_model::{SourceState, SourceStatus, write_time};
-use antiphon_postgres::{ConnectionInfo, connect_sql, slots};
+use antiphon_postgres::{ConnectionInfo, connect_sql, failover, slots};
 use axum::{
     extract::State,
     http::{HeaderMap, StatusCode, Uri, header},
@@ -15,20 +14,29 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::{app::App, auth::Gate, live, problem::Problem, process, query::Query};
+use crate::{Config, app::App, auth::Gate, copies, live, problem::Problem, process, query::Query};
 
 /// An operator who asks for the state while the source is away waits at most so long for what it would say.
 const SLOT_WAIT: Duration = Duration::from_secs(2);
+/// Standbys that do not answer may take longer; those that do take milliseconds.
+const FAILOVER_WAIT: Duration = Duration::from_secs(6);
 
 /// Where the slot of the source is looked at.
 pub(crate) struct SlotView {
     /// The source.
     pub(crate) source: ConnectionInfo,
+    /// Where its standbys are, beyond the hosts of `source`.
+    pub(crate) standby: Option<ConnectionInfo>,
     /// The slot's name.
     pub(crate) name: String,
 }
 
 impl SlotView {
+    pub(crate) fn of(config: &Config) -> SlotView {
+        let (source, standby) = (config.source.clone(), config.standby.clone());
+        SlotView { source, standby, name: config.slot.clone() }
+    }
+
     /// Describes the slot; null where it is not there or the source does not answer.
     async fn describe(&self) -> Value {
         let look = async {
@@ -45,6 +53,7 @@ impl SlotView {
                 "lagBytes": slot.lag_bytes,
                 "retainedBytes": slot.retained_bytes,
                 "safeWalBytes": slot.safe_wal_bytes,
+                "failover": slot.failover,
             }),
             Ok(Ok(None)) | Err(_) => Value::Null,
             Ok(Err(fault)) => {
@@ -52,6 +61,36 @@ impl SlotView {
                 Value::Null
             }
         }
+    }
+}
+
+impl SlotView {
+    /// Describes how ready the source is for a failover; null where it does not answer.
+    async fn failover(&self) -> Value {
+        let look = failover::examine(&self.source, self.standby.as_ref(), &self.name);
+        let readiness = match tokio::time::timeout(FAILOVER_WAIT, look).await {
+            Ok(Ok(readiness)) => readiness,
+            Ok(Err(fault)) => {
+                tracing::debug!(error = %fault.chain(), "readiness for a failover could not be looked at");
+                return Value::Null;
+            }
+            Err(_) => return Value::Null,
+        };
+        let lack = |found: &failover::Found| {
+            json!({
+                "lack": found.lack.as_str(),
+                "hinders": found.lack.hinders(),
+                "standby": found.standby,
+                "detail": found.detail,
+                "remedy": found.remedy,
+            })
+        };
+        json!({
+            "state": readiness.word(),
+            "ready": readiness.ready(),
+            "standbys": readiness.standbys,
+            "lacks": readiness.lacks.iter().map(lack).collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -77,7 +116,14 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
         "reason": status.reason,
     });
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    document(code, &json!({ "ready": ready, "draining": app.drain.is_cancelled(), "log": log, "source": source }))
+    let mut needs = app.watch.needs();
+    if let (Some(list), Some(need)) = (needs.as_array_mut(), copies::need(&app.capture.copies())) {
+        list.push(need);
+    }
+    let body = json!({
+        "ready": ready, "draining": app.drain.is_cancelled(), "log": log, "source": source, "needs": needs,
+    });
+    document(code, &body)
 }
 
 /// Everything that is counted, for Prometheus.
@@ -91,6 +137,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
     for each in SourceState::ALL {
         metrics::gauge!("antiphon_capture_state", "state" => each.as_str()).set(f64::from(u8::from(each == state)));
     }
+    copies::measure(&app.capture.copies());
     process::measure();
     app.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
@@ -173,14 +220,13 @@ async fn describe(app: &App) -> Value {
         write_time(&mut text, at);
         text
     };
-    let copy = |copy: &CopyStatus| {
-        json!({
-            "entityType": copy.entity_type,
-            "rowsDone": copy.rows_done,
-            "rowsEstimated": copy.rows_estimated,
-            "failure": copy.failure,
-        })
-    };
+    let mut shapes = BTreeMap::new();
+    for entity in app.entities.values() {
+        // A table that cannot be described says so in its problem.
+        let number = app.shape(entity).await.map(|(_, number)| number).ok();
+        shapes.insert(entity.name.as_str(), number);
+    }
+    let watch = app.watch.describe(|entity_type| json!(shapes.get(entity_type)));
     json!({
         "state": state.as_str(),
         "status": state.status().to_string(),
@@ -192,7 +238,9 @@ async fn describe(app: &App) -> Value {
         "nextAttemptAt": next_attempt_at.map(time),
         "asOf": app.bus.as_of().map(time),
         "slot": app.slot.describe().await,
-        "copies": app.capture.copies().iter().map(copy).collect::<Vec<_>>(),
+        "watch": watch,
+        "failover": app.slot.failover().await,
+        "copies": copies::describe(&app.capture.copies()),
     })
 }
 

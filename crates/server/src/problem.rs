@@ -170,13 +170,13 @@ fn status(code: Code) -> StatusCode {
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RateLimited | Code::OutboxFull => StatusCode::TOO_MANY_REQUESTS,
         Code::DecodeFailed | Code::LogCorrupt | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::SlotMissing | Code::SlotMissingAfterFailover | Code::SlotLost => StatusCode::SERVICE_UNAVAILABLE,
+        Code::SourceForked | Code::SourceRestored | Code::StandbyWaits => StatusCode::SERVICE_UNAVAILABLE,
         Code::SourceUnreachable
         | Code::AuthFailed
         | Code::TlsFailed
         | Code::WalLevel
         | Code::Permission
-        | Code::SlotMissing
-        | Code::SlotLost
         | Code::SlotInUse
         | Code::SlotWaits
         | Code::SlotForeign
@@ -184,7 +184,6 @@ fn status(code: Code) -> StatusCode {
         | Code::SlotsExhausted
         | Code::PublicationChanged
         | Code::SourceReplaced
-        | Code::SourceForked
         | Code::InRecovery
         | Code::PoisonWal
         | Code::PoolerRefused

@@ -29,6 +29,7 @@ pub(crate) async fn schema(
 ) -> Result<Response, Problem> {
     let caller = app.caller(&headers, &uri, &org).await?;
     Query::parse(uri.query(), &[], &[])?;
+    app.forget_old_shapes().await?;
     let (mut types, mut numbers) = (Map::new(), Vec::new());
     for entity in app.entities.values() {
         let (shape, number) = app.shape(entity).await?;

@@ -141,6 +141,33 @@ async fn the_state_of_the_source_shows_how_far_its_slot_is_behind_cap_03() {
 }
 
 #[tokio::test]
+async fn what_needs_somebody_at_the_source_is_a_named_state_with_its_remedy_cap_14_pg_23() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::open(&pg).await;
+        let orphan = format!("{}_orphan", stage.db.slot());
+        let made = "select pg_create_logical_replication_slot($1, 'pgoutput')::text";
+        stage.db.connect().await.query_one(made, &[&orphan]).await.expect("a slot");
+        let source = until(&stage, &stage.admin, "/v1/admin/source", &orphan).await.json().expect("JSON");
+        let watch = &source["watch"];
+        let concerns = watch["concerns"].as_array().expect("concerns");
+        let told = concerns.iter().find(|concern| concern["subject"] == *orphan).expect("the orphan");
+        assert_eq!((told["state"].as_str(), told["level"].as_str()), (Some("slot_orphaned"), Some("notice")));
+        assert!(told["remedy"].as_str().expect("a remedy").ends_with(&format!("slots drop {orphan}")), "{told}");
+        for table in watch["tables"].as_array().expect("tables") {
+            assert!(table["published"] == true && table["identityReady"] == true, "{table}");
+            assert!(table["schema"].is_u64() && table["problem"].is_null(), "{table}");
+        }
+        assert!(!watch["tables"].as_array().expect("tables").is_empty() && watch["publication"]["name"].is_string());
+        let metrics = stage.ask_as(&stage.admin, "/metrics").await.text();
+        assert!(metrics.contains("antiphon_source_concerns{concern=\"slot_orphaned\"}"), "{metrics}");
+        // Without a token there are names of states and no particulars.
+        let ready = stage.ask_as(&stage.admin, "/readyz").await;
+        assert!(ready.json().expect("JSON")["needs"].is_array() && !ready.text().contains(&orphan));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_schema_is_answered_to_the_caller_alone_and_304_while_it_holds() {
     for_each_postgres(|pg| async move {
         let stage = Stage::open(&pg).await;

@@ -8,6 +8,7 @@ use antiphon_model::EntityType;
 use antiphon_postgres::{
     connect_sql,
     entities::{self, AddOptions, RemoveOptions},
+    plan_uninstall,
 };
 use serde::Serialize;
 
@@ -61,7 +62,10 @@ impl Admin {
             // A table without a key is listed too, with its problem.
             declared.push(self.with_key(entity).await.unwrap_or_else(|_| entity.clone()));
         }
-        let found = entities::list(&client, &declared, &self.config.publication).await?;
+        let found = match self.config.method.decodes() {
+            true => entities::list(&client, &declared, &self.config.publication).await?,
+            false => entities::list_recorded(&client, &declared).await?,
+        };
         Ok(found.into_iter().map(document).collect())
     }
 
@@ -86,6 +90,7 @@ impl Admin {
         let client = connect_sql(&self.source, APPLICATION).await?;
         let options = AddOptions {
             publication: self.config.publication.clone(),
+            method: self.config.method,
             identity_full: identity == Identity::Full,
             service_role: None,
             declared: self.config.entities.clone(),
@@ -98,6 +103,11 @@ impl Admin {
         let client = connect_sql(&self.source, APPLICATION).await?;
         let options = RemoveOptions { publication: self.config.publication.clone(), drop_tx };
         entities::plan_remove(&client, entity, &options).await
+    }
+
+    /// Plans the removal of all that capture by triggers has made in the database.
+    pub async fn plan_uninstall(&self) -> Result<Plan, Fault> {
+        plan_uninstall(&connect_sql(&self.source, APPLICATION).await?).await
     }
 
     /// Carries a plan out, one statement at a time.

@@ -10,11 +10,13 @@ use antiphon_postgres::WriteConfig;
 use antiphon_store::Retention;
 use axum::Router;
 
-use super::{Admin, AdminConfig};
+use super::{Admin, AdminConfig, CaptureMethod};
 use crate::{Config, Service, auth::AuthConfig};
 
 /// Streams of one organisation at once.
 const STREAMS_MAX: usize = 1_000;
+/// So many tables are copied side by side where nobody says otherwise.
+const COPIES_AT_ONCE: usize = 4;
 /// Edits of one organisation a second.
 const MUTATIONS_PER_SECOND: u64 = 100;
 /// Edits of one organisation at once.
@@ -37,6 +39,8 @@ pub struct ServeOptions {
     pub retention_days: u64,
     /// At least so many activities stay in the log.
     pub retention_min_activities: u64,
+    /// How many tables are copied side by side, each over a connection of its own.
+    pub copies_at_once: usize,
     /// Tokens of an identity provider.
     pub auth: AuthConfig,
     /// Origins of web pages that may call.
@@ -59,6 +63,8 @@ pub struct ServeOptions {
     pub session_variables: Vec<String>,
     /// The role that edits are made under, so that row security counts for them.
     pub rls_role: Option<String>,
+    /// Whether Desk, the application of pages and tasks, is served at `/desk/`.
+    pub desk: bool,
 }
 
 impl ServeOptions {
@@ -70,6 +76,7 @@ impl ServeOptions {
             migrate: false,
             retention_days: u64::from(kept.days),
             retention_min_activities: kept.activities_min,
+            copies_at_once: COPIES_AT_ONCE,
             auth: AuthConfig::default(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -81,6 +88,7 @@ impl ServeOptions {
             stream_bytes_burst: STREAM_BYTES.1,
             session_variables: Vec::new(),
             rls_role: None,
+            desk: false,
         }
     }
 }
@@ -102,15 +110,19 @@ pub(crate) async fn serve_with_page(
 async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>) -> Result<Service, Fault> {
     let admin = Admin::new(config)?;
     let entities = admin.resolved_entities().await?;
-    let Admin { config, source, log } = admin;
+    let Admin { config, source, log, standby } = admin;
     let started = Service::start(Config {
         source,
+        standby,
         log,
         slot: config.slot,
         publication: config.publication,
+        method: config.method,
+        poll_interval: config.poll_interval,
         entities,
         spool_dir: config.spool_dir,
         spool_bytes_max: config.spool_bytes_max,
+        copies_at_once: options.copies_at_once,
         retention: Retention {
             days: u32::try_from(options.retention_days).unwrap_or(u32::MAX),
             activities_min: options.retention_min_activities,
@@ -123,8 +135,13 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
             .then_some((options.websocket_bytes_per_second, options.websocket_bytes_burst.max(1))),
         stream_bytes: (options.stream_bytes_per_second > 0)
             .then_some((options.stream_bytes_per_second, options.stream_bytes_burst.max(1))),
-        writes: WriteConfig { session: WriteConfig::read_session(&options.session_variables)?, role: options.rls_role },
+        writes: WriteConfig {
+            session: WriteConfig::read_session(&options.session_variables)?,
+            role: options.rls_role,
+            audited: config.method == CaptureMethod::Trigger,
+        },
         page,
+        desk: options.desk,
         listen: options.listen,
         auth: options.auth,
         allowed_origins: options.allowed_origins,

@@ -81,8 +81,10 @@ impl Admin {
         let config = DoctorConfig {
             slot: self.config.slot.clone(),
             publication: self.config.publication.clone(),
+            method: self.config.method,
             entities,
             log: self.config.log_url.as_ref().map(|_| self.log.clone()),
+            standby: self.standby.clone(),
         };
         doctor::doctor(&self.source, &config).await
     }
@@ -92,7 +94,7 @@ impl Admin {
         self.store().await?.copies().await
     }
 
-    /// Has a table copied anew by whoever captures.
+    /// Has a table copied anew by whoever captures, while its changes are streamed.
     pub async fn start_snapshot(&self, entity_type: &str) -> Result<(), Fault> {
         self.store().await?.copy_anew(super::SOURCE, entity_type).await
     }

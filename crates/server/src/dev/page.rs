@@ -17,13 +17,14 @@ use axum::{
     extract::{DefaultBodyLimit, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{DevInfo, demo::USERS};
+use crate::desk;
 
 const PAGE: &str = include_str!("../../assets/dev.html");
 const STYLE: &str = include_str!("../../assets/dev.css");
@@ -38,10 +39,11 @@ type Shown = Arc<OnceLock<DevInfo>>;
 pub(super) fn router(shown: Shown) -> Router {
     Router::new()
         .route("/", get(|| asset("text/html; charset=utf-8", PAGE)))
-        .route("/desk", get(|| async { Redirect::temporary("/") }))
         .route("/dev/dev.css", get(|| asset("text/css; charset=utf-8", STYLE)))
         .route("/dev/dev.js", get(|| asset("text/javascript; charset=utf-8", SCRIPT)))
         .merge(sdk::router())
+        .merge(desk::files())
+        .merge(desk::two_windows())
         .route("/dev/session", get(session))
         .route("/dev/sql", post(run_sql))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -63,7 +65,7 @@ async fn guard(request: Request, next: Next) -> Response {
         refusal(Code::Forbidden, "this page answers to localhost only")
     };
     let headers = response.headers_mut();
-    // The example of the SDK has a policy of its own.
+    // The example of the SDK and Desk have policies of their own.
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     for (name, value) in [
         (header::CACHE_CONTROL, "private, no-store"),

@@ -20,39 +20,43 @@ async fn create(stage: &Stage, id: &str, key: &str) -> Value {
 #[tokio::test]
 async fn each_mutation_is_shown_or_confirmed_on_every_stream_of_its_author_str_02a() {
     for_each_postgres(|pg| async move {
-        let stage = Stage::open(&pg).await;
-        for transport in ALL {
-            let mut all = Reader::open(&stage, transport, &stage.alice, "acme", "offset=now").await;
-            let mut tasks = Reader::open(&stage, transport, &stage.alice, "acme", "offset=now&entityTypes=task").await;
-            all.until("offset").await;
-            tasks.until("offset").await;
-            let (made, edited, gone) = (id(), id(), id());
-            let key = format!("{transport:?}");
-            let written = create(&stage, &made, &key).await;
-            let change = all.change().await;
-            assert_eq!((&change["tx"]["transactionId"], &change["tx"]["actor"]), (&json!(made), &"alice".into()));
-            assert_eq!(change["commit"]["xid"], written["commit"]["xid"], "{transport:?}");
-            assert_eq!(tasks.until("confirm").await["transactionIds"], json!([made]), "{transport:?}");
-
-            let tx = json!({ "transactionId": edited, "sourceId": "test", "changedField": "title", "expectedTransactionId": made });
-            let path = format!("/v1/orgs/acme/entities/note/{key}");
-            let body = json!({ "data": { "title": "b" }, "tx": tx });
-            assert_eq!(send(&stage, "PATCH", &stage.alice, &path, &body).await.status, 200);
-            let change = all.change().await;
-            assert_eq!((&change["changedKeys"], &change["tx"]["changedField"]), (&json!(["title"]), &"title".into()));
-
-            let tx = json!({ "transactionId": gone, "sourceId": "test", "expectedTransactionId": edited });
-            assert_eq!(send(&stage, "DELETE", &stage.alice, &path, &json!({ "tx": tx })).await.status, 200);
-            let change = all.change().await;
-            assert_eq!((&change["action"], &change["tx"]["transactionId"]), (&"delete".into(), &json!(gone)));
-            let mut confirmed: Vec<Value> = Vec::new();
-            while confirmed.len() < 2 {
-                confirmed.extend(tasks.until("confirm").await["transactionIds"].as_array().expect("ids").iter().cloned());
-            }
-            assert_eq!(confirmed, [json!(edited), json!(gone)], "{transport:?}");
-        }
+        shown_or_confirmed(&Stage::open(&pg).await).await;
     })
     .await;
+}
+
+/// Each mutation comes back on every stream of its author, as a change of its own or as a confirm.
+pub async fn shown_or_confirmed(stage: &Stage) {
+    for transport in ALL {
+        let mut all = Reader::open(stage, transport, &stage.alice, "acme", "offset=now").await;
+        let mut tasks = Reader::open(stage, transport, &stage.alice, "acme", "offset=now&entityTypes=task").await;
+        all.until("offset").await;
+        tasks.until("offset").await;
+        let (made, edited, gone) = (id(), id(), id());
+        let key = format!("{transport:?}");
+        let written = create(stage, &made, &key).await;
+        let change = all.change().await;
+        assert_eq!((&change["tx"]["transactionId"], &change["tx"]["actor"]), (&json!(made), &"alice".into()));
+        assert_eq!(change["commit"]["xid"], written["commit"]["xid"], "{transport:?}");
+        assert_eq!(tasks.until("confirm").await["transactionIds"], json!([made]), "{transport:?}");
+
+        let tx = json!({ "transactionId": edited, "sourceId": "test", "changedField": "title", "expectedTransactionId": made });
+        let path = format!("/v1/orgs/acme/entities/note/{key}");
+        let body = json!({ "data": { "title": "b" }, "tx": tx });
+        assert_eq!(send(stage, "PATCH", &stage.alice, &path, &body).await.status, 200);
+        let change = all.change().await;
+        assert_eq!((&change["changedKeys"], &change["tx"]["changedField"]), (&json!(["title"]), &"title".into()));
+
+        let tx = json!({ "transactionId": gone, "sourceId": "test", "expectedTransactionId": edited });
+        assert_eq!(send(stage, "DELETE", &stage.alice, &path, &json!({ "tx": tx })).await.status, 200);
+        let change = all.change().await;
+        assert_eq!((&change["action"], &change["tx"]["transactionId"]), (&"delete".into(), &json!(gone)));
+        let mut confirmed: Vec<Value> = Vec::new();
+        while confirmed.len() < 2 {
+            confirmed.extend(tasks.until("confirm").await["transactionIds"].as_array().expect("ids").iter().cloned());
+        }
+        assert_eq!(confirmed, [json!(edited), json!(gone)], "{transport:?}");
+    }
 }
 
 #[tokio::test]

@@ -3,11 +3,11 @@
 //! `note` is what most tests write, `task` has a key of two columns, `kind` has a column of every type. The database's
 //! own settings for the printing of values are unusual on purpose: what readers see must not depend on them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use antiphon_model::{EntityType, RelationName, Role, Rule, Sync, Tenancy};
 use antiphon_server::Service;
-use antiphon_server::admin::{Admin, AdminConfig, AuthConfig, Identity, People, ServeOptions, serve};
+use antiphon_server::admin::{Admin, AdminConfig, AuthConfig, CaptureMethod, Identity, People, ServeOptions, serve};
 use antiphon_testkit::{Pg, Response, Sse, TestDb, get, sse};
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -57,6 +57,8 @@ pub struct Stage {
     base: String,
     config: AdminConfig,
     setup: Setup,
+    /// Where the log is, if not with the rest.
+    log: Option<TestDb>,
     serving: Option<Service>,
 }
 
@@ -72,9 +74,46 @@ pub struct Setup {
     pub serve: Option<fn(ServeOptions) -> ServeOptions>,
     /// Rules of the type `note`.
     pub rules: Vec<Rule>,
+    /// An address in front of the cluster.
+    pub through: Option<SocketAddr>,
+    /// A cluster of its own for the log.
+    pub log: Option<Pg>,
+    /// How the database is captured; without it as `ANTIPHON_CAPTURE_METHOD` says, so that every test can run by every method.
+    pub method: Option<CaptureMethod>,
+    /// Everything in one database, and all of it published.
+    pub together: bool,
+}
+
+/// Makes two organisations and their people.
+async fn people(admin: &Admin) -> People {
+    let people = admin.people().await.expect("people");
+    for (org, user, role) in [("acme", "alice", Role::Owner), ("globex", "carol", Role::Member)] {
+        people.create_org(org, org, org).await.expect("an organisation");
+        people.create_user(user, user, false).await.expect("a user");
+        people.join(org, user, role).await.expect("a member");
+    }
+    people.create_user("root", "root", true).await.expect("an administrator");
+    people
+}
+
+async fn tokens(people: &People) -> [String; 3] {
+    let mut tokens = Vec::new();
+    for user in ["alice", "carol", "root"] {
+        tokens.push(people.create_token(user, "test", None).await.expect("a token"));
+    }
+    <[String; 3]>::try_from(tokens).expect("three")
+}
+
+fn usual_method() -> CaptureMethod {
+    let word = std::env::var("ANTIPHON_CAPTURE_METHOD").unwrap_or_else(|_| CaptureMethod::Log.as_str().to_owned());
+    CaptureMethod::parse(&word).unwrap_or_else(|| panic!("ANTIPHON_CAPTURE_METHOD is {word:?}"))
 }
 
 impl Setup {
+    fn carried(&self, tables: &[&str]) -> String {
+        if self.together { "all tables".to_owned() } else { format!("table {}", tables.join(", ")) }
+    }
+
     fn options(&self) -> ServeOptions {
         let base = ServeOptions::new(([127, 0, 0, 1], 0).into());
         let base = ServeOptions { auth: self.auth.clone(), allowed_origins: self.allowed_origins.clone(), ..base };
@@ -109,6 +148,10 @@ impl Stage {
     /// Opens a service with more than the usual.
     pub async fn open_with(pg: &Pg, setup: Setup) -> Stage {
         let db = pg.database("http").await;
+        let log = match &setup.log {
+            Some(log) => Some(log.database("httplog").await),
+            None => None,
+        };
         for setting in SETTINGS {
             let sql = format!("alter database {} set {setting}", db.name());
             pg.admin().await.batch_execute(&sql).await.expect("the setting");
@@ -119,16 +162,27 @@ impl Stage {
         let mut entities: Vec<EntityType> = TYPES.iter().map(entity).chain(setup.types.iter().cloned()).collect();
         entities[0].rules = setup.rules.clone();
         let tables: Vec<&str> = entities.iter().map(|entity| entity.table.name.as_str()).collect();
-        let publish = format!("create publication {} for table {}", db.publication(), tables.join(", "));
-        client.batch_execute(&publish).await.expect("published");
+        let publish = format!("create publication {} for {}", db.publication(), setup.carried(&tables));
+        let method = setup.method.unwrap_or_else(usual_method);
+        if method == CaptureMethod::Log {
+            client.batch_execute(&publish).await.expect("published");
+        }
         let config = AdminConfig {
-            database_url: db.url(),
-            log_url: Some(db.log_url()),
+            database_url: setup.through.map_or(db.url(), |address| db.url_through(address)),
+            log_url: Some(match (&log, setup.through) {
+                (Some(log), _) => log.log_url(),
+                (None, Some(address)) => db.log_url_through(address),
+                (None, None) if setup.together => db.url(),
+                (None, None) => db.log_url(),
+            }),
+            standby_url: None,
             slot: db.slot(),
             publication: db.publication(),
             entities,
             spool_dir: std::env::temp_dir().join(db.slot()),
             spool_bytes_max: 1 << 30,
+            method,
+            poll_interval: None,
         };
         let admin = Admin::new(config.clone()).expect("the configuration");
         admin.migrate(false).await.expect("our tables");
@@ -136,40 +190,23 @@ impl Stage {
             let plan = admin.plan_add(declared, Identity::Index).await.expect("a plan");
             admin.apply(&plan, &mut |_| {}).await.expect("prepared");
         }
-        let people = admin.people().await.expect("people");
-        for (org, user, role) in [("acme", "alice", Role::Owner), ("globex", "carol", Role::Member)] {
-            people.create_org(org, org, org).await.expect("an organisation");
-            people.create_user(user, user, false).await.expect("a user");
-            people.join(org, user, role).await.expect("a member");
-        }
-        people.create_user("root", "root", true).await.expect("an administrator");
+        let people = people(&admin).await;
         let serving = serve(config.clone(), setup.options()).await.expect("the service starts");
-        let mut tokens = Vec::new();
-        for user in ["alice", "carol", "root"] {
-            tokens.push(people.create_token(user, "test", None).await.expect("a token"));
-        }
-        let [alice, carol, root] = <[String; 3]>::try_from(tokens).expect("three");
+        let [alice, carol, root] = tokens(&people).await;
         let base = format!("http://{}", serving.local_addr());
-        let stage = Stage {
-            db,
-            client,
-            operator: admin,
-            people,
-            alice,
-            carol,
-            admin: root,
-            base,
-            config,
-            setup,
-            serving: Some(serving),
-        };
+        let serving = Some(serving);
+        let stage =
+            Stage { db, client, operator: admin, people, alice, carol, admin: root, base, config, setup, log, serving };
         stage.copied().await;
         stage
     }
 
     /// Waits until the copies of the (empty) tables are over.
     async fn copied(&self) {
-        let log = self.db.connect_log().await;
+        let log = match self.setup.together {
+            true => self.db.connect().await,
+            false => self.log.as_ref().unwrap_or(&self.db).connect_log().await,
+        };
         let deadline = tokio::time::Instant::now() + SOON;
         let wanted = i64::try_from(self.config.entities.len()).expect("a few");
         let sql = "select count(*) = $1 from log.snapshots where complete";
@@ -231,6 +268,15 @@ impl Stage {
 
     pub async fn run(&self, sql: &str) {
         self.client.batch_execute(sql).await.expect("the statement");
+    }
+
+    /// Starts the service again with more types declared; nothing of theirs is waited for.
+    pub async fn reopen(&mut self, types: Vec<EntityType>) {
+        self.stop().await;
+        self.config.entities.extend(types);
+        let serving = serve(self.config.clone(), self.setup.options()).await.expect("the service starts again");
+        self.base = format!("http://{}", serving.local_addr());
+        self.serving = Some(serving);
     }
 
     /// Stops the service.

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use antiphon_model::{Columns, Condition, EntityType, Role, Rule, Sync};
-use antiphon_sync::client::{Filter, Level, Subset, Test, words::TypeShape};
+use antiphon_sync::client::{Filter, Level, Object, Subset, Test, words::TypeShape};
 use antiphon_testkit::{Pg, for_each_postgres};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::stage::{Setup, Stage, entity};
 
@@ -50,13 +50,13 @@ async fn stage(pg: &Pg) -> Stage {
 }
 
 /// What a device knows: the type as the schema describes it, and every row.
-async fn known(stage: &Stage) -> (TypeShape, BTreeMap<String, Map<String, Value>>) {
+async fn known(stage: &Stage) -> (TypeShape, BTreeMap<String, Object>) {
     let schema = stage.json("/v1/orgs/acme/schema").await;
     assert_eq!(schema["types"]["card"]["sync"], "on_demand");
     let shape: TypeShape = serde_json::from_value(schema["types"]["card"].clone()).expect("a shape");
     let list = stage.json("/v1/orgs/acme/entities/card").await;
     let items = list["items"].as_array().expect("items");
-    let rows = items.iter().filter_map(|item| item["data"].as_object().cloned());
+    let rows = items.iter().filter_map(|item| item["data"].as_object().cloned().map(Object::from));
     (shape.clone(), rows.map(|row| (shape.id_of(&row).expect("an id"), row)).collect())
 }
 
@@ -102,7 +102,7 @@ mod url {
 }
 
 /// The rows that a device would find.
-fn found(shape: &TypeShape, rows: &BTreeMap<String, Map<String, Value>>, subset: &Subset) -> Vec<String> {
+fn found(shape: &TypeShape, rows: &BTreeMap<String, Object>, subset: &Subset) -> Vec<String> {
     let matching = rows.iter().filter(|(_, row)| subset.matches(shape, row));
     let mut places: Vec<_> = matching.map(|(id, row)| (subset.place(id, row), id)).collect();
     places.sort_by(|(one, _), (other, _)| subset.order(shape, one, other));
@@ -120,7 +120,7 @@ async fn a_filter_finds_the_same_rows_in_the_database_and_on_the_device_core_12(
         let (shape, rows) = known(&stage).await;
         let mut compared = 0;
         for field in COMPARED {
-            let mut values: Vec<Option<String>> = rows.values().map(|row| text(&row[*field])).collect();
+            let mut values: Vec<Option<String>> = rows.values().map(|row| text(&row[field].clone().into())).collect();
             values.sort();
             values.dedup();
             for value in values {

@@ -13,9 +13,9 @@ use axum::{
 };
 
 use super::refusal;
+use crate::desk::CORE;
 
 const CLIENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/client.js"));
-const CORE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/core_bg.wasm"));
 const LIST: &str = include_str!("../../../assets/list.html");
 
 /// Makes the routes of the SDK.
