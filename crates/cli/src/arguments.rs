@@ -72,6 +72,9 @@ pub(crate) enum Command {
     /// Declare tables as entity types
     #[command(subcommand)]
     Entities(commands::entities::EntitiesCommand),
+    /// Manage what capture by triggers makes in the database
+    #[command(subcommand)]
+    Capture(commands::capture::CaptureCommand),
     /// Write TypeScript types of the entities
     Types(commands::types::TypesArgs),
     /// Print activities as they come
@@ -81,6 +84,8 @@ pub(crate) enum Command {
     /// Manage replication slots
     #[command(subcommand)]
     Slots(commands::slots::SlotsCommand),
+    /// Begin anew where capture cannot go on: a new epoch, every table copied again
+    Resync(commands::resync::ResyncArgs),
     /// Show and start initial copies of tables
     #[command(subcommand)]
     Snapshot(commands::snapshot::SnapshotCommand),

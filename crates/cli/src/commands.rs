@@ -4,6 +4,7 @@
 //! stands and exits with 130, which is safe because each of its steps is.
 
 mod ask;
+pub(crate) mod capture;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod dev;
@@ -13,6 +14,7 @@ pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod migrate;
 pub(crate) mod orgs;
+pub(crate) mod resync;
 pub(crate) mod serve;
 pub(crate) mod slots;
 pub(crate) mod snapshot;
@@ -34,10 +36,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Stop>
         Command::Migrate(args) => interruptible(migrate::run(context, args)).await,
         Command::Doctor(args) => interruptible(doctor::run(context, args)).await,
         Command::Entities(command) => interruptible(entities::run(context, command)).await,
+        Command::Capture(command) => interruptible(capture::run(context, command)).await,
         Command::Types(args) => interruptible(types::run(context, args)).await,
         Command::Tail(args) => interruptible(tail::run(context, args)).await,
         Command::Sync(args) => sync::run(context, args).await,
         Command::Slots(command) => interruptible(slots::run(context, command)).await,
+        Command::Resync(args) => interruptible(resync::run(context, args)).await,
         Command::Snapshot(command) => interruptible(snapshot::run(context, command)).await,
         Command::Orgs(command) => interruptible(orgs::run(context, command)).await,
         Command::Users(command) => interruptible(users::run(context, command)).await,

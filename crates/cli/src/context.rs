@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use antiphon_model::Code;
-use antiphon_server::admin::{Admin, AdminConfig, Fault};
+use antiphon_server::admin::{Admin, AdminConfig, CaptureMethod, Fault};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     environment::Environment,
     output::Output,
     settings::{
-        DATABASE_LOG_URL, DATABASE_PUBLICATION, DATABASE_SLOT, DATABASE_SPOOL_BYTES_MAX, DATABASE_SPOOL_DIR,
-        DATABASE_URL, Flags, Key, Settings,
+        CAPTURE_METHOD, CAPTURE_POLL_INTERVAL_MS, DATABASE_LOG_URL, DATABASE_PUBLICATION, DATABASE_SLOT,
+        DATABASE_SPOOL_BYTES_MAX, DATABASE_SPOOL_DIR, DATABASE_STANDBY_URL, DATABASE_URL, Flags, Key, Settings,
     },
 };
 
@@ -106,11 +106,23 @@ pub(crate) fn admin_config(settings: &Settings, environment: &Environment) -> Re
     Ok(AdminConfig {
         database_url: url.expose().to_owned(),
         log_url: settings.url(&DATABASE_LOG_URL).map(|url| url.expose().to_owned()),
+        standby_url: settings.url(&DATABASE_STANDBY_URL).map(|url| url.expose().to_owned()),
         slot: text(&DATABASE_SLOT),
         publication: text(&DATABASE_PUBLICATION),
         entities: settings.entities().to_vec(),
         spool_dir: settings.text(&DATABASE_SPOOL_DIR).map_or_else(|| environment.spool(), PathBuf::from),
         spool_bytes_max: settings.count(&DATABASE_SPOOL_BYTES_MAX),
+        method: method(settings)?,
+        poll_interval: settings.duration_ms(&CAPTURE_POLL_INTERVAL_MS),
+    })
+}
+
+/// How the database is captured.
+fn method(settings: &Settings) -> Result<CaptureMethod, Fault> {
+    let word = settings.text(&CAPTURE_METHOD).unwrap_or_default();
+    CaptureMethod::parse(word).ok_or_else(|| {
+        let words: Vec<_> = CaptureMethod::ALL.iter().map(|method| format!("`{}`", method.as_str())).collect();
+        Fault::new(Code::ConfigInvalid, format!("capture.method: {} is wanted", words.join(" or ")))
     })
 }
 

@@ -16,6 +16,7 @@ use std::{
     fmt, fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use antiphon_model::{Code, EntityType};
@@ -27,12 +28,13 @@ use self::{
 };
 pub(crate) use self::{
     keys::{
-        AUTH_ALGORITHMS, AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS, AUTH_ORGS_CLAIM, AUTH_SECRET, DATABASE_LOG_URL,
-        DATABASE_PUBLICATION, DATABASE_RLS, DATABASE_RLS_ROLE, DATABASE_SESSION_VARIABLES, DATABASE_SLOT,
-        DATABASE_SPOOL_BYTES_MAX, DATABASE_SPOOL_DIR, DATABASE_URL, ENTITY_KEYS, KEYS, Key, LIMITS_MUTATIONS_BURST,
+        AUTH_ALGORITHMS, AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS, AUTH_ORGS_CLAIM, AUTH_SECRET, CAPTURE_METHOD,
+        CAPTURE_POLL_INTERVAL_MS, DATABASE_COPIES_AT_ONCE, DATABASE_LOG_URL, DATABASE_PUBLICATION, DATABASE_RLS,
+        DATABASE_RLS_ROLE, DATABASE_SESSION_VARIABLES, DATABASE_SLOT, DATABASE_SPOOL_BYTES_MAX, DATABASE_SPOOL_DIR,
+        DATABASE_STANDBY_URL, DATABASE_URL, ENTITY_KEYS, KEYS, Key, LIMITS_MUTATIONS_BURST,
         LIMITS_MUTATIONS_PER_SECOND, LIMITS_STREAM_BYTES_BURST, LIMITS_STREAM_BYTES_PER_SECOND,
         LIMITS_WEBSOCKET_BYTES_BURST, LIMITS_WEBSOCKET_BYTES_PER_SECOND, LOG_RETENTION_DAYS,
-        LOG_RETENTION_MIN_ACTIVITIES, SERVER_ALLOWED_ORIGINS, SERVER_LISTEN, SERVER_TRUSTED_PROXIES,
+        LOG_RETENTION_MIN_ACTIVITIES, SERVER_ALLOWED_ORIGINS, SERVER_DESK, SERVER_LISTEN, SERVER_TRUSTED_PROXIES,
     },
     secret::Secret,
     write::{entity_section, quoted},
@@ -127,9 +129,14 @@ impl Settings {
         self.text(key).map(Secret::new)
     }
 
-    /// Returns a whole number; the table gives every one a default.
+    /// Returns a whole number that the table gives a default.
     pub(crate) fn count(&self, key: &Key) -> u64 {
         self.text(key).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+
+    /// Returns a time that is given in milliseconds; `None` where nobody gave one.
+    pub(crate) fn duration_ms(&self, key: &Key) -> Option<Duration> {
+        self.text(key).and_then(|text| text.parse().ok()).filter(|ms| *ms > 0).map(Duration::from_millis)
     }
 
     /// Returns the parts of a list; without any where nobody gave one.

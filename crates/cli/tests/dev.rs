@@ -22,7 +22,7 @@ pub(crate) struct Dev {
 impl Dev {
     /// Starts it on a free port; `None` (and a skip) where there is no Postgres.
     pub(crate) async fn start(data: Option<&Path>, more: &[&str]) -> Option<Dev> {
-        let Some(installation) = PgVersion::ALL.into_iter().rev().find_map(PgVersion::installation) else {
+        let Some(installation) = PgVersion::tested().into_iter().rev().find_map(PgVersion::installation) else {
             skipped("Postgres 15 or newer");
             return None;
         };
@@ -54,7 +54,12 @@ impl Dev {
         format!("{}{path}", self.text("api"))
     }
 
-    async fn connect(&self) -> Client {
+    /// Returns the folder in which commands find it.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
         connect(self.text("databaseUrl")).await.expect("the demonstration's database")
     }
 

@@ -6,6 +6,7 @@ mod configuration;
 mod dev;
 mod guide;
 mod operators;
+mod resync;
 mod run;
 mod surface;
 mod sync;

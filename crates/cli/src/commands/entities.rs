@@ -242,7 +242,8 @@ fn show(context: &Context, plan: &Plan, as_data: bool) -> Result<(), Stop> {
     Ok(())
 }
 
-fn steps(plan: &Plan) -> Vec<Value> {
+/// Lists the steps of a plan as documents.
+pub(crate) fn steps(plan: &Plan) -> Vec<Value> {
     let step = |step: &Step| json!({"sql": step.sql, "lock": step.lock, "why": step.why, "needed": step.needed});
     plan.steps.iter().map(step).collect()
 }

@@ -15,11 +15,12 @@ use crate::{
     context::{Context, admin_config},
     fault::Stop,
     settings::{
-        AUTH_ALGORITHMS, AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS, AUTH_ORGS_CLAIM, AUTH_SECRET, DATABASE_RLS,
-        DATABASE_RLS_ROLE, DATABASE_SESSION_VARIABLES, LIMITS_MUTATIONS_BURST, LIMITS_MUTATIONS_PER_SECOND,
-        LIMITS_STREAM_BYTES_BURST, LIMITS_STREAM_BYTES_PER_SECOND, LIMITS_WEBSOCKET_BYTES_BURST,
-        LIMITS_WEBSOCKET_BYTES_PER_SECOND, LOG_RETENTION_DAYS, LOG_RETENTION_MIN_ACTIVITIES, SERVER_ALLOWED_ORIGINS,
-        SERVER_LISTEN, SERVER_TRUSTED_PROXIES, Settings,
+        AUTH_ALGORITHMS, AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS, AUTH_ORGS_CLAIM, AUTH_SECRET, DATABASE_COPIES_AT_ONCE,
+        DATABASE_RLS, DATABASE_RLS_ROLE, DATABASE_SESSION_VARIABLES, LIMITS_MUTATIONS_BURST,
+        LIMITS_MUTATIONS_PER_SECOND, LIMITS_STREAM_BYTES_BURST, LIMITS_STREAM_BYTES_PER_SECOND,
+        LIMITS_WEBSOCKET_BYTES_BURST, LIMITS_WEBSOCKET_BYTES_PER_SECOND, LOG_RETENTION_DAYS,
+        LOG_RETENTION_MIN_ACTIVITIES, SERVER_ALLOWED_ORIGINS, SERVER_DESK, SERVER_LISTEN, SERVER_TRUSTED_PROXIES,
+        Settings,
     },
 };
 
@@ -43,6 +44,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> 
         migrate: args.migrate,
         retention_days: settings.count(&LOG_RETENTION_DAYS),
         retention_min_activities: settings.count(&LOG_RETENTION_MIN_ACTIVITIES),
+        copies_at_once: usize::try_from(settings.count(&DATABASE_COPIES_AT_ONCE)).unwrap_or(usize::MAX),
         auth: auth_config(&settings),
         allowed_origins: settings.list(&SERVER_ALLOWED_ORIGINS),
         trusted_proxies: settings.list(&SERVER_TRUSTED_PROXIES),
@@ -54,6 +56,7 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> 
         stream_bytes_burst: settings.count(&LIMITS_STREAM_BYTES_BURST),
         session_variables: settings.list(&DATABASE_SESSION_VARIABLES),
         rls_role: rls_role(&settings)?,
+        desk: desk(&settings)?,
         ..ServeOptions::new(settings.listen()?)
     };
     let step = context.out.step("starting");
@@ -92,6 +95,15 @@ fn rls_role(settings: &Settings) -> Result<Option<String>, Fault> {
         },
         None | Some("off") => Ok(None),
         Some(_) => Err(invalid("database.rls: `off` or `enforce` is wanted")),
+    }
+}
+
+/// Whether Desk is served.
+fn desk(settings: &Settings) -> Result<bool, Fault> {
+    match settings.text(&SERVER_DESK) {
+        Some("on") => Ok(true),
+        None | Some("off") => Ok(false),
+        Some(_) => Err(Fault::new(Code::ConfigInvalid, "server.desk: `on` or `off` is wanted")),
     }
 }
 

@@ -88,6 +88,13 @@ pub(crate) const DATABASE_LOG_URL: Key = key(
     None,
     "Our own database, for the activity log and our tables; without it, the database `antiphon` of the same cluster.",
 );
+pub(crate) const DATABASE_STANDBY_URL: Key = key(
+    "database",
+    "standby_url",
+    Kind::Url,
+    None,
+    "Where the database's standbys are, as a connection URL with one host or several; they are only looked at, to say whether a failover would go on without a gap.",
+);
 pub(crate) const DATABASE_SLOT: Key =
     key("database", "slot", Kind::Text, Some("antiphon"), "The replication slot's name.");
 pub(crate) const DATABASE_PUBLICATION: Key =
@@ -105,6 +112,13 @@ pub(crate) const DATABASE_SPOOL_BYTES_MAX: Key = key(
     Kind::Count,
     Some("8589934592"),
     "How many bytes the spool may hold; a larger transaction blocks capture until this is raised.",
+);
+pub(crate) const DATABASE_COPIES_AT_ONCE: Key = key(
+    "database",
+    "copies_at_once",
+    Kind::Count,
+    Some("4"),
+    "How many tables are copied side by side at first, each over a connection of its own.",
 );
 pub(crate) const DATABASE_SESSION_VARIABLES: Key = key(
     "database",
@@ -127,6 +141,20 @@ pub(crate) const DATABASE_RLS_ROLE: Key = key(
     None,
     "The role that edits are made as where `rls` is `enforce`; our role must be a member of it.",
 );
+pub(crate) const CAPTURE_METHOD: Key = key(
+    "capture",
+    "method",
+    Kind::Text,
+    Some("log"),
+    "How changes are captured: `log`, by decoding the server's log; `trigger`, by triggers that record rows in an audit table, where the log cannot be decoded.",
+);
+pub(crate) const CAPTURE_POLL_INTERVAL_MS: Key = key(
+    "capture",
+    "poll_interval_ms",
+    Kind::Count,
+    None,
+    "How often a database without changes is looked at where its log is not decoded; without it, 250. A busy one is looked at ten times as often.",
+);
 pub(crate) const SERVER_LISTEN: Key =
     key("server", "listen", Kind::Address, Some("127.0.0.1:7411"), "The address and port that the server listens on.");
 pub(crate) const SERVER_ALLOWED_ORIGINS: Key = key(
@@ -142,6 +170,13 @@ pub(crate) const SERVER_TRUSTED_PROXIES: Key = key(
     Kind::List,
     None,
     "Addresses and networks of your own proxies, such as 10.0.0.0/8: only from these does `X-Forwarded-For` say whose request it is.",
+);
+pub(crate) const SERVER_DESK: Key = key(
+    "server",
+    "desk",
+    Kind::Text,
+    Some("off"),
+    "`on`: Desk, an application of pages and tasks, is served at `/desk/`; who opens it signs in with an access token.",
 );
 pub(crate) const AUTH_JWKS: Key = key(
     "auth",
@@ -240,19 +275,24 @@ pub(crate) const LIMITS_STREAM_BYTES_BURST: Key = key(
 );
 
 /// Every key but `entities`, in the order of the reference.
-pub(crate) const KEYS: [Key; 26] = [
+pub(crate) const KEYS: [Key; 31] = [
     DATABASE_URL,
     DATABASE_LOG_URL,
+    DATABASE_STANDBY_URL,
     DATABASE_SLOT,
     DATABASE_PUBLICATION,
     DATABASE_SPOOL_DIR,
     DATABASE_SPOOL_BYTES_MAX,
+    DATABASE_COPIES_AT_ONCE,
     DATABASE_SESSION_VARIABLES,
     DATABASE_RLS,
     DATABASE_RLS_ROLE,
+    CAPTURE_METHOD,
+    CAPTURE_POLL_INTERVAL_MS,
     SERVER_LISTEN,
     SERVER_ALLOWED_ORIGINS,
     SERVER_TRUSTED_PROXIES,
+    SERVER_DESK,
     AUTH_JWKS,
     AUTH_SECRET,
     AUTH_ALGORITHMS,
@@ -270,7 +310,7 @@ pub(crate) const KEYS: [Key; 26] = [
 ];
 
 /// The sections that `KEYS` knows, each once.
-pub(crate) const SECTIONS: [&str; 5] = ["database", "server", "auth", "log", "limits"];
+pub(crate) const SECTIONS: [&str; 6] = ["database", "capture", "server", "auth", "log", "limits"];
 
 /// The keys of `[[entities]]` and what they mean.
 pub(crate) const ENTITY_KEYS: [(&str, &str); 12] = [

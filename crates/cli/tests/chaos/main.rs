@@ -19,12 +19,12 @@ use antiphon_testkit::PgVersion;
 use run::{Run, Wish};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_whatever_breaks_under_postgres_15_chaos_01() {
+async fn nothing_is_lost_whatever_breaks_under_postgres_15_chaos_01_op_03_op_04_op_09_op_10() {
     every_seed(PgVersion::V15).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_whatever_breaks_under_postgres_18_chaos_01() {
+async fn nothing_is_lost_whatever_breaks_under_postgres_18_chaos_01_op_03_op_04_op_09_op_10() {
     every_seed(PgVersion::V18).await;
 }
 

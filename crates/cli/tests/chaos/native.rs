@@ -15,7 +15,7 @@ use std::{
 
 use antiphon_replica::{
     Config, Place, Replica, Stopper,
-    client::{Decision, Edit, EntityKey, Entry, State, Told},
+    client::{Decision, Edit, EntityKey, Entry, Object, State, Told},
 };
 use antiphon_testkit::spawn;
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IteratorRandom};
@@ -203,16 +203,16 @@ fn decide(replica: &mut Replica, shown: &mut Shown) {
 
 fn show(replica: &Replica, shown: &mut Shown) {
     let client = replica.client();
-    let row = |id: String| replica.view(&EntityKey::new("note", &id)).map(|row| (id, row));
+    let row = |id: String| replica.view(&EntityKey::new("note", &id)).map(|row| (id, row.into()));
     shown.rows = client.ids("note").into_iter().filter_map(row).collect();
     shown.status = format!("{:?} at {:?}", replica.status(), client.position());
     shown.outbox = replica.outbox().iter().map(|entry| format!("{entry:?}")).collect();
 }
 
-fn object(value: Value) -> Map<String, Value> {
+fn object(value: Value) -> Object {
     match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
+        Value::Object(map) => map.into(),
+        _ => Object::new(),
     }
 }
 

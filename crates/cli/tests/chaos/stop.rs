@@ -26,7 +26,7 @@ pub struct Stop {
 }
 
 const ADD: &[&str] = &["entities", "add", "note", "--yes"];
-const NEW_EPOCH: &[&str] = &["slots", "create", "--new-epoch", "--yes"];
+const NEW_EPOCH: &[&str] = &["resync", "--yes"];
 
 /// Every stop.
 pub const STOPS: &[Stop] = &[

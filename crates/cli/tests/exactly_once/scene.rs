@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use antiphon_testkit::{Pg, PgVersion, Process, TestDb, get, sse};
+use antiphon_testkit::{Pg, PgVersion, Process, Signal, TestDb, get, sse};
 use tokio::{process::Command, task::JoinHandle, time::Instant};
 use tokio_postgres::{Client, NoTls};
 
@@ -16,6 +16,8 @@ const ROWS: &str = "insert into items (organization_id, payload)
                       case when n % 50 = 0 then (select string_agg(md5(n::text || m), '') from generate_series(1, 200) m)
                            else 'row ' || n end
                     from generate_series(1, $1) n";
+/// A server that is asked to end does so within this time.
+const ENDED: Duration = Duration::from_secs(30);
 /// Starting, recovering from a crash and catching up must each be done within this time.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -86,6 +88,24 @@ impl Scene {
     pub async fn kill_server(&mut self) {
         self.supervise().await;
         self.server.kill9().await.expect("the server was running");
+        self.start_server();
+    }
+
+    /// Kills the server, and once more while it recovers.
+    pub async fn kill_server_twice(&mut self, after: Duration) {
+        self.kill_server().await;
+        tokio::time::sleep(after).await;
+        self.kill_server().await;
+    }
+
+    /// Ends the server in good order under load, and starts it again; whoever loses patience asks twice.
+    pub async fn end_server(&mut self, twice: bool) {
+        self.supervise().await;
+        for _ in 0..=u8::from(twice) {
+            // It may have ended between the two.
+            self.server.signal(Signal::Term).ok();
+        }
+        self.server.wait(ENDED).await.expect("the server ends when it is asked to");
         self.start_server();
     }
 

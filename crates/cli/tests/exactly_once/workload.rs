@@ -24,6 +24,8 @@ pub struct Workload {
     commits: AtomicU64,
     larges: AtomicU64,
     rows: Mutex<Vec<String>>,
+    /// Whether rows get other keys as well.
+    keys: bool,
 }
 
 /// So many large transactions are enough: each leaves 16,000 rows behind, which every update looks through, and a copy
@@ -31,9 +33,9 @@ pub struct Workload {
 const LARGES_MAX: u64 = 4;
 
 impl Workload {
-    /// Makes a workload that changes these rows too.
+    /// Makes a workload that changes these rows too, and gives some of them other keys.
     pub fn of(rows: Vec<String>) -> Workload {
-        Workload { rows: Mutex::new(rows), ..Workload::default() }
+        Workload { rows: Mutex::new(rows), keys: true, ..Workload::default() }
     }
 
     /// Starts `sessions` writers on a database.
@@ -87,6 +89,7 @@ impl Workload {
                     self.update(&transaction, random).await?;
                     transaction.batch_execute("rollback to savepoint s").await?;
                 }
+                92..96 if self.keys => inserted.extend(self.change_key(&transaction, random).await?),
                 92..99 => self.change_org(&transaction, random).await?,
                 _ if random.random_ratio(1, 4) && self.takes_large() => large(&transaction).await?,
                 _ => inserted.push(insert(&transaction, random, "row").await?),
@@ -118,6 +121,18 @@ impl Workload {
         let sql = "update items set version = version + 1, \
                    organization_id = case organization_id when 'acme' then 'globex' else 'acme' end where id::text = $1";
         client.execute(sql, &[&id]).await.map(drop)
+    }
+
+    /// Moves a row to anywhere in the key's order, so that a copy has passed it or has yet to come to it.
+    async fn change_key(
+        &self,
+        client: &tokio_postgres::Transaction<'_>,
+        random: &mut StdRng,
+    ) -> Result<Option<String>, Error> {
+        let Some(id) = self.pick(random) else { return Ok(None) };
+        let sql =
+            "update items set version = version + 1, id = gen_random_uuid() where id::text = $1 returning id::text";
+        Ok(client.query_opt(sql, &[&id]).await?.map(|row| row.get(0)))
     }
 
     async fn delete(&self, client: &tokio_postgres::Transaction<'_>, random: &mut StdRng) -> Result<(), Error> {

@@ -7,7 +7,7 @@
 use antiphon_model::Code;
 use antiphon_replica::{
     Fault, Replica,
-    client::{Decision, EntityKey, Entry, State},
+    client::{self, Decision, EntityKey, Entry, State},
 };
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -117,9 +117,9 @@ pub(super) fn resolve(context: &Context, replica: &mut Replica, args: &ResolveAr
 }
 
 /// Makes of a text what the field held before; texts stay texts.
-fn merged(entry: &Entry, text: &str) -> Result<Value, Stop> {
+fn merged(entry: &Entry, text: &str) -> Result<client::Value, Stop> {
     match entry.mine() {
-        Some(Value::String(_) | Value::Null) | None => Ok(Value::String(text.to_owned())),
+        Some(client::Value::String(_) | client::Value::Null) | None => Ok(text.into()),
         Some(_) => serde_json::from_str(text).map_err(|error| usage(format!("no JSON: {error}"))),
     }
 }
@@ -186,7 +186,7 @@ pub(super) fn journal(context: &Context, replica: &Replica) -> Result<(), Stop> 
         return context.out.document(&json!({"version": 1, "lines": lines}));
     }
     let rows = replica.journal().map(|line| {
-        let rule = serde_json::to_value(line.rule).unwrap_or_default();
+        let rule = serde_json::to_value(line.rule).unwrap_or_default().into();
         let theirs = line.theirs.as_ref().map(|theirs| &theirs.value);
         let EntityKey { entity_type, entity_id } = &line.entity;
         let field = line.field.clone().unwrap_or_else(|| "(row)".to_owned());

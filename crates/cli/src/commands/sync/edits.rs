@@ -9,7 +9,7 @@ use antiphon_replica::{
     client::{Edit, EntityKey},
 };
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{known_type, rows::ShowArgs, tell_pending, values};
 use crate::{
@@ -49,7 +49,7 @@ pub(super) fn create(context: &Context, replica: &mut Replica, args: &CreateArgs
         && !data.contains_key(key)
         && shape.fields.get(key).is_some_and(|field| field.ty == "uuid")
     {
-        data.insert(key.clone(), Value::String(antiphon_replica::new_id()));
+        data.insert(key.clone(), antiphon_replica::new_id().into());
     }
     let id = shape.id_of(&data).ok_or_else(|| usage(format!("its key is missing: {}", shape.key.join(", "))))?;
     let entity = EntityKey::new(&args.entity_type, &id);

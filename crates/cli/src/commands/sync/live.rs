@@ -8,7 +8,7 @@ use std::time::Duration;
 use antiphon_model::Code;
 use antiphon_replica::{
     Fault, Moment, Replica, Stopper,
-    client::{Network, Told},
+    client::{Network, Object, Told},
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -160,7 +160,7 @@ fn words(moment: &Moment<'_>, told: &Told) -> Option<(Tone, String, Value)> {
             (Tone::Bad, line, json!({"event": "refused", "key": key, "code": code}))
         }
         Told::Decided(decided) => {
-            let rule = serde_json::to_value(decided.rule).unwrap_or_default();
+            let rule = serde_json::to_value(decided.rule).unwrap_or_default().into();
             let field = decided.field.as_deref().unwrap_or("(row)");
             let line = format!("decided by rule {}: {field}", cell(Some(&rule)));
             (Tone::Warning, line, json!({"event": "decided", "line": decided}))
@@ -185,8 +185,8 @@ fn words(moment: &Moment<'_>, told: &Told) -> Option<(Tone, String, Value)> {
     })
 }
 
-fn title(row: Option<serde_json::Map<String, Value>>) -> String {
+fn title(row: Option<Object>) -> String {
     let Some(row) = row else { return "(gone)".to_owned() };
-    let name = ["title", "name"].iter().find_map(|field| row.get(*field));
+    let name = ["title", "name"].iter().find_map(|field| row.get(field));
     name.map(|name| format!("\"{}\"", cell(Some(name)))).unwrap_or_default()
 }

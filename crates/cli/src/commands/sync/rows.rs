@@ -6,7 +6,7 @@
 use antiphon_model::Code;
 use antiphon_replica::{
     Config, Fault, Replica,
-    client::{Change, EntityKey, Entry, Network, State, Waits, words::TypeShape},
+    client::{self, Change, EntityKey, Entry, Network, State, Waits, words::TypeShape},
 };
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -96,10 +96,10 @@ fn state_of(replica: &Replica, entity: &EntityKey) -> &'static str {
 }
 
 /// Returns a value as a cell of a table.
-pub(super) fn cell(value: Option<&Value>) -> String {
+pub(super) fn cell(value: Option<&client::Value>) -> String {
     let text = match value {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
+        None | Some(client::Value::Null) => "-".to_owned(),
+        Some(client::Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
     let flat = text.replace(['\n', '\t'], " ");
@@ -181,7 +181,7 @@ pub(super) fn what(entry: &Entry) -> String {
         Change::Value { field, value, .. } => format!("{field} = {}", cell(Some(value))),
         Change::Add { field, by } => format!("{field} + {by}"),
         Change::Elements { field, add, remove } => {
-            let words = |sign: char, list: &[Value]| {
+            let words = |sign: char, list: &[client::Value]| {
                 list.iter().map(|one| format!(" {sign}{}", cell(Some(one)))).collect::<String>()
             };
             format!("{field}{}{}", words('+', add), words('-', remove))

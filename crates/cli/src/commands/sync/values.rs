@@ -4,10 +4,9 @@
 //! stands, `+=` and `-=` are operations of counters and sets.
 
 use antiphon_replica::client::{
-    Edit, EntityKey,
+    Edit, EntityKey, Object, Value,
     words::{Strategy, TypeShape},
 };
-use serde_json::{Map, Value};
 
 use crate::{
     fault::{Stop, usage},
@@ -24,11 +23,11 @@ enum Assignment {
 }
 
 /// Reads the fields of a new row.
-pub(super) fn fields(shape: &TypeShape, arguments: &[String]) -> Result<Map<String, Value>, Stop> {
-    let mut fields = Map::new();
+pub(super) fn fields(shape: &TypeShape, arguments: &[String]) -> Result<Object, Stop> {
+    let mut fields = Object::new();
     for argument in arguments {
         match assignment(shape, argument)? {
-            Assignment::Value(name, value) => drop(fields.insert(name, value)),
+            Assignment::Value(name, value) => fields.insert(name, value),
             Assignment::Operation(name, ..) => return Err(usage(format!("{name}: a new row takes values only"))),
         }
     }
@@ -37,7 +36,7 @@ pub(super) fn fields(shape: &TypeShape, arguments: &[String]) -> Result<Map<Stri
 
 /// Reads what is done to a row: values together, then one operation for each field.
 pub(super) fn edits(shape: &TypeShape, entity: &EntityKey, arguments: &[String]) -> Result<Vec<Edit>, Stop> {
-    let (mut fields, mut operations) = (Map::new(), Vec::<Edit>::new());
+    let (mut fields, mut operations) = (Object::new(), Vec::<Edit>::new());
     for argument in arguments {
         match assignment(shape, argument)? {
             Assignment::Value(name, value) => {
@@ -185,7 +184,7 @@ mod tests {
         let entity = EntityKey::new("task", "1");
         let arguments = owned(&["title=x", "votes+=2", "tags+=red", "rank=1", "tags-=blue", "votes-=5"]);
         let edits = edits(&shape(), &entity, &arguments).expect("edits");
-        let values = json!({"title": "x", "rank": 1}).as_object().cloned().expect("an object");
+        let values = [("title", "x".into()), ("rank", 1.into())].into();
         let elements = Edit::Elements {
             entity: entity.clone(),
             field: "tags".into(),
