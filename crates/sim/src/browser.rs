@@ -4,6 +4,7 @@
 //! order. Laws: the storage compares fences in the transaction that writes; what a sleeping tab is told may be lost; after
 //! each step the watch compares what that tab shows with what the person did in any of them.
 
+mod burst;
 mod channel;
 mod deeds;
 mod tab;
@@ -17,7 +18,12 @@ use std::{
 use antiphon_sync::client::{Client, Entry, Filter, Role, RoleEvent, State, Subset, Test};
 
 use self::{channel::Channel, tab::Slot, watch::Book};
-use crate::{Clock, FinalPart, FinalView, ProcessId, storage::Storage, workload::Stage};
+use crate::{
+    Clock, FinalPart, FinalView, ProcessId,
+    storage::Storage,
+    typing::{Pen, Words},
+    workload::Stage,
+};
 
 /// The types of every run.
 const TYPES: &[&str] = &["note", "page", "task"];
@@ -45,6 +51,10 @@ struct Shared {
     slots: Vec<Slot>,
     offline: bool,
     book: Book,
+    /// What was typed in any of its tabs.
+    words: Words,
+    /// Whether a tab was copied with its name: one id may stand for two texts until that is told apart.
+    copied: bool,
     reached: BTreeMap<(Role, RoleEvent), u64>,
 }
 
@@ -60,10 +70,17 @@ impl Browser {
         let clock = stage.simulation.clock().skewed(off_us);
         let storage = Storage::new(&stage.simulation, SLOW_PERMILLE);
         let tabs = dice.between(1, TABS_MAX as u64) as usize;
+        let pen = |at: usize| {
+            let number = number * TABS_MAX as u32 + at as u32;
+            stage.typing.as_ref().map(|dice| Pen::new(dice, number, who.1))
+        };
+        let slot = |at| Slot { pen: pen(at), ..Slot::default() };
         let shared = Shared {
-            slots: (0..tabs).map(|_| Slot::default()).collect(),
+            slots: (0..tabs).map(slot).collect(),
             offline: false,
             book: Book::default(),
+            words: Words::default(),
+            copied: false,
             reached: BTreeMap::new(),
         };
         let (subject, org) = who;
@@ -115,12 +132,14 @@ impl Browser {
     }
 
     /// Returns what is wrong with what its person saw, once the run is over.
-    pub(crate) fn complaints(&self, applied: &BTreeSet<String>) -> Vec<String> {
+    pub(crate) fn complaints(&self, applied: &BTreeSet<String>, written: &BTreeSet<String>) -> Vec<String> {
         let mut shared = self.shared();
-        let Shared { slots, book, .. } = &mut *shared;
+        let Shared { slots, book, words, .. } = &mut *shared;
         let who = format!("browser {} ({} in {})", self.number, self.subject, self.org);
         let mut clients = slots.iter().filter_map(|slot| slot.client.as_ref());
         let leader = clients.find(|client| client.role() == Role::Leader);
+        let leads = leader.is_some();
+        words.lost(leader, written).into_iter().filter(|_| leads).for_each(|lost| book.complain(lost));
         book.finish(leader, applied).into_iter().map(|found| format!("{who}: {found}")).collect()
     }
 

@@ -80,6 +80,7 @@ const CLIENT: &[(&str, &[&str])] = &[
 
 /// Cells that no run reaches, and why.
 pub const EXPLAINED: &[(&str, &str)] = &[
+    ("stream refused ended 403", "who is refused asks for the schema, which says why, before the stream"),
     ("entry pending Retried", "no verb retries what is pending: it goes by itself"),
     ("entry failed Rebased", "what failed is not on its way, so no answer speaks of it"),
     ("entry failed Disputed", "what failed is not on its way, so no answer speaks of it"),

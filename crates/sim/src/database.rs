@@ -143,6 +143,20 @@ impl Database {
         Some((image.image, image.tx))
     }
 
+    /// Returns what a column of text holds now, and the id of whoever wrote it.
+    pub(crate) fn text(&self, entity_type: &str, id: &str, field: &str) -> Option<(Option<String>, Option<String>)> {
+        let (index, table) = self.table(entity_type)?;
+        let state = self.state();
+        let row = state.newest(index, id, 0)?;
+        let written = table.tx_of(row).and_then(|tx| tx.field_id(field).map(str::to_owned));
+        Some((written, table.text(row, field).map(str::to_owned)))
+    }
+
+    /// Returns every word that somebody typed and that was in a row at some time.
+    pub(crate) fn words(&self) -> std::collections::BTreeSet<String> {
+        self.state().words.clone()
+    }
+
     /// Returns the place of a version of a row among all its versions.
     pub(crate) fn written_at(&self, entity_type: &str, id: &str, version: &str) -> Option<usize> {
         let (index, _) = self.table(entity_type)?;
@@ -325,5 +339,9 @@ pub struct FixedSchemas;
 impl Schemas for FixedSchemas {
     async fn number(&self, _entity_type: &str, _fingerprint: &str) -> Result<u32, Fault> {
         Ok(1)
+    }
+
+    async fn newest(&self) -> Result<std::collections::BTreeMap<String, u32>, Fault> {
+        Ok(std::collections::BTreeMap::new())
     }
 }

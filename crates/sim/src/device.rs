@@ -5,6 +5,7 @@
 //! one queue. Laws: what the store has taken is there after a crash, and nothing else; after each step the watch compares
 //! what the person sees with what the person did.
 
+mod burst;
 mod fate;
 mod flight;
 mod person;
@@ -21,7 +22,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::{flight::Flight, wanting::Wanted, watch::Watch};
-use crate::{Clock, FinalView, Kind, Open, People, ProcessId, Request, storage::Storage, workload::Stage};
+use crate::{
+    Clock, FinalView, Kind, Open, People, ProcessId, Request,
+    storage::Storage,
+    typing::{Pen, Words},
+    workload::Stage,
+};
 
 /// Things that may wait for the machine; more than it ever asks for at once.
 const QUEUE_MAX: usize = 4_096;
@@ -82,6 +88,9 @@ struct Shared {
     opened: Vec<antiphon_sync::client::EntityKey>,
     watch: Watch,
     flight: Flight,
+    /// How the person types, where people do, and the words.
+    pen: Option<Pen>,
+    words: Words,
     /// Whether the last step was a frame of the stream.
     streaming: bool,
     /// Cells of the table that former lives reached.
@@ -101,7 +110,13 @@ impl Device {
         let clock = stage.simulation.clock().skewed(off_us);
         let storage = Storage::new(&stage.simulation, 0);
         let (subject, org) = who;
-        Device { stage, number, process, subject, org, clock, storage, shared: Arc::default() }
+        let shared = Device::shared_of(&stage, number, org);
+        Device { stage, number, process, subject, org, clock, storage, shared }
+    }
+
+    fn shared_of(stage: &Stage, number: u32, org: &'static str) -> Arc<Mutex<Shared>> {
+        let pen = stage.typing.as_ref().map(|dice| Pen::new(dice, number, org));
+        Arc::new(Mutex::new(Shared { pen, ..Shared::default() }))
     }
 
     /// Lives until the end: starts from its store, works, dies, starts again.
@@ -154,6 +169,7 @@ impl Device {
                 self.calm();
             }
             let act_ms = act_at_ms.saturating_sub(now.tick_ms);
+            let type_ms = self.types_in_ms(now).filter(|_| busy);
             tokio::select! {
                 biased;
                 came = queue.recv() => if let Some(came) = came { self.take(came) },
@@ -163,6 +179,13 @@ impl Device {
                 () = self.stage.simulation.clock().sleep_ms(act_ms), if busy => {
                     act_at_ms = self.now().tick_ms + dice.between(20, 3_000);
                     if self.act() {
+                        self.stage.network.count("device died");
+                        over.cancel();
+                        return self.die();
+                    }
+                }
+                () = self.stage.simulation.clock().sleep_ms(type_ms.unwrap_or_default()), if type_ms.is_some() => {
+                    if self.type_on() {
                         self.stage.network.count("device died");
                         over.cancel();
                         return self.die();
@@ -182,6 +205,7 @@ impl Device {
             }
         }
         shared.flight.reborn();
+        shared.words.tab_died(0, &self.storage);
         let lives = shared.lives;
         shared.watch.died(lives, &self.storage);
     }
@@ -276,10 +300,14 @@ impl Device {
     /// Looks at what the machine wants before it is done.
     fn inspect(&self, output: &Output) {
         let mut shared = self.shared();
-        let Shared { client, watch, flight, streaming, .. } = &mut *shared;
+        let Shared { client, watch, flight, words, streaming, .. } = &mut *shared;
         let Some(client) = client else { return };
         let wrong = match output {
-            Output::Request { request: Wish::Mutations { body }, .. } => flight.handed(client, body, &self.storage),
+            Output::Request { request: Wish::Mutations { body }, .. } => {
+                let wrong = flight.handed(client, body, &self.storage);
+                let twice = flight.is_used_twice();
+                wrong.or_else(|| words.handed(client, body, &self.stage.database).filter(|_| !twice))
+            }
             Output::Tell(told) => match &**told {
                 Told::Rows(rows) => flight.rows(client, rows, &self.stage.database, *streaming),
                 _ => None,
@@ -384,7 +412,11 @@ impl Device {
         match told {
             Told::Saved(keys) => shared.watch.saved(keys),
             Told::Nonsense(what) => shared.watch.complain(format!("our own server was not understood: {what}")),
-            Told::Decided(line) => shared.watch.decided(&line),
+            Told::Decided(line) => {
+                self.stage.simulation.say(|| format!("device {} notes {line:?}", self.number));
+                shared.watch.decided(&line);
+                shared.words.decided(&line);
+            }
             _ => {}
         }
     }
@@ -433,10 +465,12 @@ impl Device {
     }
 
     /// Returns what is wrong with what its person saw, once the run is over.
-    pub(crate) fn complaints(&self, applied: &BTreeSet<String>) -> Vec<String> {
+    pub(crate) fn complaints(&self, applied: &BTreeSet<String>, written: &BTreeSet<String>) -> Vec<String> {
         let mut shared = self.shared();
-        let Shared { client, watch, flight, .. } = &mut *shared;
+        let Shared { client, watch, flight, words, .. } = &mut *shared;
         let who = format!("device {} ({} in {})", self.number, self.subject, self.org);
+        let lost = words.lost(client.as_ref(), written).filter(|_| !flight.is_used_twice());
+        lost.into_iter().for_each(|lost| watch.complain(lost));
         flight.doubled(applied).into_iter().for_each(|wrong| watch.complain(wrong));
         let shared_with_twin = |key: &str| flight.is_shared(key);
         watch

@@ -27,6 +27,7 @@ mod server;
 mod shrink;
 mod storage;
 mod trace;
+mod typing;
 mod workload;
 mod world;
 

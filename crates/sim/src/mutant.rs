@@ -57,21 +57,21 @@ impl Mutant {
     /// Every mutant, with a seed that catches it.
     pub const ALL: &[(Mutant, u64)] = &[
         (Mutant::AcknowledgeBeforeFlush, 1),
-        (Mutant::MissingFence, 167),
+        (Mutant::MissingFence, 270),
         (Mutant::OffsetOfTheHead, 34),
         (Mutant::NarrowXid, 1),
         (Mutant::RowNotLocked, 5),
         (Mutant::PermissionAtConnectOnly, 2),
         (Mutant::AccessMissedOnResume, 59),
-        (Mutant::ListBeforeTheSlot, 539),
-        (Mutant::SlotDoesNotWait, 36),
+        (Mutant::ListBeforeTheSlot, 585),
+        (Mutant::SlotDoesNotWait, 75),
         (Mutant::CopiesAsMarked, 82),
         (Mutant::RecordNotKept, 12),
         (Mutant::FloorIgnored, 84),
         (Mutant::PositionNotSaved, 1),
         (Mutant::ConflictRecorded, 1),
         (Client(Law::FlightIsImmutable), 2),
-        (Client(Law::DoubtKeepsItsId), 85),
+        (Client(Law::DoubtKeepsItsId), 100),
         (Client(Law::OwnListConfirms), 8),
         (Client(Law::EpochVoidsNumbers), 1),
         (Client(Law::SquashKeepsExpected), 1),
@@ -82,8 +82,12 @@ impl Mutant {
         (Client(Law::GenerationsApart), 411),
         (Client(Law::WideNumbers), 1),
         (Client(Law::PositionWithRows), 1),
-        (Client(Law::RestartKeepsDoubt), 135),
+        (Client(Law::RestartKeepsDoubt), 1996),
         (Client(Law::PagesCover), 7),
+        (Client(Law::TypedOnIsMerged), 12),
+        (Client(Law::DraftsMeetOthers), 5),
+        (Client(Law::UndoSparesOthers), 16),
+        (Client(Law::TabsAreMerged), 2),
     ];
 
     /// Returns its name.
@@ -140,6 +144,10 @@ const fn of_client(law: Law) -> &'static str {
         Law::PositionWithRows => "position-before-rows",
         Law::RestartKeepsDoubt => "doubt-forgotten-by-restart",
         Law::PagesCover => "page-does-not-cover",
+        Law::TypedOnIsMerged => "typed-on-not-merged",
+        Law::DraftsMeetOthers => "draft-as-if-seen",
+        Law::UndoSparesOthers => "undo-over-others",
+        Law::TabsAreMerged => "tabs-not-merged",
     }
 }
 
@@ -167,6 +175,11 @@ impl Profile {
     pub fn around(mut self, mutant: Mutant) -> Profile {
         if let Client(_) | Mutant::CopiesAsMarked = mutant {
             self.devices = DEVICES;
+        }
+        match mutant {
+            Client(Law::TypedOnIsMerged | Law::DraftsMeetOthers | Law::UndoSparesOthers) => self.typing = true,
+            Client(Law::TabsAreMerged) => (self.typing, self.devices, self.browsers) = (true, 0, 2),
+            _ => {}
         }
         let kinds = shaken_by(mutant);
         if !kinds.is_empty() {

@@ -21,6 +21,8 @@ pub struct Profile {
     pub devices: u32,
     /// Browsers with one to three tabs of it.
     pub browsers: u32,
+    /// Whether people type: bursts of small edits in few texts.
+    pub typing: bool,
     /// For so long the world is disturbed, in simulated milliseconds.
     pub disturbed_ms: u64,
     /// On average a disturbance comes this often, in milliseconds; 0: none.
@@ -52,6 +54,7 @@ impl Profile {
             sql_writers: dice.between(1, 3) as u32,
             devices: 0,
             browsers: 0,
+            typing: false,
             disturbed_ms: dice.between(20_000, 60_000),
             disturb_ms: if harsh { dice.between(1_000, 8_000) } else { 0 },
             disturbances: chaos::KINDS.iter().map(|(kind, _)| *kind).collect(),
@@ -83,6 +86,13 @@ impl Profile {
     pub fn with_devices(mut self, seed: u64) -> Profile {
         self.devices = 1 + (seed % 4) as u32;
         self.browsers = u32::from(seed.is_multiple_of(3));
+        self
+    }
+
+    /// Returns the profile with people who type, in three worlds of five: `OPEN.md` says why only where that is wanted.
+    #[must_use]
+    pub fn with_typing(mut self, seed: u64) -> Profile {
+        self.typing = seed % 5 > 1;
         self
     }
 

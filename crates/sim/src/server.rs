@@ -239,6 +239,7 @@ impl Server {
             source: Arc::new(parts.database.source(parts.process, parts.manners.mutant_narrow)),
             leadership: Arc::new(parts.log.clone()),
             schemas: Arc::new(FixedSchemas),
+            copies_at_once: 4,
             seal_key: parts.database.seal_key(),
             bus: bus.clone(),
             notices: Arc::new(parts.hints.clone()),

@@ -1,5 +1,6 @@
 //! Who uses the world: plain SQL, clients that write, and readers; scripted, by dice.
 
+mod author;
 mod reader;
 mod sql;
 mod view;
@@ -7,7 +8,7 @@ mod writer;
 
 use crate::{Database, Network, People, Recorder, Server, Simulation, coverage};
 
-pub(crate) use self::{reader::Reading, writer::Writing};
+pub(crate) use self::{author::Author, reader::Reading, writer::Writing};
 
 /// The organisations of every run.
 pub(crate) const ORGS: &[&str] = &["acme", "globex"];
@@ -27,6 +28,8 @@ pub(crate) struct Stage {
     pub(crate) over: tokio_util::sync::CancellationToken,
     /// The law that clients break; a mutant's switch.
     pub(crate) law: Option<antiphon_sync::client::Law>,
+    /// The dice of those who type; none where nobody does.
+    pub(crate) typing: Option<crate::Dice>,
 }
 
 impl Stage {

@@ -13,7 +13,8 @@ use crate::{
     chaos, checks,
     checks::Violation,
     device::Device,
-    workload::{self, ORGS, Reading, SUBJECTS, Stage, Writing},
+    typing,
+    workload::{self, Author, ORGS, Reading, SUBJECTS, Stage, Writing},
 };
 
 /// The customer's database.
@@ -71,7 +72,7 @@ async fn live(seed: u64, simulation: Simulation, profile: Profile) -> Outcome {
     }
     simulation.say(|| format!("seed {seed}: {profile:?}"));
     let log = Log::new(&simulation, profile.log);
-    let stage = build(&simulation, &log, &profile);
+    let stage = build(seed, &simulation, &log, &profile);
     let readers = populate(&stage, &profile);
     let devices = plug_in(&stage, &profile);
     let browsers = open(&stage, &profile);
@@ -89,7 +90,7 @@ async fn live(seed: u64, simulation: Simulation, profile: Profile) -> Outcome {
     collect(seed, &stage, &log, &people)
 }
 
-fn build(simulation: &Simulation, log: &Log, profile: &Profile) -> Stage {
+fn build(seed: u64, simulation: &Simulation, log: &Log, profile: &Profile) -> Stage {
     let database = Database::new(simulation, DATABASE, profile.database);
     let people = People::new(simulation);
     for (index, subject) in SUBJECTS.iter().enumerate() {
@@ -122,6 +123,7 @@ fn build(simulation: &Simulation, log: &Log, profile: &Profile) -> Stage {
         recorder: Recorder::default(),
         over: CancellationToken::new(),
         law: profile.law,
+        typing: profile.typing.then(|| typing::dice(seed)),
     }
 }
 
@@ -138,6 +140,10 @@ fn populate(stage: &Stage, profile: &Profile) -> Vec<Reading> {
     for _ in 0..profile.writers {
         let (number, process) = process();
         simulation.start(process, Writing::new(stage.clone(), number).run());
+    }
+    for _ in 0..stage.typing.as_ref().map_or(0, |dice| dice.between(1, 2)) {
+        let (number, process) = process();
+        simulation.start(process, Author::new(stage.clone(), number).run());
     }
     let mut readers = Vec::new();
     for _ in 0..profile.readers {
@@ -257,8 +263,9 @@ fn collect(seed: u64, stage: &Stage, log: &Log, people: &Persons<'_>) -> Outcome
         *history.reached.entry(crate::coverage::of_entry(state, event)).or_default() += 1;
     }
     browsers.iter().flat_map(Browser::reached).for_each(|cell| *history.reached.entry(cell).or_default() += 1);
-    history.complaints.extend(browsers.iter().flat_map(|browser| browser.complaints(&applied)));
-    history.complaints.extend(devices.iter().flat_map(|device| device.complaints(&applied)));
+    let written = stage.database.words();
+    history.complaints.extend(browsers.iter().flat_map(|browser| browser.complaints(&applied, &written)));
+    history.complaints.extend(devices.iter().flat_map(|device| device.complaints(&applied, &written)));
     let sizes = [history.committed.len(), history.log.len(), history.shown.len(), history.told.len()];
     let mut counts = stage.network.counts();
     counts.insert("activities taken back", log.taken_back());

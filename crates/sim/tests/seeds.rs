@@ -48,6 +48,34 @@ fn fixed_seeds_with_devices_break_no_promise_sim_03_core_10() {
 }
 
 #[test]
+fn fixed_seeds_in_which_people_type_break_no_promise_sim_03_core_10() {
+    // The later ones have found something once.
+    let found = [
+        40_473,
+        70_028,
+        70_034,
+        70_119,
+        70_383,
+        70_443,
+        80_019,
+        80_367,
+        81_324,
+        90_189,
+        90_192,
+        1_795_313_754,
+        1_795_313_829,
+        1_795_313_883,
+        1_795_313_943,
+        1_795_313_974,
+        1_795_314_058,
+    ];
+    for seed in (1..=16).chain(found) {
+        let outcome = simulate(seed, |profile| profile.with_devices(seed).with_typing(seed)).unwrap();
+        assert_eq!(outcome.violations, [], "seed {seed}; replay: cargo xtask sim --typing --seed {seed}");
+    }
+}
+
+#[test]
 fn fixed_seeds_with_tabs_break_no_promise_core_16_sy_55_sy_56() {
     for seed in 1..=20 {
         let outcome = simulate(seed, |profile| profile.with_browsers(seed)).unwrap();

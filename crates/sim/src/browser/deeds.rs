@@ -2,8 +2,7 @@
 //!
 //! Law: a person knows only what the tab at hand shows, and decides about what was on screen there.
 
-use antiphon_sync::client::{Client, Decision, Edit, EntityKey, Entry, State};
-use serde_json::{Map, Value, json};
+use antiphon_sync::client::{Client, Decision, Edit, EntityKey, Entry, State, Value};
 
 use super::tab::{Fate, Tab};
 
@@ -13,11 +12,13 @@ impl Tab {
         let dice = self.browser.stage.simulation.dice().clone();
         match dice.below(1_000) {
             0..560 => self.edit(),
-            560..660 => self.decide(),
-            660..700 => self.settle_failed(),
+            560..660 => self.by_hand(false, Tab::decide),
+            660..700 => self.by_hand(false, Tab::settle_failed),
             700..750 => {
                 let undo = dice.permille(600);
-                self.step(true, |client, now| if undo { client.undo(now) } else { client.redo(now) });
+                self.by_hand(true, |tab| {
+                    tab.step(true, |client, now| if undo { client.undo(now) } else { client.redo(now) })
+                });
             }
             750..800 => {
                 let mut shared = self.browser.shared();
@@ -56,10 +57,10 @@ impl Tab {
             _ => "text",
         };
         let subject = self.browser.subject;
-        let made = self.step(true, |client, now| {
+        self.make(None, |client| {
             let ids: Vec<String> = client.ids(kind).into_iter().collect();
             let chosen = ids.get(pick % ids.len().max(1)).map(|id| EntityKey::new(kind, id));
-            let edit = match (drawn, chosen) {
+            match (drawn, chosen) {
                 (0..12, _) | (_, None) => create(EntityKey::new(kind, &fresh), subject, &text),
                 (12..17, Some(entity)) => Edit::Delete { entity },
                 (17..40, Some(entity)) if kind == "task" => Edit::Add { entity, field: "votes".into(), by: 1.into() },
@@ -68,27 +69,40 @@ impl Tab {
                     Edit::Elements { entity, field: "labels".into(), add, remove }
                 }
                 (55..65, Some(entity)) if kind == "page" => {
-                    let fields = [("title", json!(text)), ("position", json!(text))];
-                    Edit::Set { entity, fields: Map::from_iter(fields.map(|(name, value)| (name.to_owned(), value))) }
+                    let fields = [("title", text.clone().into()), ("position", text.into())].into();
+                    Edit::Set { entity, fields }
                 }
                 (_, Some(entity)) => {
                     let value = value(client, &entity, field, &text);
-                    Edit::Set { entity, fields: Map::from_iter([(field.to_owned(), value)]) }
+                    Edit::Set { entity, fields: [(field, value)].into() }
                 }
-            };
-            let made = client.edit(now, edit.clone());
-            (edit, made)
-        });
-        if let Some((edit, Ok(made))) = made {
-            let mut shared = self.browser.shared();
-            let super::Shared { slots, book, .. } = &mut *shared;
-            if let Some(client) = &slots[self.at].client {
-                book.made(client, &edit, made.group.as_deref());
             }
+        });
+    }
+
+    /// Makes an edit, upon what was on screen where that is another text than the one that is shown.
+    pub(super) fn make(&self, seen: Option<&str>, edit: impl FnOnce(&Client) -> Edit) {
+        let made = self.step(true, |client, now| {
+            let edit = edit(client);
+            let before = client.view(edit.entity()).map(Value::Object);
+            let made = client.edit_upon(now, edit.clone(), seen);
+            (edit, before, made)
+        });
+        self.say(|| format!("types upon {seen:?}: {made:?}"));
+        let Some((edit, before, Ok(made))) = made else { return };
+        let mut shared = self.browser.shared();
+        let super::Shared { slots, book, words, .. } = &mut *shared;
+        let Some(client) = &slots[self.at].client else { return };
+        if self.browser.stage.typing.is_some() {
+            words.made(&edit, before.as_ref(), seen, self.at);
+        }
+        // What stands upon another text than the one that is shown meets that one at once.
+        if seen.is_none() {
+            book.made(client, &edit, made.group.as_deref());
         }
     }
 
-    fn decide(&self) {
+    pub(super) fn decide(&self) {
         let dice = self.browser.stage.simulation.dice().clone();
         let (pick, drawn) = (dice.below(1_000) as usize, dice.below(4));
         let merged = format!("merged-{}", dice.below(1_000_000));
@@ -124,11 +138,11 @@ impl Tab {
 }
 
 fn create(entity: EntityKey, subject: &str, text: &str) -> Edit {
+    let id = ("id", entity.entity_id.as_str().into());
     let data = match entity.entity_type.as_str() {
-        "note" => json!({ "id": entity.entity_id, "text": text, "owner": subject, "state": "private" }),
-        _ => json!({ "id": entity.entity_id, "title": text }),
+        "note" => [id, ("text", text.into()), ("owner", subject.into()), ("state", "private".into())].into(),
+        _ => [id, ("title", text.into())].into(),
     };
-    let data = data.as_object().cloned().unwrap_or_default();
     Edit::Create { entity, data }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Browser, Shared};
-use crate::{Kind, Open, People, Request};
+use crate::{Kind, Open, People, Request, typing::Pen};
 
 /// Things that may wait for the machine; more than it ever asks for at once.
 const QUEUE_MAX: usize = 4_096;
@@ -58,6 +58,8 @@ pub(super) struct Slot {
     pub(super) source: String,
     pub(super) asleep: bool,
     pub(super) visible: bool,
+    /// How the person types in it, where people do.
+    pub(super) pen: Option<Pen>,
     /// The subscription of its present life.
     pub(super) wanted: Option<u64>,
     /// The outbox and the role before the present step.
@@ -135,6 +137,7 @@ impl Tab {
                 self.calm();
             }
             let act_ms = act_at_ms.saturating_sub(now.tick_ms);
+            let type_ms = self.types_in_ms(now).filter(|_| busy);
             tokio::select! {
                 biased;
                 came = queue.recv() => if let Some(came) = came { self.take(came) },
@@ -147,6 +150,11 @@ impl Tab {
                         Fate::GoesOn => {}
                         Fate::Sleeps(ms) => self.sleep(ms).await,
                         fate => return self.end(fate, &sender, &over, &mut stream),
+                    }
+                }
+                () = stage.simulation.clock().sleep_ms(type_ms.unwrap_or_default()), if type_ms.is_some() => {
+                    if self.type_on() {
+                        return self.end(Fate::Dies, &sender, &over, &mut stream);
                     }
                 }
                 () = stage.over.cancelled(), if busy => {}
@@ -163,6 +171,7 @@ impl Tab {
         let copied = dice.pick(&others).filter(|_| dice.permille(150)).cloned();
         if copied.is_some() {
             self.browser.stage.network.count("tab copied");
+            shared.copied = true;
         }
         let slot = &mut shared.slots[self.at];
         slot.lives += 1;
@@ -182,7 +191,10 @@ impl Tab {
             false => (None, self.browser.storage.records()),
         };
         match Client::new(config, Loaded { records }) {
-            Ok(client) => slot.client = Some(client),
+            Ok(mut client) => {
+                self.browser.stage.law.into_iter().for_each(|law| client.break_law(law));
+                slot.client = Some(client);
+            }
             Err(corrupt) => shared.book.complain(format!("the store cannot be read: {corrupt:?}")),
         }
         shared.slots[self.at].visible = true;
@@ -208,13 +220,14 @@ impl Tab {
         over.cancel();
         self.browser.channel.leave(self.at);
         let mut shared = self.browser.shared();
-        let Shared { slots, book, reached, .. } = &mut *shared;
+        let Shared { slots, book, reached, words, .. } = &mut *shared;
         let slot = &mut slots[self.at];
         if let Some(client) = slot.client.take() {
             for (cell, count) in client.reached_roles() {
                 *reached.entry(*cell).or_default() += count;
             }
             book.died(&client, &self.browser.storage);
+            words.tab_died(self.at, &self.browser.storage);
         }
     }
 
@@ -297,7 +310,10 @@ impl Tab {
             let Some(output) = output else { return };
             self.say(|| format!("wants {}", short(&format!("{output:?}"))));
             match output {
-                Output::Request { id, request } => self.spawn(sender, over, self.clone().ask(id, request)),
+                Output::Request { id, request } => {
+                    self.look_at_words(&request);
+                    self.spawn(sender, over, self.clone().ask(id, request));
+                }
                 // Its answer is not looked for, so what comes is ignored by its number.
                 Output::Cancel { .. } => {}
                 Output::Open { stream: number, offset, epoch, access } => {
@@ -340,7 +356,7 @@ impl Tab {
         }
     }
 
-    fn say(&self, line: impl FnOnce() -> String) {
+    pub(super) fn say(&self, line: impl FnOnce() -> String) {
         let role = || self.browser.shared().slots[self.at].client.as_ref().map(Client::role);
         let (number, at) = (self.browser.number, self.at);
         self.browser.stage.simulation.say(|| format!("browser {number} tab {at} {:?}: {}", role(), line()));
@@ -445,11 +461,17 @@ impl Tab {
     }
 
     fn told(&self, told: Told) {
+        if let Told::Decided(line) = &told {
+            self.say(|| format!("notes {line:?}"));
+        }
         let mut shared = self.browser.shared();
         match told {
             Told::Saved(keys) => shared.book.saved(keys),
             Told::Nonsense(what) => shared.book.complain(format!("our own words were not understood: {what}")),
-            Told::Decided(line) => shared.book.decided(&line),
+            Told::Decided(line) => {
+                shared.book.decided(&line);
+                shared.words.decided(&line);
+            }
             _ => {}
         }
     }

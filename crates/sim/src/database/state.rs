@@ -15,6 +15,7 @@ use super::{
     stream::{Acknowledged, Slot},
     table::{Row, Table},
 };
+use crate::typing::words_of;
 
 /// The first number that is given out: a few before the 32-bit ones wrap around, so that every run crosses that (CAP-13).
 const FIRST_XID: u64 = (1 << 32) - 40;
@@ -137,6 +138,8 @@ pub(crate) struct State {
     /// The place of each id among all that a row was stamped with, and by which transaction; for checkers only.
     pub(crate) stamps: BTreeMap<(usize, String), BTreeMap<String, (usize, u64)>>,
     pub(crate) log: Vec<Committed>,
+    /// Words that somebody typed and that were in a row at some time; for checkers only.
+    pub(crate) words: BTreeSet<String>,
     pub(crate) open: BTreeMap<u64, Open>,
     /// Rises with every crash: sessions of a former life are over.
     pub(crate) life: u64,
@@ -161,6 +164,7 @@ impl State {
             records: BTreeMap::new(),
             stamps: BTreeMap::new(),
             log: Vec::new(),
+            words: BTreeSet::new(),
             open: BTreeMap::new(),
             life: 1,
             up: true,
@@ -279,6 +283,11 @@ impl State {
             return true;
         }
         let (changes, edits) = (std::mem::take(&mut open.changes), std::mem::take(&mut open.edits));
+        for key in &open.written {
+            let row = self.rows.get(key).and_then(|versions| versions.last()?.row.as_ref());
+            let texts = row.into_iter().flatten().flatten();
+            self.words.extend(texts.flat_map(|text| words_of(text)).map(str::to_owned));
+        }
         self.end += 64 + 96 * changes.len() as u64;
         let lsn = Lsn::new(self.end);
         self.log.push(Committed { lsn, xid: Xid::new(xid), at, changes: Arc::new(changes), edits });

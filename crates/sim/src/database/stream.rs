@@ -95,7 +95,7 @@ impl Source for SlotSource {
             return Err(Fault::new(Code::SlotAdvanced, ""));
         }
         slot.active = Some(connection);
-        let started_at = slot.confirmed.max(checkpoint.acknowledged);
+        let started_at = slot.confirmed;
         let next = state.log.partition_point(|committed| committed.lsn <= started_at);
         drop(state);
         let acknowledge = watch::Sender::new(Lsn::ZERO);
@@ -105,6 +105,7 @@ impl Source for SlotSource {
             timeline: 1,
             database_oid: 5,
             database: "app".into(),
+            publication: None,
         };
         let source = self.clone();
         Ok(Box::new(Reading { source, life, connection, next, part: 0, started_at, identity, acknowledge }))

@@ -15,7 +15,8 @@ impl Device {
         let storage = Storage::new(&self.stage.simulation, 0);
         let clock = self.stage.simulation.clock().skewed(0);
         let stage = self.stage.clone();
-        Device { stage, number, process, storage, clock, shared: Default::default(), ..*self }
+        let shared = Device::shared_of(&stage, number, self.org);
+        Device { stage, number, process, storage, clock, shared, ..*self }
     }
 
     /// Lives as a copy of another device from some moment on.

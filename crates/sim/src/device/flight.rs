@@ -93,6 +93,11 @@ impl Flight {
         self.twins.extend(entries.iter().cloned());
     }
 
+    /// Tells whether its store is used twice: one id may stand for two texts there.
+    pub(super) fn is_used_twice(&self) -> bool {
+        !self.twins.is_empty()
+    }
+
     /// Tells whether another device has an entry too.
     pub(super) fn is_shared(&self, key: &str) -> bool {
         self.twins.contains(key)

@@ -2,8 +2,7 @@
 //!
 //! Law: a person knows only what the device shows, and decides about what was on screen. Nothing here looks at servers.
 
-use antiphon_sync::client::{Client, Decision, Edit, EntityKey, Entry, State};
-use serde_json::{Map, Value, json};
+use antiphon_sync::client::{Client, Decision, Edit, EntityKey, Entry, State, Value};
 
 use super::Device;
 use crate::workload::SUBJECTS;
@@ -14,9 +13,9 @@ impl Device {
         let dice = self.stage.simulation.dice().clone();
         match dice.below(1_000) {
             0..620 => self.edit(),
-            620..760 => self.decide(),
-            760..800 => self.settle_failed(),
-            800..840 => self.back_and_forth(),
+            620..760 => self.by_hand(false, Device::decide),
+            760..800 => self.by_hand(false, Device::settle_failed),
+            800..840 => self.by_hand(true, Device::back_and_forth),
             840..900 => {
                 let offline = {
                     let mut shared = self.shared();
@@ -73,10 +72,10 @@ impl Device {
             "task" => *dice.pick(&["title", "status"]).unwrap_or(&"title"),
             _ => *dice.pick(&["text", "text", "state", "state", "owner"]).unwrap_or(&"text"),
         };
-        let made = self.step(|client, now| {
+        self.make(None, |client| {
             let ids: Vec<String> = client.ids(kind).into_iter().collect();
             let chosen = ids.get(pick % ids.len().max(1)).map(|id| EntityKey::new(kind, id));
-            let edit = match (drawn, chosen) {
+            match (drawn, chosen) {
                 (0..12, _) | (_, None) => create(EntityKey::new(kind, &fresh), subject, &text),
                 (12..17, Some(entity)) => Edit::Delete { entity },
                 (17..40, Some(entity)) if kind == "task" => Edit::Add { entity, field: "votes".into(), by: 1.into() },
@@ -85,27 +84,40 @@ impl Device {
                     Edit::Elements { entity, field: "labels".into(), add, remove }
                 }
                 (55..65, Some(entity)) if kind == "page" => {
-                    let fields = [("title", json!(text)), ("position", json!(text))];
-                    Edit::Set { entity, fields: Map::from_iter(fields.map(|(name, value)| (name.to_owned(), value))) }
+                    let fields = [("title", text.clone().into()), ("position", text.into())].into();
+                    Edit::Set { entity, fields }
                 }
                 (_, Some(entity)) => {
                     let value = value(client, &entity, field, &text);
-                    Edit::Set { entity, fields: Map::from_iter([(field.to_owned(), value)]) }
+                    Edit::Set { entity, fields: [(field, value)].into() }
                 }
-            };
-            let made = client.edit(now, edit.clone());
-            (edit, made)
-        });
-        if let Some((edit, Ok(made))) = made {
-            let mut shared = self.shared();
-            let super::Shared { client, watch, .. } = &mut *shared;
-            if let Some(client) = client {
-                watch.made(client, &edit, made.group.as_deref());
             }
+        });
+    }
+
+    /// Makes an edit, upon what was on screen where that is another text than the one that is shown.
+    pub(super) fn make(&self, seen: Option<&str>, edit: impl FnOnce(&Client) -> Edit) {
+        let made = self.step(|client, now| {
+            let edit = edit(client);
+            let before = client.view(edit.entity()).map(Value::Object);
+            let made = client.edit_upon(now, edit.clone(), seen);
+            (edit, before, made)
+        });
+        self.stage.simulation.say(|| format!("device {} types upon {seen:?}: {made:?}", self.number));
+        let Some((edit, before, Ok(made))) = made else { return };
+        let mut shared = self.shared();
+        let super::Shared { client, watch, words, .. } = &mut *shared;
+        let Some(client) = client else { return };
+        if self.stage.typing.is_some() {
+            words.made(&edit, before.as_ref(), seen, 0);
+        }
+        // What stands upon another text than the one that is shown meets that one at once.
+        if seen.is_none() {
+            watch.made(client, &edit, made.group.as_deref());
         }
     }
 
-    fn decide(&self) {
+    pub(super) fn decide(&self) {
         let dice = self.stage.simulation.dice().clone();
         let (pick, drawn) = (dice.below(1_000) as usize, dice.below(4));
         let merged = format!("merged-{}", dice.below(1_000_000));
@@ -166,11 +178,11 @@ impl Device {
 }
 
 fn create(entity: EntityKey, subject: &str, text: &str) -> Edit {
+    let id = ("id", entity.entity_id.as_str().into());
     let data = match entity.entity_type.as_str() {
-        "note" => json!({ "id": entity.entity_id, "text": text, "owner": subject, "state": "private" }),
-        _ => json!({ "id": entity.entity_id, "title": text }),
+        "note" => [id, ("text", text.into()), ("owner", subject.into()), ("state", "private".into())].into(),
+        _ => [id, ("title", text.into())].into(),
     };
-    let data = data.as_object().cloned().unwrap_or_default();
     Edit::Create { entity, data }
 }
 

@@ -113,7 +113,7 @@ impl Writing {
     }
 
     /// Makes the metadata of an edit, with an id above what it expects and above every one before.
-    fn tx(&mut self, more: &Value, expected: Option<&str>) -> Value {
+    pub(super) fn tx(&mut self, more: &Value, expected: Option<&str>) -> Value {
         let mut at = (self.clock.now_ms(), 0);
         // One in many is careless and is refused.
         let careful = !self.stage.simulation.dice().permille(30);
@@ -134,7 +134,7 @@ impl Writing {
     }
 
     /// Sends a batch until it is answered, or until the end.
-    async fn send(&mut self, subject: &str, org: &str, body: String) {
+    pub(super) async fn send(&mut self, subject: &str, org: &str, body: String) {
         loop {
             let mutate = Kind::Mutate { body: body.clone() };
             if let Some((200, answer)) = self.ask(subject, org, mutate).await {
@@ -152,7 +152,7 @@ impl Writing {
         }
     }
 
-    async fn ask(&mut self, subject: &str, org: &str, kind: Kind) -> Option<(u16, Value)> {
+    pub(super) async fn ask(&mut self, subject: &str, org: &str, kind: Kind) -> Option<(u16, Value)> {
         self.requests += 1;
         let id = u64::from(self.client) << 32 | self.requests;
         let request = Request { id, token: People::token(subject), org: org.to_owned(), kind };

@@ -103,7 +103,8 @@ impl Batch {
 }
 
 pub(crate) fn report(out: &mut impl Write, outcome: &Outcome) -> io::Result<()> {
-    writeln!(out, "seed {} failed; replay: cargo xtask sim --seed {}", outcome.seed, outcome.seed)?;
+    let typing = if crate::is_typing() { "--typing " } else { "" };
+    writeln!(out, "seed {} failed; replay: cargo xtask sim {typing}--seed {}", outcome.seed, outcome.seed)?;
     for violation in &outcome.violations {
         let text: String = violation.to_string().chars().take(1_500).collect();
         writeln!(out, "  {text}")?;

@@ -1,6 +1,6 @@
 //! Runs seeds and says what came of them; `cargo xtask sim` calls it.
 //!
-//! `--seeds N [--from S]` runs N seeds, `--fresh SECONDS` new ones for so long, `--long` for a night, `--seed S` one with
+//! `--typing` has people type in three worlds of five. `--seeds N [--from S]` runs N seeds, `--fresh SECONDS` new ones for so long, `--long` for a night, `--seed S` one with
 //! a line for each event, `--shrink S` makes a failing one smaller, `--mutants [--only NAME] [--seeds N]` shows that each
 //! broken law is caught. A failing seed is printed with the command that replays it; the exit code is 1 where a promise
 //! was broken.
@@ -67,7 +67,7 @@ fn several(from: u64, until: Until) -> io::Result<bool> {
         if over {
             break;
         }
-        let outcome = simulate(seed, |profile| Profile { trace: alone, ..profile.with_devices(seed) })?;
+        let outcome = simulate(seed, |profile| Profile { trace: alone, ..peopled(profile, seed) })?;
         for line in &outcome.trace {
             writeln!(out, "{line}")?;
         }
@@ -78,6 +78,16 @@ fn several(from: u64, until: Until) -> io::Result<bool> {
     }
     batch.print(&mut out, alone || std::env::args().any(|word| word == "--cells"))?;
     Ok(batch.kept_every_promise())
+}
+
+/// Whoever is in a world beside the scripted clients.
+fn peopled(profile: Profile, seed: u64) -> Profile {
+    let profile = profile.with_devices(seed);
+    if is_typing() { profile.with_typing(seed) } else { profile }
+}
+
+fn is_typing() -> bool {
+    std::env::args().any(|word| word == "--typing")
 }
 
 /// Seeds that nobody has chosen: they begin at the present moment, which is printed so that they can be run again.
@@ -112,7 +122,7 @@ fn mutants(seeds_max: Option<u64>, only: Option<&str>) -> io::Result<bool> {
 /// Makes a failing seed smaller and shows what is left, line by line.
 fn smaller(seed: u64) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    let Some(shrunk) = shrink(seed, |profile| profile.with_devices(seed))? else {
+    let Some(shrunk) = shrink(seed, |profile| peopled(profile, seed))? else {
         writeln!(out, "seed {seed} breaks no promise")?;
         return Ok(true);
     };
