@@ -41,6 +41,19 @@ export class Collection<Row extends object> {
     return this.#reading.row(this.entityType, id) as Row | undefined;
   }
 
+  /** Whether the row is on this device, on its way, to be had by asking (`watch`), or not there at all. */
+  presence(id: string): "here" | "coming" | "elsewhere" | "nowhere" {
+    return this.#reading.presence(this.entityType, id);
+  }
+
+  /**
+   * Whether the value of a field is here. One above 256 KiB comes after its row, once the row is watched, alone, in a list
+   * or by a draft, and stays on this device; until then the row has no such field.
+   */
+  loaded(id: string, field: keyof Row & string): boolean {
+    return this.get(id) !== undefined && !this.#reading.lacks(this.entityType, id, field);
+  }
+
   /** Fetches the row where it is not here, and calls `listener` at once and after each change. */
   watch(id: string, listener: (row: Row | undefined) => void): () => void {
     const stop = this.#reading.watch({ entityType: this.entityType, entityId: id }, () => listener(this.get(id)));

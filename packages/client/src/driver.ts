@@ -2,12 +2,15 @@
 // Laws: it decides nothing about data; everything that the machine wants is done in its order; what was on its way when
 // it closes is in doubt and kept. After it has closed nothing of it runs.
 
-import { EventReader } from "./events.js";
+import type { Clock } from "./clock.js";
+import { CUT, type End, type Hearing } from "./eventstream.js";
 import { AntiphonError } from "./fault.js";
-import { type Http, readAnswer, retryAfterMs } from "./http.js";
+import { type Http, problemCode } from "./http.js";
 import { answerOf, type Machine } from "./machine.js";
 import type { Store } from "./store.js";
+import { together } from "./telling.js";
 import type { Token } from "./token.js";
+import type { Way, Wire } from "./wire.js";
 import type { StoredRecord, Told, Want } from "./words.js";
 
 /** The machine is looked at so often, whatever it waits for. */
@@ -15,9 +18,12 @@ const IDLE_MS = 60_000;
 
 /** What the driver brings together. */
 export interface Parts {
+  readonly clock: Clock;
   readonly machine: Machine;
   readonly store: Store;
+  readonly org: string;
   readonly http: Http;
+  readonly wire: Wire;
   readonly token: Token;
   /** Says something to the other tabs over the same store. */
   readonly share: (message: string) => void;
@@ -25,8 +31,14 @@ export interface Parts {
   readonly told: (told: Told) => void;
   /** Hears why a token could not be had, or null once one came. */
   readonly tokenState: (fault: AntiphonError | null) => void;
-  /** The machine took over from a leader that was silent. */
-  readonly wonBySilence: () => void;
+  /** Hears how the stream comes, or null where there is none. */
+  readonly came: (way: Way | null) => void;
+  /** Hears by which code the server refused this user, or null where it gave none. */
+  readonly refused: (code: string | null) => void;
+  /** The machine took over from a leader that was silent, under this fence. */
+  readonly wonBySilence: (fence: number) => void;
+  /** Hears by how much this device's clock is ahead of the server's. */
+  readonly clockAhead: (ms: number) => void;
   /** Somebody emptied the store, which had this fence; the machine is to be made anew. */
   readonly wiped: (fence: number) => void;
   /** The machine broke; the driver has closed. */
@@ -38,7 +50,9 @@ export class Driver {
   readonly #parts: Parts;
   readonly #requests = new Map<number, AbortController>();
   #stream: { id: number; abort: AbortController } | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  #unwake: (() => void) | undefined;
+  /** When the timer is to tick, by the steady clock. */
+  #dueMs = Number.POSITIVE_INFINITY;
   #closed = false;
   /** What is to be told once the call that said it has ended. */
   #tells: Told[] = [];
@@ -59,7 +73,8 @@ export class Driver {
   /** Calls the machine and does what it wants; returns the result. */
   call(verb: Readonly<Record<string, unknown>>): unknown {
     if (this.#closed) throw new AntiphonError("CLOSED");
-    const now = { wallMs: Math.max(0, Date.now()), tickMs: Math.floor(performance.now()) };
+    const { clock } = this.#parts;
+    const now = { wallMs: Math.max(0, clock.wallMs()), tickMs: Math.floor(clock.tickMs()) };
     let answer;
     try {
       answer = answerOf(this.#parts.machine, { now, ...verb });
@@ -83,18 +98,21 @@ export class Driver {
   /** Stops everything that is on its way. */
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#unwake?.();
     for (const request of this.#requests.values()) request.abort();
     this.#requests.clear();
-    this.#stream?.abort.abort();
-    this.#stream = undefined;
+    this.#endStream();
   }
 
   #wake(wakeAtMs: number | null, nowMs: number): void {
-    clearTimeout(this.#timer);
-    if (this.#closed) return;
-    const waitMs = wakeAtMs === null ? IDLE_MS : Math.min(IDLE_MS, Math.max(1, wakeAtMs - nowMs));
-    this.#timer = setTimeout(() => this.happen({ do: "tick" }), waitMs);
+    // What is due already is not put off by a call that only looks: its answer names what comes after.
+    if (this.#closed || this.#dueMs <= nowMs) return;
+    this.#unwake?.();
+    this.#dueMs = Math.min(wakeAtMs ?? Number.POSITIVE_INFINITY, nowMs + IDLE_MS);
+    this.#unwake = this.#parts.clock.after(Math.max(1, this.#dueMs - nowMs), () => {
+      this.#dueMs = Number.POSITIVE_INFINITY;
+      this.happen({ do: "tick" });
+    });
   }
 
   #perform(want: Want): void {
@@ -117,7 +135,7 @@ export class Driver {
     queueMicrotask(() => {
       const tells = this.#tells;
       this.#tells = [];
-      for (const one of tells) this.#parts.told(one);
+      for (const one of together(tells)) this.#parts.told(one);
     });
   }
 
@@ -141,6 +159,8 @@ export class Driver {
       const token = await this.#tokenNow();
       abort.signal.throwIfAborted();
       answer = await this.#parts.http.ask(request, token, abort.signal);
+      if (answer.serverMs !== null) this.#parts.clockAhead(this.#parts.clock.wallMs() - answer.serverMs);
+      if (refuses(answer.status)) this.#parts.refused(problemCode(answer.body));
     } catch {
       answer = undefined;
     }
@@ -149,38 +169,32 @@ export class Driver {
     this.happen(answer ? { do: "answer", id, ...answer } : { do: "noAnswer", id });
   }
 
-  async #open(from: Extract<Want, { want: "open" }>): Promise<void> {
+  async #open({ stream, offset, epoch, access }: Extract<Want, { want: "open" }>): Promise<void> {
     this.#endStream();
     const abort = new AbortController();
-    this.#stream = { id: from.stream, abort };
-    const end = { status: null as number | null, retryAfterMs: null as number | null };
+    this.#stream = { id: stream, abort };
     const say = (verb: Record<string, unknown>) => {
-      if (this.#stream?.abort === abort) this.happen({ ...verb, stream: from.stream });
+      if (this.#stream?.abort === abort) this.happen({ ...verb, stream });
     };
-    try {
-      const token = await this.#tokenNow();
-      abort.signal.throwIfAborted();
-      const response = await this.#parts.http.open(from, token, abort.signal);
-      if (response.status === 200) {
-        end.retryAfterMs = await readStream(response, say);
-      } else if (response.status === 410) {
-        // A reset before anything was streamed.
-        say({ do: "frame", event: "reset", data: (await readAnswer(response)).body });
-        return;
-      } else {
-        end.status = response.status;
-        end.retryAfterMs = retryAfterMs(response.headers);
-      }
-    } catch {
-      // It could not be opened, or was cut.
-    }
+    const hearing: Hearing = {
+      heard: () => say({ do: "heard" }),
+      frame: (event, data) => say({ do: "frame", event, data }),
+    };
+    const { org, http, wire, came } = this.#parts;
+    const from = { offset, epoch, access };
+    const token = () => this.#tokenNow();
+    // Where it could not be opened, or was cut.
+    const { code = null, ...end } = await wire.run({ org, http, from, token, hearing, signal: abort.signal, came }).catch((): End => CUT);
+    if (end.status !== null && refuses(end.status)) this.#parts.refused(code);
     say({ do: "ended", ...end });
     if (this.#stream?.abort === abort) this.#endStream();
   }
 
   #endStream(): void {
-    this.#stream?.abort.abort();
+    if (!this.#stream) return;
+    this.#stream.abort.abort();
     this.#stream = undefined;
+    this.#parts.came(null);
   }
 
   async #save(want: Extract<Want, { want: "save" }>): Promise<void> {
@@ -195,7 +209,7 @@ export class Driver {
   async #claim(beyond: number): Promise<void> {
     // Where the store does not answer, nothing was won; the machine asks again.
     const claim = await this.#parts.store.claim(beyond).catch(() => ({ fence: beyond, won: false }));
-    if (claim.won) this.#parts.wonBySilence();
+    if (claim.won) this.#parts.wonBySilence(claim.fence);
     this.happen({ do: "claimed", ...claim });
   }
 
@@ -205,21 +219,7 @@ export class Driver {
   }
 }
 
-/** Hands a stream's events on until it ends; returns how long it asks to wait. */
-async function readStream(response: Response, say: (verb: Record<string, unknown>) => void): Promise<number | null> {
-  let retryMs: number | null = null;
-  say({ do: "heard" });
-  const reader = response.body?.getReader();
-  const [events, decoder] = [new EventReader(), new TextDecoder()];
-  for (;;) {
-    const part = await reader?.read().catch(() => undefined);
-    if (!part || part.done) return retryMs;
-    const words = events.push(decoder.decode(part.value, { stream: true }));
-    if (!words) return retryMs;
-    for (const word of words) {
-      if (word === "alive") say({ do: "heard" });
-      else if ("retryMs" in word) ({ retryMs } = word);
-      else say({ do: "frame", event: word.event, data: word.data });
-    }
-  }
+/** Tells whether an answer refuses the user, rather than what was asked. */
+function refuses(status: number): boolean {
+  return status === 401 || status === 403;
 }

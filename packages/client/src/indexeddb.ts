@@ -12,6 +12,8 @@ const SINGLES = "singles";
 const ENTRIES = "entries";
 const JOURNAL = "journal";
 const ROWS = "rows";
+/** Before the names of what is kept beside the records. */
+const KEPT = "kept ";
 const ALL = [SINGLES, ENTRIES, JOURNAL, ROWS];
 
 type Row = { generation: number; entityType: string; entityId: string };
@@ -102,6 +104,29 @@ class DeviceStore implements Store {
       }
     });
     return records;
+  }
+
+  async keep(name: string, text: string | null): Promise<void> {
+    // At once, and not in turn: a page that goes away has no time for what stands before it.
+    await this.#transact("readwrite", "relaxed", (transaction) => {
+      const singles = transaction.objectStore(SINGLES);
+      if (text === null) singles.delete(KEPT + name);
+      else singles.put(text, KEPT + name);
+      transaction.commit();
+    });
+  }
+
+  async kept(): Promise<Iterable<readonly [string, string]>> {
+    const found: [string, string][] = [];
+    await this.#inTurn("readonly", "relaxed", (transaction) => {
+      const singles = transaction.objectStore(SINGLES);
+      // Nothing that begins so comes behind the last code point.
+      const range = IDBKeyRange.bound(KEPT, `${KEPT}\uffff`);
+      const keys = singles.getAllKeys(range);
+      const texts = singles.getAll(range);
+      texts.onsuccess = () => keys.result.forEach((key, at) => found.push([String(key).slice(KEPT.length), texts.result[at]]));
+    });
+    return found;
   }
 
   async destroy(): Promise<void> {

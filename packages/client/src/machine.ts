@@ -42,16 +42,42 @@ export async function makeMachine(wasm?: WasmSource): Promise<Machine> {
 }
 
 async function load(wasm?: WasmSource): Promise<Core> {
-  const core = (await import("../core/core.js")) as unknown as Core;
-  await core.default(wasm === undefined ? undefined : { module_or_path: wasm });
-  return core;
+  try {
+    const core = (await import("../core/core.js")) as unknown as Core;
+    const source = wasm ?? (await bytesBeside(import.meta.url));
+    await core.default(source === undefined ? undefined : { module_or_path: source });
+    return core;
+  } catch (error) {
+    throw new AntiphonError("CORE_UNAVAILABLE", `core_bg.wasm could not be loaded or compiled (${String(error)}); nothing was opened`);
+  }
+}
+
+/** What Node brings with itself, as far as it is asked for here. */
+interface NodeProcess {
+  getBuiltinModule?(name: "node:fs/promises"): { readFile(file: URL): Promise<BufferSource> } | undefined;
+}
+
+/** The core beside this file, where that is one on a disk and Node is what runs it: Node fetches no files. */
+async function bytesBeside(here: string): Promise<BufferSource | undefined> {
+  const { process } = globalThis as { process?: NodeProcess };
+  if (!here.startsWith("file:")) return undefined;
+  return process?.getBuiltinModule?.("node:fs/promises")?.readFile(new URL("../core/core_bg.wasm", here));
 }
 
 /** Reads a machine's answer. */
 export function answerOf(machine: Machine, call: unknown): MachineAnswer {
-  const answer = JSON.parse(machine.call(JSON.stringify(call, wellFormed))) as MachineAnswer;
+  const answer = JSON.parse(machine.call(written(call))) as MachineAnswer;
   if (answer.error !== undefined) throw new AntiphonError("CALL_INVALID", answer.error);
   return answer;
+}
+
+/** How half a surrogate pair stands in JSON. */
+const HALF = /\\ud[89a-f]/;
+
+/** Writes a call. A look at every text is for those calls that need it: a start passes thousands. */
+function written(call: unknown): string {
+  const text = JSON.stringify(call);
+  return HALF.test(text) ? JSON.stringify(call, wellFormed) : text;
 }
 
 /** Half a surrogate pair, as typed or pasted, cannot be written as text. */

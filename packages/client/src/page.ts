@@ -5,6 +5,8 @@
 export interface PageEvents {
   /** Something that the machine is told. */
   happen(verb: Readonly<Record<string, unknown>>): void;
+  /** It cannot be seen any more, and may end without a further word. */
+  hidden(): void;
   /** The page goes away for good. */
   close(): void;
 }
@@ -20,10 +22,13 @@ export function tellPage(events: PageEvents): void {
 export function watchPage(events: PageEvents, signal: AbortSignal): void {
   if (typeof document === "undefined") return;
   const usable = () => events.happen({ do: "network", usable: navigator.onLine });
-  document.addEventListener("visibilitychange", () => tellPage(events), { signal });
+  document.addEventListener("visibilitychange", () => {
+    tellPage(events);
+    if (document.visibilityState === "hidden") events.hidden();
+  }, { signal });
   addEventListener("online", usable, { signal });
   addEventListener("offline", usable, { signal });
   // A page that is kept for going back to is frozen as it is, and goes on there.
-  addEventListener("pagehide", (event) => { if (!event.persisted) events.close(); }, { signal });
+  addEventListener("pagehide", (event) => event.persisted ? events.hidden() : events.close(), { signal });
   tellPage(events);
 }

@@ -1,6 +1,7 @@
 // Rows as a person sees them: live lists, and single rows that are watched.
 // Laws: a row that did not change stays the same object; listeners are called once for everything that came together;
-// a list is wanted of the machine exactly while somebody listens to it.
+// a list is wanted of the machine exactly while somebody listens to it. Which rows it holds, and where, the machine says:
+// here its changes are carried out, so that an edit costs what it changes, and not the list.
 
 import { AntiphonError, codeOf } from "./fault.js";
 import type { EntityKey, Fields, Told } from "./words.js";
@@ -36,9 +37,7 @@ export interface Snapshot<Row> {
 /** Keeps rows as the machine shows them, and tells who watches. */
 export class Reading {
   readonly #call: Call;
-  readonly #shown = new Map<string, { text: string; row: Fields }>();
-  /** Rows that were shown, and may look different by now. */
-  readonly #stale = new Set<string>();
+  readonly #shown = new Map<string, Fields>();
   readonly #lists = new Set<LiveList>();
   readonly #watchers = new Map<string, Set<() => void>>();
 
@@ -48,25 +47,36 @@ export class Reading {
 
   /** The row as a person sees it. */
   row(entityType: string, entityId: string): Fields | undefined {
-    const key = nameOf({ entityType, entityId });
     const row = this.#call({ do: "view", entityType, entityId }) as Fields | null;
-    this.#stale.delete(key);
-    if (row === null) {
-      this.#shown.delete(key);
-      return undefined;
-    }
-    const text = JSON.stringify(row);
-    const before = this.#shown.get(key);
-    if (before?.text === text) return before.row;
-    this.#shown.set(key, { text, row });
-    return row;
+    if (row !== null) return this.same(entityType, entityId, row);
+    this.#shown.delete(nameOf({ entityType, entityId }));
+    return undefined;
   }
 
-  /** The row as it was when it was last looked at: for those that are sure not to have changed. */
-  known(entityType: string, entityId: string): Fields | undefined {
+  /** Where the row is. */
+  presence(entityType: string, entityId: string): "here" | "coming" | "elsewhere" | "nowhere" {
+    const presence = this.#presence(entityType, entityId);
+    return presence === "partly" ? "here" : presence;
+  }
+
+  /** Whether a field's value is not here although its row is: it is too long to come along. */
+  lacks(entityType: string, entityId: string, field: string): boolean {
+    if (this.#presence(entityType, entityId) !== "partly") return false;
+    const row = this.row(entityType, entityId);
+    return row !== undefined && !Object.hasOwn(row, field);
+  }
+
+  #presence(entityType: string, entityId: string) {
+    return this.#call({ do: "presence", entityType, entityId }) as "here" | "partly" | "coming" | "elsewhere" | "nowhere";
+  }
+
+  /** Takes a row as the machine shows it: the object that shows it already, where it looks the same. */
+  same(entityType: string, entityId: string, row: Fields): Fields {
     const key = nameOf({ entityType, entityId });
-    const shown = this.#stale.has(key) ? undefined : this.#shown.get(key);
-    return shown?.row ?? this.row(entityType, entityId);
+    const before = this.#shown.get(key);
+    if (before && JSON.stringify(before) === JSON.stringify(row)) return before;
+    this.#shown.set(key, row);
+    return row;
   }
 
   /** Calls `listener` whenever the row may look different, until the returned function is called. */
@@ -90,7 +100,6 @@ export class Reading {
 
   /** The machine began anew: wants again what is wanted. */
   rejoin(): void {
-    for (const key of this.#shown.keys()) this.#stale.add(key);
     for (const [key, watchers] of this.#watchers) {
       const [entityType = "", ...id] = key.split("\n");
       for (const watcher of watchers) {
@@ -105,7 +114,6 @@ export class Reading {
   rest(): void {
     if (this.#lists.size > 0 || this.#watchers.size > 0) return;
     this.#shown.clear();
-    this.#stale.clear();
   }
 
   /** Takes in what the machine told. */
@@ -114,10 +122,8 @@ export class Reading {
       const types = new Set<string>();
       const watching: (() => void)[] = [];
       for (const entity of told.about) {
-        const key = nameOf(entity);
-        if (this.#shown.has(key)) this.#stale.add(key);
         types.add(entity.entityType);
-        watching.push(...(this.#watchers.get(key) ?? []));
+        watching.push(...(this.#watchers.get(nameOf(entity)) ?? []));
       }
       for (const list of this.#lists) if (types.has(list.entityType)) list.refresh();
       for (const listener of watching) listener();
@@ -201,22 +207,41 @@ export class LiveList {
   }
 
   #look(): boolean {
-    const found = this.#call({ do: "query", subscription: this.subscription }) as
-      { complete: boolean; ids: string[]; refused: string | null } | null;
-    if (!found) return false;
-    const rows: Fields[] = [];
-    const ids = found.ids.filter((id) => {
-      const row = this.#reading.known(this.entityType, id);
-      if (row) rows.push(row);
-      return row !== undefined;
-    });
+    const changes = this.#call({ do: "changes", subscription: this.subscription }) as Changes | null;
+    if (!changes) return false;
     const before = this.#snapshot;
-    const same = before.complete === found.complete && before.refused === found.refused
+    const ids = changes.anew ? [] : [...before.ids];
+    const rows = changes.anew ? [] : [...before.rows];
+    for (const at of changes.gone) {
+      ids.splice(at, 1);
+      rows.splice(at, 1);
+    }
+    for (const [at, [id, row]] of changes.come) {
+      ids.splice(at, 0, id);
+      rows.splice(at, 0, this.#reading.same(this.entityType, id, row));
+    }
+    ids.length = rows.length = changes.rows;
+    const { complete, refused } = changes;
+    const same = before.complete === complete && before.refused === refused
       && before.rows.length === rows.length && rows.every((row, at) => row === before.rows[at]);
     if (same) return false;
-    this.#snapshot = { rows, ids, complete: found.complete, refused: found.refused };
+    this.#snapshot = { rows, ids, complete, refused };
     return true;
   }
+}
+
+/** What is different about a list since it was asked about last, to be carried out in this order. */
+interface Changes {
+  readonly complete: boolean;
+  readonly refused: string | null;
+  /** What was shown before is void. */
+  readonly anew: boolean;
+  /** Indices that are taken out. */
+  readonly gone: readonly number[];
+  /** Rows that are put in. */
+  readonly come: readonly (readonly [number, readonly [string, Fields]])[];
+  /** So many rows remain. */
+  readonly rows: number;
 }
 
 function subsetOf(entityType: string, options: QueryOptions<Fields>) {

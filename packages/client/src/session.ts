@@ -2,10 +2,13 @@
 // Laws: the fence is raised before the store is read, where nobody else leads; a store of a newer build is left alone,
 // and its outbox can be taken out; where the browser keeps nothing, that is told and memory serves.
 
+import type { Clock } from "./clock.js";
 import { Driver } from "./driver.js";
 import { AntiphonError } from "./fault.js";
 import { Http } from "./http.js";
 import { openDeviceStore } from "./indexeddb.js";
+import type { Lead } from "./lead.js";
+import { keyOf, Leaving, type Left, notedEdits } from "./leaving.js";
 import { answerOf, type Machine, makeMachine, type WasmSource } from "./machine.js";
 import { type PageEvents, tellPage, watchPage } from "./page.js";
 import type { Call } from "./reading.js";
@@ -13,7 +16,11 @@ import { StatusBoard } from "./status.js";
 import { type Claim, memoryStore, type OpenStore, type Store, storeName } from "./store.js";
 import { Tabs } from "./tabs.js";
 import type { Token } from "./token.js";
+import type { Wire } from "./wire.js";
 import type { OutboxExport, StoredRecord, Told } from "./words.js";
+
+/** A clock that is ahead by more makes ids that the server refuses; they are made anew by its time. */
+const CLOCK_AHEAD_MS = 300_000;
 
 /** What a session is made of. */
 export interface SessionOptions {
@@ -25,15 +32,24 @@ export interface SessionOptions {
   readonly wasm: WasmSource | undefined;
   readonly storage: OpenStore | undefined;
   readonly fetch: typeof fetch;
+  readonly clock: Clock;
+  readonly wire: Wire;
+  readonly lead: Lead;
+  /** The application closed the organisation. */
+  readonly closed: () => void;
 }
 
 /** One machine at work. */
 export interface Session {
   readonly call: Call;
   readonly board: StatusBoard;
+  /** Keeps a text of this tab beside the records, or forgets it; where there is no place for it, it lasts as long as the page. */
+  readonly keep: (name: string, text: string | null) => void;
+  /** What tabs that are gone have kept, by the same names; what they had not saved is taken up before. */
+  readonly left: () => Promise<Left[]>;
   exportOutbox(): OutboxExport;
   close(): void;
-  stopOthers(): Promise<void>;
+  othersStopped(): Promise<void>;
   signOut(remove: boolean): Promise<OutboxExport>;
 }
 
@@ -43,6 +59,12 @@ export interface Hearing {
   told(told: Told): void;
   /** The machine began anew: what is wanted of it has to be wanted again. */
   restarted(): void;
+  /** The page is hidden or the session about to close: the last chance to edit. */
+  leaving(): void;
+  /** A tab has gone that left something. */
+  left(): void;
+  /** The keys of edits that were made here and are not saved. */
+  unsaved(): ReadonlySet<string>;
 }
 
 /** Opens the store, reads it, and sets the machine to work; `hearing` may be filled in once it is there. */
@@ -50,18 +72,24 @@ export async function openSession(options: SessionOptions, hearing: Partial<Hear
   const name = storeName(options.application, options.url, options.user, options.org);
   const found = await openStore(name, options.storage);
   const opening = new Opening(options, name, found.store, hearing);
-  if (found.blocked) opening.board.inMemory("STORE_IN_MEMORY");
+  if (found.blocked) opening.board.inMemory(found.blocked);
   await opening.begin();
   return opening;
 }
 
-async function openStore(name: string, storage: OpenStore | undefined): Promise<{ store: Store; blocked: boolean }> {
-  if (storage) return { store: await storage(name), blocked: false };
+async function openStore(name: string, storage: OpenStore | undefined): Promise<{ store: Store; blocked: string | null }> {
   try {
-    return { store: await openDeviceStore(name), blocked: false };
-  } catch {
-    return { store: await memoryStore()(name), blocked: true };
+    return { store: await (storage ?? openDeviceStore)(name), blocked: null };
+  } catch (error) {
+    const newer = error instanceof DOMException ? error.name === "VersionError" : codeIn(error) === "STORE_NEWER";
+    // A place that the application chose is not left without a word.
+    if (storage && !newer) throw error;
+    return { store: await memoryStore()(name), blocked: newer ? "STORE_NEWER" : "STORE_IN_MEMORY" };
   }
+}
+
+function codeIn(error: unknown): string | undefined {
+  return error instanceof AntiphonError ? error.code : undefined;
 }
 
 class Opening implements Session {
@@ -70,6 +98,7 @@ class Opening implements Session {
   readonly #name: string;
   readonly #hearing: Partial<Hearing>;
   readonly #ending = new AbortController();
+  readonly #leaving: Leaving;
   #store: Store;
   #tabs: Tabs;
   #driver: Driver | undefined;
@@ -84,16 +113,26 @@ class Opening implements Session {
     this.#name = name;
     this.#store = store;
     this.#hearing = hearing;
-    this.#tabs = new Tabs(name, store);
+    this.#tabs = new Tabs(name, store, options.lead);
     this.board = new StatusBoard(store.place);
+    this.#leaving = new Leaving({
+      name, store: () => this.#store, tabs: () => this.#tabs, call: (verb) => this.call(verb),
+      exportOutbox: () => this.exportOutbox(), unsaved: () => hearing.unsaved?.() ?? new Set(), more: () => hearing.left?.(),
+    });
   }
 
-  readonly #page: PageEvents = { happen: (verb) => this.#driver?.happen(verb), close: () => this.close() };
+  readonly #page: PageEvents = {
+    happen: (verb) => this.#driver?.happen(verb), hidden: () => this.#leave(), close: () => this.close(),
+  };
 
   readonly call: Call = (verb) => {
     if (!this.#driver) throw new AntiphonError("CLOSED");
     return this.#driver.call(verb);
   };
+
+  readonly keep = (name: string, text: string | null): void => this.#leaving.keep(name, text);
+
+  readonly left = (): Promise<Left[]> => this.#leaving.left();
 
   async begin(): Promise<void> {
     const machine = await makeMachine(this.#options.wasm);
@@ -121,10 +160,17 @@ class Opening implements Session {
     this.#tabs.join({
       lead: (granted) => this.#driver?.happen({ do: "lead", fence: granted }),
       follow: () => this.#driver?.happen({ do: "follow" }),
-      said: (message) => (
-        "machine" in message ? this.#driver?.happen({ do: "shared", message: message.machine }) : this.close()),
+      said: (message) => this.#driver?.happen({ do: "shared", message }),
     });
     watchPage(this.#page, this.#ending.signal);
+    this.#leaving.watch(this.#ending.signal);
+  }
+
+  /** What was typed becomes edits, and what is not saved is noted: nothing more may happen here. */
+  #leave(): void {
+    if (!this.#driver) return;
+    this.#hearing.leaving?.();
+    this.#leaving.note();
   }
 
   exportOutbox(): OutboxExport {
@@ -132,6 +178,7 @@ class Opening implements Session {
   }
 
   close(): void {
+    this.#leave();
     const driver = this.#driver;
     this.#ending.abort();
     // Closed by another tab's signing out, this one's page has to hear of it.
@@ -146,8 +193,8 @@ class Opening implements Session {
     void this.#store.close().finally(() => this.#tabs.close());
   }
 
-  stopOthers(): Promise<void> {
-    return this.#tabs.stopOthers();
+  othersStopped(): Promise<void> {
+    return this.#tabs.othersStopped();
   }
 
   async signOut(remove: boolean): Promise<OutboxExport> {
@@ -158,8 +205,10 @@ class Opening implements Session {
     const kept = await this.#outboxOf(await store.read(false));
     if (remove) await store.destroy();
     else await store.close();
-    const keys = new Set(kept.entries.map(keyOf));
-    return { ...kept, entries: [...kept.entries, ...shown.entries.filter((entry) => !keys.has(keyOf(entry)))] };
+    const known = new Set<string>();
+    const entries = [...kept.entries, ...shown.entries, ...notedEdits(this.#name, remove)]
+      .filter((entry) => !known.has(keyOf(entry)) && known.add(keyOf(entry)));
+    return { ...kept, entries };
   }
 
   /** Leaves the store on the device as it is; what is sent of its outbox is known to the server by its ids next time. */
@@ -168,29 +217,36 @@ class Opening implements Session {
     await this.#store.close();
     this.#store = await memoryStore()(this.#name);
     await this.#store.save(0, records.map((put) => ({ put })));
-    this.#tabs = new Tabs(this.#name, this.#store);
+    this.#tabs = new Tabs(this.#name, this.#store, this.#options.lead);
     this.board.inMemory(code);
     return this.#tabs.begin();
   }
 
   #makeDriver(machine: Machine): Driver {
-    const { url, org, token, fetch: fetcher } = this.#options;
+    const { url, org, token, wire, clock, fetch: fetcher } = this.#options;
     return new Driver({
+      clock,
       machine,
       store: this.#store,
+      org,
       http: new Http(url, org, fetcher),
+      wire,
       token,
-      share: (message) => this.#tabs.say({ machine: message }),
+      came: (way) => this.board.came(way),
+      share: (message) => this.#tabs.say(message),
       told: (told) => {
         if (!this.#driver) return;
         if (told.told === "status" && told.about.pending > 0) this.#askToPersist();
         this.#hearing.told?.(told);
+        if (told.told === "saved") this.#leaving.saved(told.about);
       },
       wiped: (fence) => void this.#refill(machine, fence),
-      wonBySilence: () => this.#tabs.wonBySilence(),
+      wonBySilence: (fence) => this.#tabs.wonBySilence(fence),
       tokenState: (fault) => {
         for (const code of ["TOKEN_UNAVAILABLE", "TOKEN_OF_ANOTHER_USER"]) this.board.notice(code, fault?.code === code);
       },
+      clockAhead: (ms) => this.board.notice("CLOCK_AHEAD", ms > CLOCK_AHEAD_MS),
+      refused: (code) => this.board.refused(code),
       broken: (fault) => void this.#recover(fault).catch(() => this.#tabs.close()),
     });
   }
@@ -251,8 +307,4 @@ class Opening implements Session {
     machine.free();
     return answer.result as OutboxExport;
   }
-}
-
-function keyOf(entry: unknown): string {
-  return typeof entry === "object" && entry !== null && "key" in entry ? String(entry.key) : JSON.stringify(entry);
 }

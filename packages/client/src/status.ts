@@ -2,6 +2,7 @@
 // Law: it says what is, not what is hoped: online means that the server answered; a notice stays while it is true.
 
 import { explain } from "./fault.js";
+import type { Way } from "./wire.js";
 import type { MachineStatus } from "./words.js";
 
 /** How the client stands. */
@@ -10,6 +11,11 @@ export interface Status {
   readonly connection: "connecting" | "online" | "offline" | "refused";
   /** HTTP's status, where the server refuses. */
   readonly refusedStatus: number | null;
+  /**
+   * How changes come to this tab: as they happen, or (`polling`) by asking again and again, because something on the way
+   * holds streams back; null where none come from the server now, or by the tab that leads.
+   */
+  readonly transport: Way | null;
   /** Whether this tab is the one that speaks with the server. */
   readonly leading: boolean;
   /** Whether every type that is kept whole is here. */
@@ -39,6 +45,8 @@ export class StatusBoard {
   readonly #listeners = new Set<(status: Status) => void>();
   #machine: MachineStatus | undefined;
   #persisted: boolean | null = null;
+  #way: Way | null = null;
+  #refusal: string | null = null;
   #status: Status;
 
   constructor(storage: "device" | "memory") {
@@ -70,10 +78,22 @@ export class StatusBoard {
     this.notice(code, true);
   }
 
+  /** Changes come in this way from now on. */
+  came(way: Way | null): void {
+    if (this.#way === way) return;
+    this.#way = way;
+    this.#change();
+  }
+
   /** The browser said whether it keeps what is here. */
   persisted(persisted: boolean): void {
     this.#persisted = persisted;
     this.#change();
+  }
+
+  /** The server refused this user by this code, as far as it gave one. */
+  refused(code: string | null): void {
+    this.#refusal = code;
   }
 
   /** Sets a notice, or takes it back. */
@@ -89,17 +109,26 @@ export class StatusBoard {
     for (const listener of [...this.#listeners]) listener(this.#status);
   }
 
+  /** Why nothing is served: the user is refused, or the server, or a proxy before it, cannot answer. */
+  #refusedCode(status: number): string {
+    if (status === 401) return this.#refusal ?? "UNAUTHENTICATED";
+    // A tab that follows was told by no answer: it knows what the machine of the one that leads says.
+    return status === 403 ? this.#refusal ?? (this.#machine?.expelled ? "NOT_A_MEMBER" : "FORBIDDEN") : "TRY_AGAIN";
+  }
+
   #make(): Status {
     const machine = this.#machine;
     const network = machine?.network ?? "connecting";
     const notSaving = machine?.notSaving;
     const codes = [...this.#notices];
     if (notSaving) codes.unshift(notSaving === "full" ? "STORE_FULL" : "STORE_UNAVAILABLE");
+    if (typeof network !== "string") codes.unshift(this.#refusedCode(network.refused));
     const offline = network !== "online" && network !== "connecting";
     if (offline && machine && machine.pending > 0 && this.#persisted === false) codes.push("STORE_NOT_PERSISTED");
     return {
       connection: typeof network === "string" ? network : "refused",
       refusedStatus: typeof network === "string" ? null : network.refused,
+      transport: this.#way,
       leading: machine?.leading ?? false,
       listed: machine?.listed ?? false,
       rows: machine?.rows ?? 0,

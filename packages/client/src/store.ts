@@ -26,6 +26,10 @@ export interface Store {
   claim(beyond?: number): Promise<Claim>;
   /** Reads everything, or the entries, in one transaction. */
   read(all: boolean): Promise<StoredRecord[]>;
+  /** Keeps a text beside the records, whoever leads, or forgets it; a store without this keeps no drafts. */
+  keep?(name: string, text: string | null): Promise<void>;
+  /** Everything that was kept so, by name. */
+  kept?(): Promise<Iterable<readonly [string, string]>>;
   /** Removes everything for good. */
   destroy(): Promise<void>;
   /** Lets go of it; resolves once everything that was asked before is done. */
@@ -33,12 +37,20 @@ export interface Store {
 }
 
 /** Opens the store of one user's records of one organisation; `name` is unlike that of any other. */
-export type OpenStore = (name: string) => Promise<Store>;
+export interface OpenStore {
+  (name: string): Promise<Store>;
+  /** The names that begin so, of stores that are there; without it, signing out reaches only what is open. */
+  readonly names?: (prefix: string) => Promise<string[]>;
+}
 
-/** The name of a store: by application, server, user and organisation, so that none meets another's (CORE-18). */
+/** How the names of a user's stores begin: by application, server and user. */
+export function userName(application: string, url: string, user: string): string {
+  return ["antiphon", application, url.replace(/\/+$/, ""), user].map(encodeURIComponent).join(":");
+}
+
+/** The name of a store: by organisation as well, so that none meets another's (CORE-18). */
 export function storeName(application: string, url: string, user: string, org: string): string {
-  const server = url.replace(/\/+$/, "");
-  return ["antiphon", application, server, user, org].map(encodeURIComponent).join(":");
+  return `${userName(application, url, user)}:${encodeURIComponent(org)}`;
 }
 
 /** Makes a store in memory: for private windows, where nothing else is allowed, and for tests. */
@@ -55,6 +67,7 @@ class MemoryStore implements Store {
   readonly place = "memory";
   #records = new Map<string, StoredRecord>();
   #fence = 0;
+  #kept = new Map<string, string>();
 
   async save(fence: number | null, writes: readonly Write[]): Promise<Saved> {
     if (fence !== null && fence !== this.#fence) return fence < this.#fence ? "fenced" : "wiped";
@@ -75,7 +88,17 @@ class MemoryStore implements Store {
     return all ? records : records.filter(([name]) => typeof name !== "string" && "entry" in name);
   }
 
+  async keep(name: string, text: string | null): Promise<void> {
+    if (text === null) this.#kept.delete(name);
+    else this.#kept.set(name, text);
+  }
+
+  async kept(): Promise<Iterable<readonly [string, string]>> {
+    return [...this.#kept];
+  }
+
   async destroy(): Promise<void> {
+    this.#kept.clear();
     this.#records.clear();
     this.#fence += 1;
   }

@@ -3,10 +3,16 @@
 // network is a switch. It knows types that are kept whole only, with one key column `id`; it checks no tokens.
 
 import type { ClientOptions } from "./client.js";
+import type { Clock } from "./clock.js";
 import { memoryStore } from "./store.js";
 import type { Fields, Json } from "./words.js";
 
 export { memoryStore };
+
+/** A longer value does not come with its row. */
+const LONG_CHARS = 256 << 10;
+/** A request, its answer, what the machine makes of it and its saving. */
+const TURNS = 8;
 
 /** A field of a type: Postgres' name of its type, and how edits of it meet. */
 export interface TestField {
@@ -39,6 +45,58 @@ interface Mutation {
 }
 
 type Result = Record<string, Json>;
+
+/** A clock that stands until a test lets time pass. */
+export class TestClock implements Clock {
+  #wallMs: number;
+  #tickMs = 0;
+  readonly #waiting = new Set<{ readonly dueMs: number; readonly call: () => void }>();
+
+  constructor(wallMs = Date.now()) {
+    this.#wallMs = wallMs;
+  }
+
+  readonly wallMs = (): number => this.#wallMs;
+
+  readonly tickMs = (): number => this.#tickMs;
+
+  readonly after = (ms: number, call: () => void): (() => void) => {
+    const one = { dueMs: this.#tickMs + ms, call };
+    this.#waiting.add(one);
+    return () => { this.#waiting.delete(one); };
+  };
+
+  /** Lets time pass on both clocks: what comes due is called at its moment, and what it begins gets its turn before the next. */
+  async pass(ms: number): Promise<void> {
+    const endMs = this.#tickMs + ms;
+    await turn();
+    for (;;) {
+      const next = [...this.#waiting].sort((one, other) => one.dueMs - other.dueMs)[0];
+      if (!next || next.dueMs > endMs) break;
+      this.#waiting.delete(next);
+      this.#go(Math.max(next.dueMs, this.#tickMs));
+      next.call();
+      await turn();
+    }
+    this.#go(endMs);
+    await turn();
+  }
+
+  /** Puts the wall's clock elsewhere, as a person does; the steady one stays. */
+  set(wallMs: number): void {
+    this.#wallMs = wallMs;
+  }
+
+  #go(tickMs: number): void {
+    this.#wallMs += tickMs - this.#tickMs;
+    this.#tickMs = tickMs;
+  }
+}
+
+/** Lets everything have its turn that waits for nothing but that: requests to a `TestServer` and its store take several. */
+async function turn(): Promise<void> {
+  for (let at = 0; at < TURNS; at += 1) await new Promise((resolve) => { setTimeout(resolve); });
+}
 
 /** A server in memory, for one user and one organisation. */
 export class TestServer {
@@ -109,6 +167,7 @@ export class TestServer {
   /** Stands in for `fetch`. */
   readonly fetch: typeof fetch = async (input, init) => {
     const url = new URL(String(input));
+    init?.signal?.throwIfAborted();
     if (!this.#online) throw new TypeError("no network");
     this.requests.push(`${init?.method ?? "GET"} ${url.pathname}`);
     const scripted = this.#answers.shift();
@@ -117,6 +176,8 @@ export class TestServer {
     if (part === "schema") return json({ types: this.#schema(), access: "a" });
     if (part === "live") return this.#live(Number(url.searchParams.get("offset")), init?.signal);
     if (part === "mutations") return json({ results: this.#mutate(String(init?.body)) });
+    const [id, fields, field] = url.pathname.split("/").slice(6).map(decodeURIComponent);
+    if (fields === "fields" && entityType !== undefined) return this.#field(entityType, id ?? "", field ?? "");
     if (part === "entities" && entityType !== undefined) return json(this.#list(decodeURIComponent(entityType), url.searchParams));
     return json({ code: "NOT_FOUND" }, 404);
   };
@@ -145,8 +206,14 @@ export class TestServer {
     const found = [...this.#of(entityType)].filter(([id]) => !wanted || wanted.has(id));
     // Pages go by key, text by bytes.
     found.sort(([one], [other]) => (one < other ? -1 : 1));
-    const items = found.map(([, row]) => ({ data: { ...row.data }, tx: txOf(row) }));
+    const items = found.map(([, row]) => ({ ...cut(row.data), tx: txOf(row) }));
     return { items, next: null, offset: this.#activities.length, epoch: 1, snapshot: `${this.#xid + 1}:${this.#xid + 1}:`, access: "a", schema: 1 };
+  }
+
+  #field(entityType: string, id: string, field: string): Response {
+    const value = this.#of(entityType).get(id)?.data[field];
+    if (value === undefined) return json({ code: "NOT_FOUND" }, 404);
+    return json({ field, value, ...named(value) });
   }
 
   #live(offset: number, signal?: AbortSignal | null): Response {
@@ -184,7 +251,7 @@ export class TestServer {
       if (serverTransactionId !== tx.expectedTransactionId) {
         return refused(transactionId, "conflict", {
           code: "FIELD_CONFLICT", status: 409, field, expectedTransactionId: tx.expectedTransactionId, serverTransactionId,
-          serverValue: field === null ? null : row.data[field] ?? null, serverSourceId: "sql", serverActor: row.actor,
+          serverValue: field === null ? null : cut(row.data).data[field] ?? null, serverSourceId: "sql", serverActor: row.actor,
           changedAt: new Date().toISOString(),
         });
       }
@@ -207,8 +274,8 @@ export class TestServer {
   ): void {
     this.#xid += 1;
     const activity: Fields = {
-      activityId: this.#activities.length + 1, entityType, entityId, action, data: data && { ...data }, changedKeys, unchanged: [],
-      omitted: {}, schema: 1, tx: { transactionId, sourceId, actor: sourceId === "sql" ? null : this.#user, changedField },
+      activityId: this.#activities.length + 1, entityType, entityId, action, changedKeys, unchanged: [],
+      ...(data ? cut(data) : { data: null, omitted: {} }), schema: 1, tx: { transactionId, sourceId, actor: sourceId === "sql" ? null : this.#user, changedField },
       createdAt: new Date().toISOString(), commit: { lsn: "0/1", seq: 0, last: true, xid: String(this.#xid) },
     };
     this.#activities.push(activity);
@@ -219,6 +286,23 @@ export class TestServer {
     this.#xid += 1;
     return `${String(Date.now()).padStart(13, "0")}.0000.sql-${this.#xid}`;
   }
+}
+
+/** A row without the values that are too long to come along, which are named. */
+function cut(row: Fields): { data: Fields; omitted: Fields } {
+  const long = Object.entries(row).filter(([, value]) => JSON.stringify(value).length > LONG_CHARS);
+  const names = new Set(long.map(([name]) => name));
+  return {
+    data: Object.fromEntries(Object.entries(row).filter(([name]) => !names.has(name))),
+    omitted: Object.fromEntries(long.map(([name, value]) => [name, named(value)])),
+  };
+}
+
+function named(value: Json): { bytes: number; checksum: string } {
+  const text = JSON.stringify(value);
+  let checksum = 0;
+  for (let at = 0; at < text.length; at += 1) checksum = (Math.imul(checksum, 31) + text.charCodeAt(at)) | 0;
+  return { bytes: text.length, checksum: `test:${checksum}` };
 }
 
 function txOf(row: Row): Json {

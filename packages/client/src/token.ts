@@ -2,6 +2,7 @@
 // Law: a token that names another user than the client was made for is never used, so nothing is sent under another
 // name (CORE-18). It refuses to store a token.
 
+import { type Clock, deviceClock } from "./clock.js";
 import { AntiphonError } from "./fault.js";
 
 /** A token is replaced so long before it ends. */
@@ -14,18 +15,25 @@ export type TokenProvider = () => string | Promise<string>;
 export class Token {
   readonly #provider: TokenProvider;
   readonly #user: string;
+  readonly #clock: Clock;
   #token: string | undefined;
   #endsMs = Number.POSITIVE_INFINITY;
   #asking: Promise<string> | undefined;
 
-  constructor(provider: TokenProvider, user: string) {
+  constructor(provider: TokenProvider, user: string, clock: Clock = deviceClock) {
     this.#provider = provider;
     this.#user = user;
+    this.#clock = clock;
+  }
+
+  /** In how many milliseconds another is due; infinity where the token does not say when it ends. */
+  get dueInMs(): number {
+    return Math.max(0, this.#endsMs - EARLY_MS - this.#clock.wallMs());
   }
 
   /** Gives a token that is good as far as is known. */
   current(): Promise<string> {
-    if (this.#token !== undefined && Date.now() < this.#endsMs - EARLY_MS) return Promise.resolve(this.#token);
+    if (this.#token !== undefined && this.#clock.wallMs() < this.#endsMs - EARLY_MS) return Promise.resolve(this.#token);
     this.#asking ??= this.#ask().finally(() => { this.#asking = undefined; });
     return this.#asking;
   }
@@ -43,7 +51,7 @@ export class Token {
     }
     this.#endsMs = typeof claims?.exp === "number" ? claims.exp * 1000 : Number.POSITIVE_INFINITY;
     // A device whose clock is ahead would ask for ever: such a token is used until the server refuses it.
-    if (this.#endsMs - EARLY_MS <= Date.now()) this.#endsMs = Number.POSITIVE_INFINITY;
+    if (this.#endsMs - EARLY_MS <= this.#clock.wallMs()) this.#endsMs = Number.POSITIVE_INFINITY;
     this.#token = token;
     return token;
   }

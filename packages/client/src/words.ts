@@ -54,6 +54,8 @@ export interface MachineStatus {
   readonly failed: number;
   readonly asOf: string | null;
   readonly notSaving: string | null;
+  /** The server refuses because the user is no member any more; absent otherwise. */
+  readonly expelled?: true;
 }
 
 /** What whoever shows the data is told. */
@@ -89,6 +91,11 @@ export interface Theirs {
   readonly at: string | null;
 }
 
+/** One stretch of two edits that met: text that is settled, or a place that both changed differently. */
+export type MergedPiece =
+  | { readonly merged: string }
+  | { readonly overlap: { readonly base: string; readonly mine: string; readonly theirs: string } };
+
 /** What an edit does. */
 export type Change =
   | { readonly do: "create"; readonly data: Fields }
@@ -107,6 +114,8 @@ export interface OutboxEntry extends EntityKey {
   readonly state: "pending" | "sent" | "accepted" | "conflicted" | "failed";
   /** When it was made, in milliseconds since 1970. */
   readonly createdMs: number;
+  /** How often the server answered about it without taking it. */
+  readonly attempts: number;
   readonly theirs?: Theirs;
   readonly refused?: { readonly code: string; readonly detail: string };
 }

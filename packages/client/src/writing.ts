@@ -22,6 +22,8 @@ export interface Edit {
 }
 
 interface Followed {
+  /** Whether it is saved, here or at the server. */
+  held: boolean;
   saved: { resolve: () => void; reject: (error: AntiphonError) => void } | undefined;
   settle: (outcome: Outcome) => void;
 }
@@ -29,16 +31,21 @@ interface Followed {
 /** Makes edits, and follows them. */
 export class Writing {
   readonly #call: Call;
+  readonly #did: (edit: Readonly<Record<string, unknown>>) => void;
   readonly #followed = new Map<string, Followed>();
 
-  constructor(call: Call) {
+  /** `did` hears of each edit that was made. */
+  constructor(call: Call, did: (edit: Readonly<Record<string, unknown>>) => void = () => undefined) {
     this.#call = call;
+    this.#did = did;
   }
 
-  /** Makes an edit; throws by code where it is not taken. */
-  edit(id: string, edit: Readonly<Record<string, unknown>>): Edit {
-    const made = this.#call({ do: "edit", edit }) as { group?: string | null; refused?: string };
+  /** Makes an edit, `upon` the text that its author saw; throws by code where it is not taken. */
+  edit(id: string, edit: Readonly<Record<string, unknown>>, upon?: string): Edit {
+    const verb = upon === undefined ? { do: "edit", edit } : { do: "edit", edit, upon };
+    const made = this.#call(verb) as { group?: string | null; refused?: string };
     if (made.refused !== undefined) throw new AntiphonError(codeOf(made.refused));
+    this.#did(edit);
     const group = made.group ?? null;
     if (group === null) {
       return { id, group, saved: Promise.resolve(), settled: Promise.resolve("takenBack") };
@@ -49,6 +56,12 @@ export class Writing {
   /** The edits that are not confirmed, in order. */
   outbox(): OutboxEntry[] {
     return this.#call({ do: "outbox" }) as OutboxEntry[];
+  }
+
+  /** The keys of edits that were made here and are not saved. */
+  unsaved(): ReadonlySet<string> {
+    const groups = new Set([...this.#followed].flatMap(([group, { held }]) => (held ? [] : [group])));
+    return new Set(groups.size === 0 ? [] : this.outbox().flatMap(({ key, group }) => (groups.has(group) ? [key] : [])));
   }
 
   /** Takes in what the machine told. */
@@ -76,18 +89,21 @@ export class Writing {
       if (outcome === undefined) continue;
       followed.settle(outcome);
       // What the server has does not have to be kept here.
-      if (outcome === "applied") followed.saved?.resolve();
+      if (outcome === "applied") this.#saved(group);
       if (!states.has(group)) this.#followed.delete(group);
     }
   }
 
   #saved(group: string): void {
-    this.#followed.get(group)?.saved?.resolve();
+    const followed = this.#followed.get(group);
+    if (!followed) return;
+    followed.held = true;
+    followed.saved?.resolve();
   }
 
   #follow(group: string): { saved: Promise<void>; settled: Promise<Outcome> } {
     const before = this.#followed.get(group);
-    const followed: Followed = { saved: undefined, settle: () => undefined };
+    const followed: Followed = { held: false, saved: undefined, settle: () => undefined };
     const saved = new Promise<void>((resolve, reject) => { followed.saved = { resolve, reject }; });
     // Whoever does not ask is told by the status.
     saved.catch(() => undefined);

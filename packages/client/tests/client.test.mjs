@@ -1,11 +1,12 @@
 // The whole client in Node, over the server and the store in memory that applications test with.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { afterEach, test as declare } from "node:test";
 
 import { Face } from "../core/core.js";
-import { createClient } from "../dist/index.js";
+import { createClient, explain } from "../dist/index.js";
 import { TestServer } from "../dist/testing.js";
 
 const wasm = readFileSync(new URL("../core/core_bg.wasm", import.meta.url));
@@ -36,9 +37,37 @@ const when = (org, condition) => new Promise((resolve) => {
 });
 const listed = (org) => when(org, (status) => status.connection === "online" && status.listed);
 
+/** Polls a condition up to a deadline. */
 async function until(condition) {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+  const end = Date.now() + 30_000;
+  while (!condition()) {
+    assert.ok(Date.now() < end, `it never came true: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
+
+// A process of its own: a module that was loaded once is loaded for good.
+test("Node finds the core by itself, and one that is not there is told by its code sdk_01", () => {
+  const run = (wasm) => spawnSync(process.execPath, ["--input-type=module", "--eval", `
+    import { createClient } from "${new URL("../dist/index.js", import.meta.url)}";
+    import { TestServer } from "${new URL("../dist/testing.js", import.meta.url)}";
+    const client = createClient({ ...new TestServer(${JSON.stringify(types)}).options, wasm: ${wasm} });
+    await client.org("acme").then(({ status }) => console.log(status.storage), ({ code }) => console.log(code));
+    await client.close();
+  `], { encoding: "utf8" });
+  assert.equal(run("undefined").stdout, "memory\n");
+  assert.equal(run('"http://127.0.0.1:9/core_bg.wasm"').stdout, "CORE_UNAVAILABLE\n");
+});
+
+test("half of a surrogate pair, as a paste may cut it, is written as the sign for what cannot be read; whole pairs stay sdk_01", async () => {
+  const server = new TestServer(types);
+  const { org, notes } = await open(server);
+  await listed(org);
+  for (const [typed, kept] of [["cut \ud83d", "cut \ufffd"], ["\udc4d cut", "\ufffd cut"], ["whole \ud83d\udc4d", "whole \ud83d\udc4d"], ["said: \\ud83d", "said: \\ud83d"]]) {
+    await notes.update("n1", { title: typed }).saved;
+    assert.equal(notes.get("n1").title, kept);
+  }
+});
 
 test("a list is live, and rows that did not change stay the same objects sdk_01", async () => {
   const server = new TestServer(types);
@@ -119,6 +148,21 @@ test("a conflict waits for a person, and what was decided is sent", async () => 
   assert.throws(() => org.resolve(conflict, "keepMine"), { code: "NO_CONFLICT" });
   await org.sent();
   assert.equal(server.rows("note")[0].title, "both");
+});
+
+test("a list of a type that the server does not have ends in a code, and so does one that waits for the server", async () => {
+  const server = new TestServer(types);
+  server.online = false;
+  const { org } = await open(server);
+  const seen = [];
+  const stop = org.collection("nobody").query().subscribe(({ refused, complete }) => seen.push([refused, complete]));
+  assert.deepEqual(seen, [[null, false]], "what the server has is not known yet");
+  server.online = true;
+  org.syncNow();
+  await until(() => seen.length > 1);
+  stop();
+  assert.deepEqual(seen.slice(1), [["ENTITY_TYPE_UNKNOWN", false]]);
+  assert.match(explain("ENTITY_TYPE_UNKNOWN"), /does not have/u);
 });
 
 test("edits that cannot be made are refused by code, and change nothing", async () => {

@@ -23,13 +23,15 @@ export async function observe(open) {
   seen.order = [first, late];
   seen.all = sorted(all);
   seen.wiped = [await store.save(9, [{ put: ["meta", "before the wipe"] }]), await store.claim(8)];
+  await Promise.all([store.keep("a", "1"), store.keep("b", "2"), store.keep("a", "3"), store.keep("b", null)]);
+  seen.beside = [...await store.kept()];
   store.close();
   const again = await open("law");
   seen.kept = (await again.read(true)).length;
   seen.apart = await (await open("law of another")).read(true);
   await again.destroy();
   const empty = await open("law");
-  seen.destroyed = await empty.read(true);
+  seen.destroyed = [...await empty.read(true), ...await empty.kept()];
   empty.close();
   return seen;
 }
@@ -51,6 +53,7 @@ export const law = {
     ["meta", "1"], ["turn", "t"],
   ],
   wiped: ["wiped", { fence: 9, won: true }],
+  beside: [["a", "3"]],
   kept: 7,
   apart: [],
   destroyed: [],
