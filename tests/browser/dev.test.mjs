@@ -52,16 +52,19 @@ test("pause holds the list and the reader's place is kept when it goes on", { sk
   const page = await openPage(chromium, dev.info.console, 1280);
   await page.until(`${state} === 'healthy · live'`);
   await page.evaluate("document.getElementById('pause').click()");
-  const before = await page.evaluate(first);
+  const newest = await page.evaluate(first);
   await page.evaluate(sql("update tasks set votes = votes + 1 where organization_id = 'acme'"));
   await page.until(`${state}.includes('list paused, 42 waiting')`);
-  assert.equal(await page.evaluate(first), before);
+  assert.equal(await page.evaluate(first), newest);
   await page.evaluate("document.getElementById('activities').scrollTop = 200");
-  const place = "document.elementFromPoint(200, 400)?.closest('li')?.querySelector('.id')?.textContent";
-  const read = await page.evaluate(place);
+  const read = await page.evaluate("document.elementFromPoint(200, 400).closest('li').querySelector('.id').textContent");
+  const line = `[...document.querySelectorAll('#activities .id')].find((id) => id.textContent === ${JSON.stringify(read)})`;
+  const height = `${line}.getBoundingClientRect().top`;
+  const before = await page.evaluate(height);
   await page.evaluate("document.getElementById('pause').click()");
   await page.until("document.getElementById('jump').hidden === false");
-  assert.equal(await page.evaluate(place), read, "what was being read stays where it was");
+  const moved = Math.abs(await page.evaluate(height) - before);
+  assert.ok(moved <= 1, `what was being read stays where it was, but for a part of a pixel: ${moved}`);
   assert.match(await page.evaluate("document.getElementById('jump').textContent"), /42 new/);
 });
 

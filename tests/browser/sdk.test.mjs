@@ -4,65 +4,27 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 
 import { law } from "../../packages/client/tests/store-law.mjs";
-import { findChromium, openPage, startChromium, startDev } from "./browser.mjs";
-import { findSdk, startSite } from "./site.mjs";
+import { startPlace, until, whyNot } from "./place.mjs";
 
-const path = findChromium();
-const skip = path && findSdk() ? false : "needs Chromium and the built SDK";
+const skip = whyNot();
 const PAGE_ID = "00000000-0000-4001-8001-000000000001";
+let place;
 let dev;
-let chromium;
 let site;
-const opened = [];
+let sql;
+let onServer;
 
 before(async () => {
   if (skip) return;
-  [dev, chromium] = await Promise.all([startDev(), startChromium(path)]);
-  site = await startSite(dev.info);
+  place = await startPlace();
+  ({ dev, site, sql, onServer } = place);
 });
 
-// Whatever a test did to the network or left open ends with it.
-afterEach(async () => {
-  site?.mendNetwork();
-  await Promise.all(opened.splice(0).map((page) => page.close().catch(() => undefined)));
-});
-
-after(async () => {
-  await chromium?.stop();
-  await site?.stop();
-  await dev?.stop();
-});
-
-/** A row as the server has it now. */
-async function onServer(entityType, id) {
-  const headers = { authorization: `Bearer ${dev.info.tokens.alice}` };
-  const answer = await fetch(`${dev.info.api}/v1/orgs/acme/entities/${entityType}/${id}`, { headers });
-  return answer.ok ? (await answer.json()).data : undefined;
-}
-
-/** Writes past everything, as another application would. */
-async function sql(text) {
-  const headers = { authorization: `Bearer ${dev.info.tokens.admin}`, "content-type": "application/json" };
-  const answer = await fetch(`${dev.info.api}/dev/sql`, { method: "POST", headers, body: JSON.stringify({ sql: text }) });
-  assert.equal(answer.status, 200);
-}
-
-/** Polls a condition of this side up to a deadline. */
-async function until(condition) {
-  const end = Date.now() + 30_000;
-  while (!condition()) {
-    assert.ok(Date.now() < end, `it never came true: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
+afterEach(() => place?.tidy());
+after(() => place?.stop());
 
 /** Opens the site in a tab, and waits until its page is so far. */
-async function open(name, query = "", ready = "window.shown?.complete") {
-  const page = await openPage(chromium, site.url(name) + query, 1280);
-  opened.push(page);
-  await page.until(ready);
-  return page;
-}
+const open = (name, query = "", ready = "window.shown?.complete") => place.open(name, { query, ready });
 
 test("rows come, and a change in the database reaches the list by itself sdk_01", { skip }, async () => {
   const page = await open("live");
@@ -256,7 +218,8 @@ test("signing out in one tab stops all of them first, and leaves nothing sdk_06 
   const second = await open("leaving");
   await second.until("acme.status.connection === 'online'");
   await first.evaluate(`pages.update('${PAGE_ID}', { title: 'sent before leaving' })`);
-  await second.evaluate("client.signOut({ pending: 'send' })");
+  await second.evaluate("client.signOut({ pending: 'send', timeoutMs: 6000 })").catch(async (e) => {
+    throw e; });
   assert.equal((await onServer("page", PAGE_ID)).title, "sent before leaving");
   await first.until("acme.status.notices.some(({ code }) => code === 'CLOSED')");
   assert.equal(await first.evaluate("(() => { try { pages.get('1') } catch (error) { return error.code } })()"), "CLOSED");
