@@ -1,6 +1,7 @@
 //! The house's own tools: the checks and generators that CI and people call by the same line.
 //!
-//! `cargo xtask layers`, `tidy`, `gen`, `sim`, `wasm` and `bless`; each prints what to do, not only what is wrong.
+//! `cargo xtask layers`, `tidy`, `hazards`, `gen`, `sim`, `wasm` and `bless`; each prints what to do, not only what is
+//! wrong.
 //! Nothing here is part of the product, and the product never calls it.
 
 mod bless;
@@ -39,6 +40,8 @@ enum Task {
         #[arg(long)]
         skip_generated: bool,
     },
+    /// Prints every hazard of capture with what proves it, or why nothing does.
+    Hazards,
     /// Writes the generated reference pages and files.
     Gen {
         /// Compares instead of writing, and fails on a difference.
@@ -87,6 +90,10 @@ fn run(task: Task) -> Result<bool> {
                 findings.extend(generate::run(&project, true)?);
             }
             Ok(report("tidy", &findings))
+        }
+        Task::Hazards => {
+            eprint!("{}", tidy::hazards(&project)?);
+            Ok(true)
         }
         Task::Gen { check } => Ok(report("gen", &generate::run(&project, check)?)),
         Task::Sim { args } => sim::run(&args),

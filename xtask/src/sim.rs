@@ -1,7 +1,7 @@
 //! `cargo xtask sim`: runs the simulator by seed, or shows that its mutants are caught.
 //!
 //! The simulator is a program of its own (`crates/sim`), built in the profile `sim`; this hands the options on.
-//! `--seeds N [--from S]`, `--fresh SECONDS`, `--long`, `--seed S`, `--shrink S`, `--mutants [--only NAME]`.
+//! `--seeds N [--from S]`, `--fresh SECONDS`, `--long`, `--seed S`, `--shrink S`, `--mutants [--only NAME]`, `--typing`.
 
 use std::{process::Command, time::Instant};
 

@@ -7,6 +7,7 @@ mod banned;
 mod codes;
 mod config;
 mod decisions;
+mod hazards;
 mod links;
 mod markdown;
 mod names;
@@ -43,6 +44,14 @@ impl File<'_> {
     }
 }
 
+/// Returns the page of hazards as a terminal shows it.
+///
+/// # Errors
+/// Fails where the page cannot be read.
+pub fn hazards(project: &Project) -> Result<String> {
+    Ok(hazards::summary(&project.read(hazards::PAGE)?.unwrap_or_default()))
+}
+
 /// Checks every file of the repository.
 ///
 /// # Errors
@@ -74,9 +83,10 @@ pub fn check(project: &Project) -> Result<Vec<Finding>> {
         }
     }
     findings.extend(names::check(&texts, &config));
-    findings.extend(links::check(&texts));
+    findings.extend(links::check(project.paths().iter().map(String::as_str), &texts));
     findings.extend(codes::check(&texts));
     findings.extend(decisions::check(&texts, &config));
+    findings.extend(hazards::check(&texts));
     let mut findings = config.excuse(findings);
     findings.sort();
     Ok(findings)

@@ -1,4 +1,4 @@
-//! Decisions in `docs/adr`: numbered without gaps, with a status, short enough to be read.
+//! Decisions in `docs/adr`: numbered without gaps, with a status, short enough to be read, and found from ARCHITECTURE.md.
 //!
 //! Accepted decisions are not edited but superseded, so a superseded one names its successor, which exists.
 //! `0000-template.md` is the form; it is held to the same shape.
@@ -10,6 +10,8 @@ use crate::finding::Finding;
 
 const FOLDER: &str = "docs/adr/";
 const STATUS: &str = "Status: ";
+/// Lists every decision.
+const OVERVIEW: &str = "ARCHITECTURE.md";
 
 /// Checks every decision.
 pub(super) fn check(texts: &BTreeMap<&str, String>, config: &Config) -> Vec<Finding> {
@@ -36,6 +38,9 @@ pub(super) fn check(texts: &BTreeMap<&str, String>, config: &Config) -> Vec<Find
             findings.push(Finding::new(path, lines, "decisions", advice));
         }
         findings.extend(check_status(path, text, texts));
+        if number > 0 && texts.get(OVERVIEW).is_some_and(|overview| !overview.contains(*path)) {
+            findings.push(Finding::new(OVERVIEW, 1, "decisions", format!("does not name {path}")));
+        }
     }
     findings
 }
@@ -88,6 +93,13 @@ mod tests {
             ("docs/adr/0002-b.md", "# 0002. B\n\nStatus: accepted\n"),
         ];
         assert!(found(&both).is_empty());
+    }
+
+    #[test]
+    fn a_decision_is_found_from_the_overview() {
+        let decision = ("docs/adr/0001-a.md", "# 0001. A\n\nStatus: accepted\n");
+        assert!(found(&[decision, ("ARCHITECTURE.md", "1. [a](docs/adr/0001-a.md)\n")]).is_empty());
+        assert_eq!(found(&[decision, ("ARCHITECTURE.md", "# All\n")]), ["does not name docs/adr/0001-a.md"]);
     }
 
     #[test]

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::markdown;
 use crate::finding::Finding;
 
-/// Checks the links of every Markdown file.
-pub(super) fn check(texts: &BTreeMap<&str, String>) -> Vec<Finding> {
+/// Checks the links of every Markdown file; `paths` are all files, those that are no text as well.
+pub(super) fn check<'a>(paths: impl Iterator<Item = &'a str>, texts: &BTreeMap<&str, String>) -> Vec<Finding> {
     let mut places: BTreeSet<String> = BTreeSet::new();
-    for path in texts.keys() {
+    for path in paths {
         places.extend(path.match_indices('/').map(|(at, _)| path[..at].to_owned()));
-        places.insert((*path).to_owned());
+        places.insert(path.to_owned());
     }
     let mut findings = Vec::new();
     for (&path, text) in texts.iter().filter(|(path, _)| path.ends_with(".md")) {
@@ -81,13 +81,13 @@ mod tests {
 
     fn broken(text: &str) -> Vec<String> {
         let texts = [("docs/a.md", text.to_owned()), ("docs/adr/b.md", "# The `B` title\n".to_owned())];
-        check(&BTreeMap::from(texts)).into_iter().map(|finding| finding.item).collect()
+        let paths = ["docs/a.md", "docs/adr/b.md", "docs/images/c.webp"].into_iter();
+        check(paths, &BTreeMap::from(texts)).into_iter().map(|finding| finding.item).collect()
     }
 
     #[test]
     fn links_to_files_folders_and_headings_resolve() {
-        let text =
-            "# A\n[b](adr/b.md) [c](adr/) [d](../docs/a.md#a) [e](#a) [f](https://x.y) [g](adr/b.md#the-b-title)\n";
+        let text = "# A\n[b](adr/b.md) [c](adr/) [d](../docs/a.md#a) [e](#a) [f](https://x.y) [g](adr/b.md#the-b-title) ![h](images/c.webp)\n";
         assert!(broken(text).is_empty(), "{:?}", broken(text));
     }
 
