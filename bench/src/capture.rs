@@ -17,6 +17,7 @@ use crate::{
     child, latency,
     recvlogical::{self, Outcome as Reference},
     report::{Latency, Line, Report},
+    server::{Meter, Spent},
     workload,
 };
 
@@ -96,12 +97,12 @@ impl Bench {
             let reference = self.reference("backlog", &end, &["proto_version=1"]).await?;
             let discard = self.antiphon("backlog", &before, true).await?;
             let log = self.antiphon("backlog", &before, false).await?;
-            let rate = options.changes as f64 / reference.seconds;
+            let rate = options.changes as f64 / reference.0.seconds;
             let work = "10 changes a tx";
             rounds.push([
-                self.reference_line("pg_recvlogical to nothing (protocol 1)", work, options.changes, &reference),
-                self.line("antiphon, discarding log (bench only)", work, options.changes, &discard, rate),
-                self.line("antiphon, durable log", work, options.changes, &log, rate),
+                reference_line("pg_recvlogical to nothing (protocol 1)", work, options.changes, &reference),
+                line("antiphon, discarding log (bench only)", work, options.changes, &discard, rate),
+                line("antiphon, durable log", work, options.changes, &log, rate),
             ]);
         }
         for what in 0..3 {
@@ -126,34 +127,37 @@ impl Bench {
         let work = "one large tx";
         let streaming = ["proto_version=2", "streaming=on"];
         let reference = self.reference("large", &end, &streaming).await?;
-        report.lines.push(self.reference_line(
+        report.lines.push(reference_line(
             "pg_recvlogical to nothing (streaming)",
             work,
             options.large_rows,
             &reference,
         ));
         let log = self.antiphon("large", &before, false).await?;
-        let rate = options.large_rows as f64 / reference.seconds;
-        report.lines.push(self.line("antiphon, durable log", work, options.large_rows, &log, rate));
+        let rate = options.large_rows as f64 / reference.0.seconds;
+        report.lines.push(line("antiphon, durable log", work, options.large_rows, &log, rate));
         self.drop_slot("large").await?;
         self.client.batch_execute("truncate items").await?;
 
         self.slot("live").await?;
+        let meter = self.meter().await?;
         let (mut child, mut lines) = self.start("live", &["--latencies"]).await?;
         lines.ready(&mut child).await?;
         workload::large_transaction(&self.client, options.large_rows).await?;
         let committed = crate::watched::now();
         self.caught_up("live").await?;
         let outcome = lines.outcome(child).await?;
+        let spent = meter.end().await?;
         let first_ms = (outcome.first_at_micros - committed.0) as f64 / 1000.0;
-        let mut line = self.line("antiphon, durable log, live", work, options.large_rows, &outcome, rate);
-        let seconds = (outcome.ended_at_micros - committed.0) as f64 / 1e6;
+        let (max_ms, ended_at) = (outcome.max_ms, outcome.ended_at_micros);
+        let mut line = line("antiphon, durable log, live", work, options.large_rows, &(outcome, spent), rate);
+        let seconds = (ended_at - committed.0) as f64 / 1e6;
         line.changes_per_second = options.large_rows as f64 / seconds;
         line.ratio = None;
-        line.note = format!(
-            "first activity {first_ms:.0} ms after the commit returned, last after {:.1} s",
-            outcome.max_ms / 1000.0
-        );
+        // The source wrote meanwhile.
+        line.log_wal_bytes_per_change = None;
+        line.note =
+            format!("first activity {first_ms:.0} ms after the commit returned, last after {:.1} s", max_ms / 1000.0);
         report.lines.push(line);
         self.drop_slot("live").await
     }
@@ -221,28 +225,30 @@ impl Bench {
         Ok(())
     }
 
-    async fn reference(&mut self, slot: &str, end: &str, options: &[&str]) -> Result<Reference> {
+    async fn reference(&mut self, slot: &str, end: &str, options: &[&str]) -> Result<(Reference, Spent)> {
         let copy = self.copy(slot).await?;
         let program = self.pg.program("pg_recvlogical");
         let url = self.pg.url(&self.database);
         let mut all = vec!["publication_names=bench"];
         all.extend(options);
+        let meter = self.meter().await?;
         let outcome = recvlogical::drain(&program, &url, &copy, end, &all).await;
         self.drop_slot(&copy).await?;
-        outcome
+        Ok((outcome?, meter.end().await?))
     }
 
-    async fn antiphon(&mut self, slot: &str, before: &str, discard: bool) -> Result<child::Outcome> {
+    async fn antiphon(&mut self, slot: &str, before: &str, discard: bool) -> Result<(child::Outcome, Spent)> {
         let copy = self.copy(slot).await?;
         // The last change lies behind this position, so reaching it means that everything is durable.
         let mut arguments = vec!["--end", before];
         if discard {
             arguments.push("--discard");
         }
+        let meter = self.meter().await?;
         let (child, lines) = self.start(&copy, &arguments).await?;
         let outcome = lines.outcome(child).await;
         self.drop_slot(&copy).await?;
-        outcome
+        Ok((outcome?, meter.end().await?))
     }
 
     /// Starts a child on a slot with a log of its own.
@@ -260,32 +266,44 @@ impl Bench {
         Ok((child, Lines { stderr }))
     }
 
-    fn reference_line(&self, what: &str, workload: &str, changes: u64, outcome: &Reference) -> Line {
-        let rate = changes as f64 / outcome.seconds;
-        Line {
-            what: what.into(),
-            workload: workload.into(),
-            changes_per_second: rate,
-            mb_per_second: rate * ROW_BYTES / 1e6,
-            ratio: Some(1.0),
-            peak_mib: outcome.usage.peak_mib,
-            cpu_us_per_change: outcome.usage.cpu_seconds * 1e6 / changes as f64,
-            note: String::new(),
-        }
+    async fn meter(&self) -> Result<Meter> {
+        Meter::start(self.pg.connect("postgres").await).await
     }
+}
 
-    fn line(&self, what: &str, workload: &str, changes: u64, outcome: &child::Outcome, reference: f64) -> Line {
-        let rate = changes as f64 / outcome.seconds;
-        Line {
-            what: what.into(),
-            workload: workload.into(),
-            changes_per_second: rate,
-            mb_per_second: rate * ROW_BYTES / 1e6,
-            ratio: Some(rate / reference),
-            peak_mib: outcome.usage.peak_mib,
-            cpu_us_per_change: outcome.usage.cpu_seconds * 1e6 / changes as f64,
-            note: format!("{} activities", outcome.activities),
-        }
+fn reference_line(what: &str, workload: &str, changes: u64, (outcome, spent): &(Reference, Spent)) -> Line {
+    let rate = changes as f64 / outcome.seconds;
+    Line {
+        what: what.into(),
+        workload: workload.into(),
+        changes_per_second: rate,
+        mb_per_second: rate * ROW_BYTES / 1e6,
+        ratio: Some(1.0),
+        peak_mib: outcome.usage.peak_mib,
+        cpu_us_per_change: outcome.usage.cpu_seconds * 1e6 / changes as f64,
+        source_cpu_us_per_change: spent.source_cpu_seconds * 1e6 / changes as f64,
+        log_cpu_us_per_change: None,
+        log_wal_bytes_per_change: None,
+        log_bytes_per_change: None,
+        note: String::new(),
+    }
+}
+
+fn line(what: &str, workload: &str, changes: u64, (outcome, spent): &(child::Outcome, Spent), reference: f64) -> Line {
+    let (rate, count) = (changes as f64 / outcome.seconds, changes as f64);
+    Line {
+        what: what.into(),
+        workload: workload.into(),
+        changes_per_second: rate,
+        mb_per_second: rate * ROW_BYTES / 1e6,
+        ratio: Some(rate / reference),
+        peak_mib: outcome.usage.peak_mib,
+        cpu_us_per_change: outcome.usage.cpu_seconds * 1e6 / count,
+        source_cpu_us_per_change: spent.source_cpu_seconds * 1e6 / count,
+        log_cpu_us_per_change: outcome.log.map(|_| spent.log_cpu_seconds * 1e6 / count),
+        log_wal_bytes_per_change: outcome.log.map(|log| log.wal as f64 / count),
+        log_bytes_per_change: outcome.log.map(|log| log.stored as f64 / count),
+        note: format!("{} activities", outcome.activities),
     }
 }
 

@@ -59,9 +59,21 @@ pub(crate) struct Outcome {
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
     pub(crate) usage: Usage,
+    /// What the log wrote ahead and what it holds, where there is one.
+    pub(crate) log: Option<LogBytes>,
 }
 
-struct Connector(ConnectionInfo);
+/// Sizes of a log.
+#[derive(Clone, Copy, Serialize, Deserialize, Debug)]
+pub(crate) struct LogBytes {
+    /// Bytes of write-ahead log since the log was empty; the whole server's, so only what runs alone counts.
+    pub(crate) wal: i64,
+    /// Bytes of the activities and their indexes.
+    pub(crate) stored: i64,
+}
+
+/// Connects to a log.
+pub(crate) struct Connector(pub(crate) ConnectionInfo);
 
 #[async_trait]
 impl Connect for Connector {
@@ -96,10 +108,11 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let info = ConnectionInfo::parse(&options.url)?;
     let source =
         LogSource::new(SourceConfig::new(info, options.slot.clone(), "bench", vec![entity()], &options.spool))?;
-    let (log, leadership, schemas) = log(&options).await?;
+    let Log { activities: log, leadership, schemas, sizes } = log(&options).await?;
     let watched = Watched::new(leadership, options.latencies);
     let bus = Bus::new(log.clone(), log.head().await?);
     let (service, handle) = CaptureService::new(CaptureConfig {
+        copies_at_once: 4,
         seal_key: antiphon_engine::SealKey::new(vec![7; 32]),
         source_name: "main".into(),
         holder: "bench".into(),
@@ -121,6 +134,10 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         None => drop(tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??),
     }
     let ended = now();
+    let log = match &sizes {
+        Some(sizes) => Some(sizes.read().await?),
+        None => None,
+    };
     let outcome = watched.seen(|seen| {
         seen.latencies_ms.sort_by(f64::total_cmp);
         let at = |share| percentile(&seen.latencies_ms, share);
@@ -134,6 +151,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             p99_ms: at(0.99),
             max_ms: at(1.0),
             usage: usage::of("self")?,
+            log,
         })
     })?;
     serde_json::to_writer(std::io::stdout(), &outcome)?;
@@ -143,12 +161,39 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-type Log = (Arc<dyn ActivityLog>, Arc<dyn Leadership>, Arc<dyn Schemas>);
+struct Log {
+    activities: Arc<dyn ActivityLog>,
+    leadership: Arc<dyn Leadership>,
+    schemas: Arc<dyn Schemas>,
+    sizes: Option<Sizes>,
+}
+
+/// Reads what the log has written, counted from where it was empty.
+struct Sizes {
+    client: Client,
+    from: Lsn,
+}
+
+impl Sizes {
+    async fn new(client: Client) -> Result<Sizes> {
+        let from: String = client.query_one("select pg_current_wal_insert_lsn()::text", &[]).await?.get(0);
+        let from = from.parse().map_err(|_| anyhow::anyhow!("{from} is no position"))?;
+        Ok(Sizes { client, from })
+    }
+
+    async fn read(&self) -> Result<LogBytes> {
+        let sql = "select (pg_current_wal_insert_lsn() - $1::text::pg_lsn)::int8,
+                     (select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::int8
+                        from pg_inherits where inhparent = 'log.activities'::regclass)";
+        let row = self.client.query_one(sql, &[&self.from.to_string()]).await?;
+        Ok(LogBytes { wal: row.get(0), stored: row.get(1) })
+    }
+}
 
 async fn log(options: &Options) -> Result<Log> {
     if options.discard {
         let discard = Arc::new(Discard::new(&["item"]));
-        return Ok((discard.clone(), discard.clone(), discard));
+        return Ok(Log { activities: discard.clone(), leadership: discard.clone(), schemas: discard, sizes: None });
     }
     let info = ConnectionInfo::parse(&options.log_url)?;
     let mut client = antiphon_postgres::connect_sql(&info, "antiphon bench").await?;
@@ -158,5 +203,6 @@ async fn log(options: &Options) -> Result<Log> {
     client.execute(sql, &[&copied.entity_type]).await?;
     let pool = antiphon_postgres::pool(&info, "antiphon bench pool", 4)?;
     let store = Arc::new(Store::new(pool, Arc::new(Connector(info))));
-    Ok((store.clone(), store.clone(), store))
+    let sizes = Some(Sizes::new(client).await?);
+    Ok(Log { activities: store.clone(), leadership: store.clone(), schemas: store, sizes })
 }

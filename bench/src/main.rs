@@ -7,6 +7,7 @@
 mod backlog;
 mod capture;
 mod child;
+mod copies;
 mod discard;
 mod figures;
 mod fleet;
@@ -19,6 +20,7 @@ mod reader;
 mod recvlogical;
 mod report;
 mod served;
+mod server;
 mod stamp;
 mod streams;
 mod usage;
@@ -39,6 +41,8 @@ struct Arguments {
 enum Command {
     /// Drain of a backlog, a large transaction, and latency from commit to log
     Capture(capture::Options),
+    /// First copies of tables, alone and side by side
+    Copies(copies::Options),
     /// What stamping who wrote each field costs a row
     Stamp(stamp::Options),
     /// What readers of a running server see: latency, deliveries, idle memory, lists and catch-up
@@ -55,6 +59,7 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match arguments.command {
         Command::Capture(options) => runtime.block_on(capture::run(options)),
+        Command::Copies(options) => runtime.block_on(copies::run(options)),
         Command::Stamp(options) => runtime.block_on(stamp::run(options)),
         Command::Streams(options) => runtime.block_on(streams::run(options)),
         Command::Limits(options) => runtime.block_on(limits::run(options)),

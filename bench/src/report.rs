@@ -23,6 +23,14 @@ pub(crate) struct Line {
     pub(crate) peak_mib: f64,
     /// Microseconds of its CPU for each change.
     pub(crate) cpu_us_per_change: f64,
+    /// Microseconds of CPU of the source's own sessions for each change (CAP-62).
+    pub(crate) source_cpu_us_per_change: f64,
+    /// Microseconds of CPU of the log's sessions for each change.
+    pub(crate) log_cpu_us_per_change: Option<f64>,
+    /// Bytes of write-ahead log that the log's own writes made for each change.
+    pub(crate) log_wal_bytes_per_change: Option<f64>,
+    /// Bytes that the log holds for each change, indexes included.
+    pub(crate) log_bytes_per_change: Option<f64>,
     /// Anything else worth a note.
     pub(crate) note: String,
 }
@@ -62,13 +70,26 @@ impl Report {
     pub(crate) fn print(&self) -> Result<()> {
         let mut text = format!("\n{}\n", self.server);
         text.push_str(&format!(
-            "{:<44} {:<22} {:>10} {:>7} {:>6} {:>9} {:>9}  {}\n",
-            "what", "workload", "changes/s", "MB/s", "ratio", "peak MiB", "CPU us/ch", "note"
+            "{:<40} {:<15} {:>9} {:>6} {:>5} {:>8} {:>6} {:>6} {:>6} {:>6} {:>6}  {}\n",
+            "what",
+            "workload",
+            "changes/s",
+            "MB/s",
+            "ratio",
+            "peak MiB",
+            "CPU us",
+            "source",
+            "log",
+            "WAL B",
+            "disk B",
+            "note"
         ));
         for line in &self.lines {
             let ratio = line.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"));
+            let micros = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
+            let bytes = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.0}"));
             text.push_str(&format!(
-                "{:<44} {:<22} {:>10.0} {:>7.1} {:>6} {:>9.1} {:>9.2}  {}\n",
+                "{:<40} {:<15} {:>9.0} {:>6.1} {:>5} {:>8.1} {:>6.2} {:>6.2} {:>6} {:>6} {:>6}  {}\n",
                 line.what,
                 line.workload,
                 line.changes_per_second,
@@ -76,6 +97,10 @@ impl Report {
                 ratio,
                 line.peak_mib,
                 line.cpu_us_per_change,
+                line.source_cpu_us_per_change,
+                micros(line.log_cpu_us_per_change),
+                bytes(line.log_wal_bytes_per_change),
+                bytes(line.log_bytes_per_change),
                 line.note
             ));
         }
