@@ -373,8 +373,11 @@ impl Client {
         match (reason, self.saving.holds) {
             // Another instance leads: what is saved is in its hands, and this one keeps what it could not save.
             ("fenced", _) => self.turn(now, RoleEvent::Refused),
-            // Another instance uses its name, and made an edit under the same one.
-            ("exists", (_, None)) => self.made_twice(now),
+            // What stands under its key in the store has been hidden by it until now, so the store is read (seed 1795291095).
+            ("exists", (_, None)) => {
+                self.tabs.reading.want_all();
+                self.read_store(now);
+            }
             _ => {
                 self.saving.failing = Some((reason.to_owned(), now.tick_ms.saturating_add(RETRY_MS)));
                 self.tell(Told::NotSaved { reason: reason.to_owned() });

@@ -16,12 +16,14 @@ impl Client {
     pub(super) fn shared(&mut self, now: Now, writes: &[Write]) {
         for write in writes {
             match write {
-                Write::Put(Record::Entry(key), _) | Write::Remove(Record::Entry(key)) if self.is_used(now, key) => {}
                 Write::Put(Record::Entry(_), text) => {
-                    if let Ok(entry) = form::from_text::<Entry>(text) {
+                    if let Ok(entry) = form::from_text::<Entry>(text)
+                        && !(self.outbox.is_another(&entry) && self.is_used(now, &entry.key))
+                    {
                         self.shared_entry(entry);
                     }
                 }
+                Write::Remove(Record::Entry(key)) if self.is_used(now, key) => {}
                 Write::Remove(Record::Entry(key)) => {
                     if let Some(entry) = self.outbox.find(key).cloned() {
                         self.outbox.forget(key);

@@ -12,7 +12,7 @@ mod wishes;
 
 pub(super) use self::wishes::Unsaved;
 use super::{
-    Client, Now, Output, State,
+    Client, Entry, Now, Output, State,
     message::{Beat, Message, VERSION, What, Wish},
     role::{Role, RoleEvent, role_step},
     store::{Record, Write},
@@ -322,32 +322,35 @@ impl Client {
         [ask_ms, self.tabs.silent_at_ms(), self.tabs.reading.again_at_ms()].into_iter().flatten().min()
     }
 
-    /// Another instance has made an edit under the same key.
-    ///
-    /// What stood under these keys in the store has been hidden by it until now, so the store is read (seed 1795291095).
-    pub(super) fn made_twice(&mut self, now: Now) {
-        self.name_anew(now);
-        self.tabs.reading.want_all();
-    }
-
     /// It goes on under another name, and so does what is neither saved nor about to be.
     pub(super) fn name_anew(&mut self, now: Now) {
         self.rename(now);
         let now_ms = self.stamp_ms(now);
         let saving = self.saving.entries();
-        for entry in self.outbox.take_fresh(&saving) {
-            let mut entry = entry;
-            self.dirty.leave(&Record::Entry(entry.key.clone()));
-            let alone = entry.group == entry.key;
-            entry.key = self.outbox.next_key(self.clock.node());
-            if alone {
-                entry.group = entry.key.clone();
-            }
+        for mut entry in self.outbox.take_fresh(&saving) {
             (entry.id, entry.source) = (self.clock.tick(now_ms), self.config.source.clone());
-            self.dirty.put(Record::Entry(entry.key.clone()));
-            self.touched(&entry.entity);
-            self.outbox.insert_fresh(entry);
+            self.key_anew(entry);
         }
+    }
+
+    /// What is in the store under this key is another edit than the one that is here and may have left: it keeps its id.
+    pub(super) fn part_from(&mut self, key: &str) {
+        if let Some(entry) = self.outbox.find(key).filter(|_| self.outbox.is_fresh(key)).cloned() {
+            self.outbox.forget(key);
+            self.key_anew(entry);
+        }
+    }
+
+    fn key_anew(&mut self, mut entry: Entry) {
+        self.dirty.leave(&Record::Entry(entry.key.clone()));
+        let alone = entry.group == entry.key;
+        entry.key = self.outbox.next_key(self.clock.node());
+        if alone {
+            entry.group = entry.key.clone();
+        }
+        self.dirty.put(Record::Entry(entry.key.clone()));
+        self.touched(&entry.entity);
+        self.outbox.insert_fresh(entry);
     }
 
     /// Another instance uses its name: a tab was copied. It goes on under another.

@@ -37,6 +37,18 @@ impl Outbox {
         self.fresh.contains(key) && self.entries.contains_key(key)
     }
 
+    /// Tells whether what the store holds under a key is another edit than the one here that was never saved; where it is
+    /// the same, it is saved.
+    pub fn is_another(&mut self, held: &super::Entry) -> bool {
+        // Copies of a tab may make equal ids at one moment.
+        let same = |mine: &super::Entry| mine.id == held.id && mine.entity == held.entity && mine.change == held.change;
+        let other = self.is_fresh(&held.key) && !self.find(&held.key).is_some_and(same);
+        if !other {
+            self.saved(&held.key);
+        }
+        other
+    }
+
     /// Tells whether an entry that has ended was never saved, and forgets it: what stands under its key in the store, if
     /// anything, a copy of this tab has made (seed 36963).
     pub fn left_unsaved(&mut self, key: &str) -> bool {

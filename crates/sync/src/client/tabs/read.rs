@@ -5,7 +5,7 @@
 
 use super::{
     super::{
-        Client, EntityKey, Entry, Now, Output, Told,
+        Client, EntityKey, Entry, EntryKey, Now, Output, Told,
         role::{Role, RoleEvent},
         rows::TypeRows,
         save::Stored,
@@ -92,10 +92,7 @@ impl Client {
             // A newer version leads: what is shown stays, and edits are still added.
             return self.tell(Told::Nonsense("a store of a newer version".into()));
         };
-        if held.entries.iter().any(|entry| self.outbox.is_fresh(&entry.key)) {
-            // Saves and reads never overlap: what is there under this key a copy of this tab has made.
-            self.name_anew(now);
-        }
+        self.meet_held(now, &held.entries);
         let heir = self.tabs.role == Role::Heir;
         let former = (std::mem::take(&mut self.types), std::mem::take(&mut self.building));
         self.tabs.save = held.turn.save;
@@ -126,6 +123,20 @@ impl Client {
         }
         self.do_again(now);
         self.turn(now, RoleEvent::Read);
+    }
+
+    /// Meets what the store holds under keys of edits that were never saved from here; saves and reads never overlap.
+    ///
+    /// Under the same id it is the very edit, which a tab saved while it was brought back from that tab's note here. Under
+    /// another id a copy of this tab has made it, and the one that is here goes on under another key.
+    fn meet_held(&mut self, now: Now, held: &[Entry]) {
+        let others: Vec<&EntryKey> =
+            held.iter().filter(|entry| self.outbox.is_another(entry)).map(|entry| &entry.key).collect();
+        if others.is_empty() {
+            return;
+        }
+        self.name_anew(now);
+        others.into_iter().for_each(|key| self.part_from(key));
     }
 
     /// Tells which rows differ from what was shown.

@@ -392,3 +392,29 @@ fn a_tab_that_follows_knows_which_opened_rows_are_nowhere_core_12_core_16() {
     browser.run(2);
     assert_eq!(browser.tabs[1].client.presence(&gone), Presence::Nowhere);
 }
+
+#[test]
+fn an_edit_that_a_note_brings_back_while_its_tab_saves_it_is_one_edit_core_16_sy_62() {
+    for leader_lives in [false, true] {
+        let mut browser = Browser::two();
+        browser.offline();
+        let owner = crate::client::export::Owner { user: "alice".into(), organization: "acme".into() };
+        browser.edit(0, Edit::Add { entity: note("1"), field: "rank".into(), by: 5.into() });
+        // The tab notes what is not saved at this moment, and saves it all the same; the other one does not hear of it.
+        let export = crate::form::text(&browser.tabs[0].client.export(&owner));
+        browser.tabs[1].deaf = true;
+        browser.settle();
+        browser.tabs[1].deaf = false;
+        browser.tabs[0].frozen = !leader_lives;
+        let now = browser.now;
+        let imported = browser.tabs[1].client.import(now, &owner, &export).unwrap();
+        assert_eq!((imported.taken, imported.known), (1, 0));
+        browser.run(20);
+        assert_eq!(browser.roles()[1] == Role::Leader, !leader_lives);
+        assert_eq!(browser.outbox(1).len(), 1);
+        browser.online = true;
+        browser.run(40);
+        assert_eq!(browser.server.value("1", "rank"), 6);
+        assert_eq!(browser.outbox(1).len(), 0);
+    }
+}
