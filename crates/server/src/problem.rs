@@ -194,6 +194,14 @@ fn status(code: Code) -> StatusCode {
         | Code::Fenced
         | Code::LeaseHeld
         | Code::LogUnreachable
+        | Code::MirrorUnreachable
+        | Code::MirrorInUse
+        | Code::MirrorPermission
+        | Code::MirrorDiskFull
+        | Code::MirrorConstraint
+        | Code::MirrorValue
+        | Code::MirrorTableUnfit
+        | Code::MirrorForeign
         | Code::LogNewer
         | Code::LogOlder
         | Code::Shutdown
