@@ -31,6 +31,7 @@ use crate::{
     auth::{Auth, AuthConfig, Gate, Origins},
     desk,
     live::Streams,
+    mirrors,
     mutations::MutationLimits,
     operations::SlotView,
     router,
@@ -103,6 +104,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
+    /// Mirrors in other databases: the name of each, and where it is.
+    pub mirrors: Vec<(String, ConnectionInfo)>,
 }
 
 /// A running server.
@@ -139,6 +142,7 @@ impl Service {
         let bus = open_bus(&store).await?;
         let notices = Arc::new(store.notices().await?);
         let (source, watched) = (source(&config, &entities)?, health(&config));
+        let (mirrors, mirrored) = mirrors::prepare(&config, &store, (&bus, &source), &entities).await?;
         let (service, capture) = CaptureService::new(CaptureConfig {
             source_name: SOURCE.into(),
             holder: uuid::Uuid::new_v4().to_string(),
@@ -177,6 +181,7 @@ impl Service {
             shapes: Shapes::default(),
             door,
             mutation_limits: MutationLimits::new(config.mutations_per_second),
+            mirrors: mirrored,
             metrics: recorder()?,
         });
         let page = if config.desk { Some(desk::beside(Arc::clone(&app))) } else { config.page };
@@ -186,7 +191,11 @@ impl Service {
         let report = |task| Ends { task, report: report.clone() };
         let [keys_stop, changes_stop, notices_stop, watch_stop] = [(); 4].map(|()| stop.clone());
         let (follower, watching) = (store.clone(), Arc::clone(&app));
-        let tasks = vec![
+        let mut tasks: Vec<_> = mirrors
+            .into_iter()
+            .map(|mirror| spawn("mirror", report("mirror").after(mirror.run(stop.clone()))))
+            .collect();
+        tasks.extend([
             spawn("capture", report("capture").after(service.run(stop.clone()))),
             spawn("notices", report("notices").after(async move { notices.run(notices_stop).await })),
             spawn(
@@ -197,7 +206,7 @@ impl Service {
             spawn("keys", report("keys").after(async move { app.auth.run(keys_stop).await })),
             spawn("directory", report("directory").after(async move { follower.follow_changes(changes_stop).await })),
             spawn("http", report("http").after(connections::serve(listener, router, limits, drain.clone()))),
-        ];
+        ]);
         Ok(Service { address, capture, drain, stop, ended, tasks })
     }
 
