@@ -31,7 +31,7 @@ use crate::{
     auth::{Auth, AuthConfig, Gate, Origins},
     desk,
     live::Streams,
-    mirrors,
+    mirrors::Mirrors,
     mutations::MutationLimits,
     operations::SlotView,
     router,
@@ -142,7 +142,7 @@ impl Service {
         let bus = open_bus(&store).await?;
         let notices = Arc::new(store.notices().await?);
         let (source, watched) = (source(&config, &entities)?, health(&config));
-        let (mirrors, mirrored) = mirrors::prepare(&config, &store, (&bus, &source), &entities).await?;
+        let mirrors = Mirrors::prepare(&config, &store, (&bus, &source), &entities).await?;
         let (service, capture) = CaptureService::new(CaptureConfig {
             source_name: SOURCE.into(),
             holder: uuid::Uuid::new_v4().to_string(),
@@ -181,7 +181,7 @@ impl Service {
             shapes: Shapes::default(),
             door,
             mutation_limits: MutationLimits::new(config.mutations_per_second),
-            mirrors: mirrored,
+            mirrors: mirrors.handles.clone(),
             metrics: recorder()?,
         });
         let page = if config.desk { Some(desk::beside(Arc::clone(&app))) } else { config.page };
@@ -191,10 +191,7 @@ impl Service {
         let report = |task| Ends { task, report: report.clone() };
         let [keys_stop, changes_stop, notices_stop, watch_stop] = [(); 4].map(|()| stop.clone());
         let (follower, watching) = (store.clone(), Arc::clone(&app));
-        let mut tasks: Vec<_> = mirrors
-            .into_iter()
-            .map(|mirror| spawn("mirror", report("mirror").after(mirror.run(stop.clone()))))
-            .collect();
+        let mut tasks = mirrors.start(|| report("mirror"), &stop);
         tasks.extend([
             spawn("capture", report("capture").after(service.run(stop.clone()))),
             spawn("notices", report("notices").after(async move { notices.run(notices_stop).await })),
@@ -385,13 +382,13 @@ async fn maintain(store: Store, source: ConnectionInfo, retention: Retention, st
 }
 
 /// Tells that a task has ended, by itself or by a panic.
-struct Ends {
+pub(crate) struct Ends {
     task: &'static str,
     report: watch::Sender<Option<&'static str>>,
 }
 
 impl Ends {
-    async fn after(self, task: impl Future<Output = ()>) {
+    pub(crate) async fn after(self, task: impl Future<Output = ()>) {
         task.await;
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use antiphon_connectors::postgres::{
     Connect, MirrorConfig, MirrorHandle, MirrorService, MirrorState, MirrorStatus, connect_fault,
 };
-use antiphon_engine::{Bus, Fault, ports::Source};
+use antiphon_engine::{Bus, Fault, ports::Source, spawn};
 use antiphon_model::{EntityType, Micros, write_time};
 use antiphon_postgres::{ConnectionInfo, LiveCatalogue, connect_sql, pool};
 use antiphon_store::Store;
@@ -18,8 +18,17 @@ use axum::{
     response::Response,
 };
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use crate::{Config, app::App, compose, operations::document, problem::Problem, query::Query};
+use crate::{
+    Config,
+    app::App,
+    compose::{self, Ends},
+    operations::document,
+    problem::Problem,
+    query::Query,
+};
 
 /// Mirrors ask for the columns of a table now and then, over so many connections to the source.
 const CATALOGUE_POOL_MAX: usize = 1;
@@ -36,32 +45,49 @@ impl Connect for Target {
     }
 }
 
-/// Makes the mirrors of the configuration, with their handles.
-pub(crate) async fn prepare(
-    config: &Config,
-    store: &Store,
-    (bus, source): (&Bus, &Arc<dyn Source>),
-    entities: &[Arc<EntityType>],
-) -> Result<(Vec<MirrorService>, Vec<MirrorHandle>), Fault> {
-    if config.mirrors.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+/// The mirrors of the configuration.
+pub(crate) struct Mirrors {
+    services: Vec<MirrorService>,
+    /// Tell how each is.
+    pub(crate) handles: Vec<MirrorHandle>,
+}
+
+impl Mirrors {
+    /// Makes the mirrors; nothing is connected yet.
+    pub(crate) async fn prepare(
+        config: &Config,
+        store: &Store,
+        (bus, source): (&Bus, &Arc<dyn Source>),
+        entities: &[Arc<EntityType>],
+    ) -> Result<Mirrors, Fault> {
+        if config.mirrors.is_empty() {
+            return Ok(Mirrors { services: Vec::new(), handles: Vec::new() });
+        }
+        let log_identity = store.installation_name().await?;
+        let pool = pool(&config.source, "antiphon mirror columns", CATALOGUE_POOL_MAX)?;
+        let catalogue = Arc::new(LiveCatalogue::new(pool));
+        let mirrors = config.mirrors.iter().map(|(name, info)| {
+            let application_name = format!("antiphon mirror {name}");
+            MirrorService::new(MirrorConfig {
+                name: name.clone(),
+                target: Arc::new(Target { info: info.clone(), application_name }),
+                bus: bus.clone(),
+                source: Arc::clone(source),
+                catalogue: Arc::clone(&catalogue) as _,
+                entities: entities.to_vec(),
+                log_identity: log_identity.clone(),
+                clock: Arc::new(compose::now),
+            })
+        });
+        let (services, handles) = mirrors.unzip();
+        Ok(Mirrors { services, handles })
     }
-    let log_identity = store.installation_name().await?;
-    let catalogue = Arc::new(LiveCatalogue::new(pool(&config.source, "antiphon mirror columns", CATALOGUE_POOL_MAX)?));
-    let mirrors = config.mirrors.iter().map(|(name, info)| {
-        let application_name = format!("antiphon mirror {name}");
-        MirrorService::new(MirrorConfig {
-            name: name.clone(),
-            target: Arc::new(Target { info: info.clone(), application_name }),
-            bus: bus.clone(),
-            source: Arc::clone(source),
-            catalogue: Arc::clone(&catalogue) as _,
-            entities: entities.to_vec(),
-            log_identity: log_identity.clone(),
-            clock: Arc::new(compose::now),
-        })
-    });
-    Ok(mirrors.unzip())
+
+    /// Starts them; each reports its end.
+    pub(crate) fn start(self, report: impl Fn() -> Ends, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+        let start = |mirror: MirrorService| spawn("mirror", report().after(mirror.run(stop.clone())));
+        self.services.into_iter().map(start).collect()
+    }
 }
 
 /// Shows the mirrors to system administrators.

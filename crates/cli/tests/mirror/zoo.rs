@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -41,6 +42,9 @@ pub const ENTITIES: &[(&str, &str, &str)] = &[
     ("pair", "public.pairs", "*"),
     ("small", "public.small", "*"),
 ];
+
+/// A keeper rests so long after each transaction.
+const PACE: Duration = Duration::from_millis(40);
 
 /// For each column of the zoo some values worth trying.
 const VALUES: &[(&str, &[&str])] = &[
@@ -123,6 +127,8 @@ impl Zoo {
                 let mut random = StdRng::seed_from_u64(seed.wrapping_add(keeper));
                 while !shared.stop.load(Ordering::Relaxed) {
                     act(&client, &mut random, keeper, &shared).await;
+                    // A pace, not a condition: what the test is about is what they do, not how often.
+                    tokio::time::sleep(PACE).await;
                 }
             });
         }
