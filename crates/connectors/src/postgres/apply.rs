@@ -17,8 +17,8 @@ const FOLD_BYTES_MAX: usize = 16 << 20;
 struct Row {
     identity: Vec<String>,
     values: Values,
-    /// Whether values are left out because they did not change.
-    partial: bool,
+    /// The places of values that are left out because they did not change.
+    left_out: Vec<usize>,
 }
 
 impl Session {
@@ -59,7 +59,7 @@ impl Session {
     async fn moved(&mut self, delete: &Activity, create: Option<&Activity>) -> Result<bool, Fault> {
         let Some(create) = create else { return Ok(false) };
         let row = self.row(create).await?;
-        if !row.partial {
+        if row.left_out.is_empty() {
             return Ok(false);
         }
         let old = self.layout(delete)?.identity_of(delete)?;
@@ -68,7 +68,18 @@ impl Session {
             return Ok(true);
         }
         self.write_fold().await?;
-        self.rename(&create.entity_type, &old, row.values).await?;
+        self.rename(&create.entity_type, &old, row.values.clone()).await?;
+        // A value that was left out is never null: where it is, the source had no such row any more when it was asked for.
+        if self.lacks(&create.entity_type, &row.identity, &row.left_out).await? {
+            let id = create.entity_id.clone().unwrap_or_default();
+            if let Some(mut present) = self.present(&create.entity_type, (&id, &row.identity)).await? {
+                let mut values = row.values;
+                for place in row.left_out {
+                    values[place] = present[place].take();
+                }
+                self.fold.write(&create.entity_type, row.identity, values);
+            }
+        }
         Ok(true)
     }
 
@@ -86,23 +97,27 @@ impl Session {
         for (place, text) in layout.identity.iter().zip(&identity) {
             values[*place].get_or_insert_with(|| Some(text.clone()));
         }
+        let places = |names: &[String]| names.iter().filter_map(|name| layout.place(name)).collect::<Vec<usize>>();
+        let (omitted, unchanged) = (places(&read.omitted), places(&read.unchanged));
         // While rows that were listed are ahead, the row that an unchanged value belongs to may be gone from the target, and
         // the value with it: a later change of key took it along before the listing, and a delete came again.
-        let unchanged = read.unchanged.iter().filter(|_| self.settling());
-        let absent: Vec<usize> = read.omitted.iter().chain(unchanged).filter_map(|name| layout.place(name)).collect();
-        if !absent.is_empty() {
+        let wanted = !omitted.is_empty() || (self.settling() && !unchanged.is_empty());
+        if wanted {
             let id = activity.entity_id.clone().unwrap_or_default();
-            // A row that is gone by now will be deleted by what follows.
-            if let Some(mut present) = self.present(&activity.entity_type, (&id, &identity)).await? {
-                for place in absent {
-                    values[place] = present[place].take();
+            let present = self.present(&activity.entity_type, (&id, &identity)).await?;
+            for place in &omitted {
+                // Null marks what is not to be had now: the row was deleted since, or has another key, under which it is
+                // looked for again.
+                values[*place] = present.as_ref().map_or(Some(None), |present| present[*place].clone());
+            }
+            if let Some(present) = present.filter(|_| self.settling()) {
+                for place in &unchanged {
+                    values[*place].clone_from(&present[*place]);
                 }
             }
         }
-        let layout = self.layout(activity)?;
-        let mut unchanged = read.unchanged.iter().filter_map(|name| layout.place(name));
-        let partial = unchanged.any(|place| values[place].is_none());
-        Ok(Row { identity, values, partial })
+        let left_out = unchanged.into_iter().filter(|place| values[*place].is_none()).collect();
+        Ok(Row { identity, values, left_out })
     }
 }
 

@@ -341,6 +341,17 @@ impl Session {
         Ok(())
     }
 
+    /// Tells whether a row has no value in one of these places.
+    pub(super) async fn lacks(
+        &mut self,
+        entity_type: &str,
+        identity: &[String],
+        places: &[usize],
+    ) -> Result<bool, Fault> {
+        let Some(shaped) = self.shapes.get(entity_type) else { return Ok(false) };
+        self.writer.lacks(&shaped.layout, identity, places).await
+    }
+
     /// Returns the layout of an activity's type, which is mirrored.
     pub(super) fn layout(&self, activity: &Activity) -> Result<&Layout, Fault> {
         let shaped = self.shapes.get(&activity.entity_type);

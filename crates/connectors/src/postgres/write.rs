@@ -111,6 +111,25 @@ impl Writer {
         Ok(Counted { written, deleted })
     }
 
+    /// Tells whether a row has no value in one of these places.
+    pub(super) async fn lacks(
+        &mut self,
+        layout: &Layout,
+        identity: &[String],
+        places: &[usize],
+    ) -> Result<bool, Fault> {
+        let equal = layout.identity.iter().enumerate().map(|(n, place)| {
+            let column = &layout.columns[*place];
+            format!("{} = ${}::text::{}", ident(&column.name), n + 1, column.sql_type)
+        });
+        let equal: Vec<String> = equal.collect();
+        let nulls: Vec<String> =
+            places.iter().map(|place| format!("{} is null", ident(&layout.columns[*place].name))).collect();
+        let sql = format!("select from {} where {} and ({})", layout.table, equal.join(" and "), nulls.join(" or "));
+        let parameters: Vec<&(dyn ToSql + Sync)> = identity.iter().map(|text| text as _).collect();
+        Ok(self.execute(&sql, &parameters, layout).await? > 0)
+    }
+
     async fn delete(&mut self, layout: &Layout, identities: &[Vec<String>]) -> Result<u64, Fault> {
         if identities.is_empty() {
             return Ok(0);
