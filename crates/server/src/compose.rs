@@ -139,8 +139,7 @@ impl Service {
         let address = listener.local_addr().map_err(|error| internal("the address cannot be read", error))?;
         let store = open_store(&config).await?;
         let entities: Vec<Arc<EntityType>> = config.entities.iter().cloned().map(Arc::new).collect();
-        let bus = open_bus(&store).await?;
-        let notices = Arc::new(store.notices().await?);
+        let (bus, notices) = (open_bus(&store).await?, Arc::new(store.notices().await?));
         let (source, watched) = (source(&config, &entities)?, health(&config));
         let mirrors = Mirrors::prepare(&config, &store, (&bus, &source), &entities).await?;
         let (service, capture) = CaptureService::new(CaptureConfig {
@@ -191,14 +190,12 @@ impl Service {
         let report = |task| Ends { task, report: report.clone() };
         let [keys_stop, changes_stop, notices_stop, watch_stop] = [(); 4].map(|()| stop.clone());
         let (follower, watching) = (store.clone(), Arc::clone(&app));
+        let maintenance = maintain(store, config.source, config.retention, stop.clone());
         let mut tasks = mirrors.start(|| report("mirror"), &stop);
         tasks.extend([
             spawn("capture", report("capture").after(service.run(stop.clone()))),
             spawn("notices", report("notices").after(async move { notices.run(notices_stop).await })),
-            spawn(
-                "maintenance",
-                report("maintenance").after(maintain(store, config.source, config.retention, stop.clone())),
-            ),
+            spawn("maintenance", report("maintenance").after(maintenance)),
             spawn("watch", report("watch").after(async move { watching.watch.run(watched, watch_stop).await })),
             spawn("keys", report("keys").after(async move { app.auth.run(keys_stop).await })),
             spawn("directory", report("directory").after(async move { follower.follow_changes(changes_stop).await })),
