@@ -85,6 +85,10 @@ pub(crate) fn exit_code(code: Code) -> u8 {
         | Code::TooOldToProve
         | Code::ClockAhead
         | Code::ClockBehind => 1,
+        Code::MirrorUnreachable => 7,
+        Code::MirrorPermission => 4,
+        Code::MirrorInUse | Code::MirrorForeign => 6,
+        Code::MirrorDiskFull | Code::MirrorConstraint | Code::MirrorValue | Code::MirrorTableUnfit => 1,
         Code::OutboxFileInvalid => 2,
         Code::ReplicaNewer => 3,
         Code::ReplicaEmpty => 5,

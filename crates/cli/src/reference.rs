@@ -9,7 +9,7 @@ use clap::{Arg, Command, CommandFactory};
 
 use crate::{
     arguments::Arguments,
-    settings::{ENTITY_KEYS, KEYS, Key},
+    settings::{ENTITY_KEYS, KEYS, Key, MIRROR_KEYS},
 };
 
 const EXAMPLE_ENTITIES: &str = r#"[[entities]]
@@ -32,6 +32,10 @@ labels = { merge = "set" }
 type = "page"
 table = "public.pages"
 org = "organization_id"
+
+# [[mirrors]]
+# name = "reports"
+# url_env = "REPORTS_DATABASE_URL"   # or url = "postgres://..."
 "#;
 
 /// Returns the OpenAPI document.
@@ -135,6 +139,14 @@ pub(crate) fn configuration() -> String {
     );
     write_line(&mut page, "| key | meaning |\n|---|---|");
     for (name, meaning) in ENTITY_KEYS {
+        write_line(&mut page, &format!("| `{name}` | {meaning} |"));
+    }
+    write_line(
+        &mut page,
+        "\n## Mirrors\n\nOne `[[mirrors]]` section for each [mirror in another Postgres](../operate/mirror.md); `ANTIPHON_MIRRORS` takes the same as a TOML list of tables.\n",
+    );
+    write_line(&mut page, "| key | meaning |\n|---|---|");
+    for (name, meaning) in MIRROR_KEYS {
         write_line(&mut page, &format!("| `{name}` | {meaning} |"));
     }
     write_line(&mut page, "\n## Other environment variables\n\n| variable | meaning |\n|---|---|");

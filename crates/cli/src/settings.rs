@@ -6,6 +6,7 @@
 mod entities;
 mod file;
 mod keys;
+mod mirrors;
 mod secret;
 #[cfg(test)]
 mod tests;
@@ -34,8 +35,10 @@ pub(crate) use self::{
         DATABASE_STANDBY_URL, DATABASE_URL, ENTITY_KEYS, KEYS, Key, LIMITS_MUTATIONS_BURST,
         LIMITS_MUTATIONS_PER_SECOND, LIMITS_STREAM_BYTES_BURST, LIMITS_STREAM_BYTES_PER_SECOND,
         LIMITS_WEBSOCKET_BYTES_BURST, LIMITS_WEBSOCKET_BYTES_PER_SECOND, LOG_RETENTION_DAYS,
-        LOG_RETENTION_MIN_ACTIVITIES, SERVER_ALLOWED_ORIGINS, SERVER_DESK, SERVER_LISTEN, SERVER_TRUSTED_PROXIES,
+        LOG_RETENTION_MIN_ACTIVITIES, MIRROR_KEYS, SERVER_ALLOWED_ORIGINS, SERVER_DESK, SERVER_LISTEN,
+        SERVER_TRUSTED_PROXIES,
     },
+    mirrors::Mirror,
     secret::Secret,
     write::{entity_section, quoted},
 };
@@ -44,6 +47,7 @@ use crate::environment::Environment;
 /// The file's name where `--config` does not give another.
 pub(crate) const FILE_NAME: &str = "antiphon.toml";
 const ENTITIES_VARIABLE: &str = "ANTIPHON_ENTITIES";
+const MIRRORS_VARIABLE: &str = "ANTIPHON_MIRRORS";
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +91,8 @@ pub(crate) struct Settings {
     values: BTreeMap<String, (String, Origin)>,
     entities: Vec<EntityType>,
     entities_origin: Origin,
+    mirrors: Vec<Mirror>,
+    mirrors_origin: Origin,
     file: Option<PathBuf>,
 }
 
@@ -165,6 +171,16 @@ impl Settings {
         &self.entities_origin
     }
 
+    /// Returns the mirrors.
+    pub(crate) fn mirrors(&self) -> &[Mirror] {
+        &self.mirrors
+    }
+
+    /// Returns where the mirrors were named.
+    pub(crate) fn mirrors_origin(&self) -> &Origin {
+        &self.mirrors_origin
+    }
+
     /// Returns the file that was read.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.file.as_deref()
@@ -173,7 +189,14 @@ impl Settings {
     fn defaults() -> Settings {
         let with_default = KEYS.iter().filter_map(|key| Some((key.full_name(), key.default?)));
         let values = with_default.map(|(name, value)| (name, (value.to_owned(), Origin::Default))).collect();
-        Settings { values, entities: Vec::new(), entities_origin: Origin::Default, file: None }
+        Settings {
+            values,
+            entities: Vec::new(),
+            entities_origin: Origin::Default,
+            mirrors: Vec::new(),
+            mirrors_origin: Origin::Default,
+            file: None,
+        }
     }
 
     fn set(&mut self, key: &Key, value: String, origin: Origin) {
@@ -186,7 +209,7 @@ impl Settings {
         let root = document.parse()?;
         let root = root.get_ref();
         let mut known: Vec<&str> = keys::SECTIONS.to_vec();
-        known.push("entities");
+        known.extend(["entities", "mirrors"]);
         document.refuse_unknown(root, "", &known)?;
         for section in keys::SECTIONS {
             let Some(value) = root.get(section) else { continue };
@@ -209,6 +232,10 @@ impl Settings {
         if let Some(value) = root.get("entities") {
             self.entities = entities::read(&document, value)?;
             self.entities_origin = Origin::File(path.to_owned(), document.line(value));
+        }
+        if let Some(value) = root.get("mirrors") {
+            self.mirrors = mirrors::read(&document, value)?;
+            self.mirrors_origin = Origin::File(path.to_owned(), document.line(value));
         }
         Ok(())
     }
@@ -233,6 +260,15 @@ impl Settings {
             if let Some(value) = root.get_ref().get("entities") {
                 self.entities = entities::read(&document, value)?;
                 self.entities_origin = Origin::Environment(ENTITIES_VARIABLE.to_owned());
+            }
+        }
+        if let Some(text) = environment.var(MIRRORS_VARIABLE) {
+            let text = format!("mirrors = {text}");
+            let document = Document { place: MIRRORS_VARIABLE, text: &text };
+            let root = document.parse()?;
+            if let Some(value) = root.get_ref().get("mirrors") {
+                self.mirrors = mirrors::read(&document, value)?;
+                self.mirrors_origin = Origin::Environment(MIRRORS_VARIABLE.to_owned());
             }
         }
         Ok(())

@@ -2,7 +2,10 @@
 //!
 //! Lists and the activity log build their rows here, so that both say the same of the same value (protocol 2).
 
+mod read;
+
 use antiphon_model::{Cell, Type, write_string};
+pub use read::{ReadImage, read_image};
 use sha2::{Digest, Sha256};
 
 /// A value longer than this, encoded, is left out and named in `omitted`.

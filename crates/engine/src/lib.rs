@@ -31,7 +31,7 @@ pub use capture::{CaptureConfig, CaptureHandle, CaptureService};
 pub use copier::{CopyState, CopyStatus, CopyTrouble};
 pub use fanout::{Feed, FeedConfig};
 pub use fault::Fault;
-pub use image::{ImageWriter, OMITTED_ABOVE_BYTES, checksum};
+pub use image::{ImageWriter, OMITTED_ABOVE_BYTES, ReadImage, checksum, read_image};
 pub use intake::{Mapped, Mapper};
 pub use join::BeforeList;
 pub use mutate::{Applied, Door, Outcome};

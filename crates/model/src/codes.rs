@@ -90,6 +90,15 @@ codes! {
     LogNewer "LOG_NEWER" Operator "our tables belong to a newer version" "Nothing was changed. Use the newer binary.";
     LogOlder "LOG_OLDER" Operator "our tables belong to an older version" "Nothing was changed. Run `antiphon migrate`.";
     LogCorrupt "LOG_CORRUPT" Bug "our own tables contradict each other" "Nothing was changed. Please report the detail.";
+    // Mirrors: the database that is written to.
+    MirrorUnreachable "MIRROR_UNREACHABLE" Transient "a mirror's database cannot be reached" "Nothing is lost: the mirror stands where its cursor says and is tried again by itself. Check the mirror's `url`, and that the server runs.";
+    MirrorInUse "MIRROR_IN_USE" Transient "another runner writes this mirror" "Nothing is lost: this one stands by and takes over when the other one ends.";
+    MirrorPermission "MIRROR_PERMISSION" Operator "a mirror's role lacks a privilege" "Nothing is lost: the mirror holds at this place. Grant what the detail names; it goes on by itself.";
+    MirrorDiskFull "MIRROR_DISK_FULL" Operator "the disk of a mirror's database is full" "Nothing is lost: the mirror holds at this place and goes on by itself once there is space.";
+    MirrorConstraint "MIRROR_CONSTRAINT" Operator "a constraint of the mirror refuses a row" "Nothing is lost or skipped: the mirror holds before this transaction. Drop the constraint that the detail names, which the mirror did not make; it goes on by itself.";
+    MirrorValue "MIRROR_VALUE" Operator "a column of the mirror cannot hold a value" "Nothing is lost or skipped: the mirror holds before this transaction. Give the column that the detail names the source's type; it goes on by itself.";
+    MirrorTableUnfit "MIRROR_TABLE_UNFIT" Operator "a table of the mirror is not as the mirror left it" "Nothing is lost or skipped: the mirror holds before this transaction. Undo the change that the detail names, or drop the table: it is made and filled again.";
+    MirrorForeign "MIRROR_FOREIGN" Operator "the mirror may not write there" "Nothing was changed. Give the mirror a database of its own, or drop or rename the table that the detail names.";
     // Reading (protocol 4).
     OffsetExpired "OFFSET_EXPIRED" Caller "the offset is older than the retained log" "Nothing is lost: list again, then stream from the list's offset.";
     EpochChanged "EPOCH_CHANGED" Caller "the offset belongs to another epoch" "Nothing is lost: list again, then stream from the list's offset.";

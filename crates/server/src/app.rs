@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use antiphon_connectors::postgres::MirrorHandle;
 use antiphon_engine::{
     Bus, CaptureHandle, Door,
     ports::{Catalogue, Directory, Rows, Schemas, Shape},
@@ -55,6 +56,7 @@ pub(crate) struct App {
     pub(crate) shapes: Shapes,
     pub(crate) door: Door,
     pub(crate) mutation_limits: MutationLimits,
+    pub(crate) mirrors: Vec<MirrorHandle>,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 

@@ -31,6 +31,7 @@ use crate::{
     auth::{Auth, AuthConfig, Gate, Origins},
     desk,
     live::Streams,
+    mirrors::Mirrors,
     mutations::MutationLimits,
     operations::SlotView,
     router,
@@ -103,6 +104,8 @@ pub struct Config {
     pub allowed_origins: Vec<String>,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
+    /// Mirrors in other databases: the name of each, and where it is.
+    pub mirrors: Vec<(String, ConnectionInfo)>,
 }
 
 /// A running server.
@@ -136,9 +139,9 @@ impl Service {
         let address = listener.local_addr().map_err(|error| internal("the address cannot be read", error))?;
         let store = open_store(&config).await?;
         let entities: Vec<Arc<EntityType>> = config.entities.iter().cloned().map(Arc::new).collect();
-        let bus = open_bus(&store).await?;
-        let notices = Arc::new(store.notices().await?);
+        let (bus, notices) = (open_bus(&store).await?, Arc::new(store.notices().await?));
         let (source, watched) = (source(&config, &entities)?, health(&config));
+        let mirrors = Mirrors::prepare(&config, &store, (&bus, &source), &entities).await?;
         let (service, capture) = CaptureService::new(CaptureConfig {
             source_name: SOURCE.into(),
             holder: uuid::Uuid::new_v4().to_string(),
@@ -177,6 +180,7 @@ impl Service {
             shapes: Shapes::default(),
             door,
             mutation_limits: MutationLimits::new(config.mutations_per_second),
+            mirrors: mirrors.handles.clone(),
             metrics: recorder()?,
         });
         let page = if config.desk { Some(desk::beside(Arc::clone(&app))) } else { config.page };
@@ -186,18 +190,17 @@ impl Service {
         let report = |task| Ends { task, report: report.clone() };
         let [keys_stop, changes_stop, notices_stop, watch_stop] = [(); 4].map(|()| stop.clone());
         let (follower, watching) = (store.clone(), Arc::clone(&app));
-        let tasks = vec![
+        let maintenance = maintain(store, config.source, config.retention, stop.clone());
+        let mut tasks = mirrors.start(|| report("mirror"), &stop);
+        tasks.extend([
             spawn("capture", report("capture").after(service.run(stop.clone()))),
             spawn("notices", report("notices").after(async move { notices.run(notices_stop).await })),
-            spawn(
-                "maintenance",
-                report("maintenance").after(maintain(store, config.source, config.retention, stop.clone())),
-            ),
+            spawn("maintenance", report("maintenance").after(maintenance)),
             spawn("watch", report("watch").after(async move { watching.watch.run(watched, watch_stop).await })),
             spawn("keys", report("keys").after(async move { app.auth.run(keys_stop).await })),
             spawn("directory", report("directory").after(async move { follower.follow_changes(changes_stop).await })),
             spawn("http", report("http").after(connections::serve(listener, router, limits, drain.clone()))),
-        ];
+        ]);
         Ok(Service { address, capture, drain, stop, ended, tasks })
     }
 
@@ -376,13 +379,13 @@ async fn maintain(store: Store, source: ConnectionInfo, retention: Retention, st
 }
 
 /// Tells that a task has ended, by itself or by a panic.
-struct Ends {
+pub(crate) struct Ends {
     task: &'static str,
     report: watch::Sender<Option<&'static str>>,
 }
 
 impl Ends {
-    async fn after(self, task: impl Future<Output = ()>) {
+    pub(crate) async fn after(self, task: impl Future<Output = ()>) {
         task.await;
     }
 }

@@ -15,6 +15,7 @@ mod entities;
 mod history;
 mod line;
 mod live;
+mod mirrors;
 mod mutations;
 mod openapi;
 mod operations;

@@ -322,6 +322,12 @@ fn administering(path: &str) -> (&'static str, &'static str, Parameters, Value) 
             CONNECTIONS,
             schema("Connections", "the streams"),
         ),
+        "/v1/admin/mirrors" => (
+            "The mirrors",
+            "Each with its state, its reason, and how far behind it is.",
+            &[],
+            schema("Mirrors", "the mirrors"),
+        ),
         "/v1/admin/source/pause" => (
             "Pause capture",
             "The checkpoint holds and the slot stays; nothing is lost.",
@@ -413,6 +419,7 @@ fn schemas() -> Value {
             "websocket": { "type": "object" }, "sse": { "type": "object" }, "poll": { "type": "object" } } },
         "Connections": { "type": "object", "properties": { "total": { "type": "integer" }, "next": { "type": ["integer", "null"] },
             "items": { "type": "array", "items": { "type": "object" } } } },
+        "Mirrors": { "type": "object", "properties": { "items": { "type": "array", "items": { "type": "object" }, "description": "each with its name, its state (starting, standing_by, listing, catching_up, following, retrying, blocked), reason, title, hint and detail where something is wrong, since, nextAttemptAt, offset (the last activity that is written there), behind (activities that wait), lagMs (by the source's clock; null where nobody can tell), settling (initial rows may still be ahead of the rest), begunAnew, rowsWritten, rowsDeleted, and listing (entityType, rows, waiting) while initial rows come in" } } },
         "Source": { "type": "object", "properties": {
             "state": { "type": "string" }, "status": { "type": "string" }, "reason": { "type": ["string", "null"] }, "detail": { "type": "string" },
             "since": { "type": "string" }, "nextAttemptAt": { "type": ["string", "null"] }, "asOf": { "type": ["string", "null"] },

@@ -14,7 +14,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::{Config, app::App, auth::Gate, copies, live, problem::Problem, process, query::Query};
+use crate::{Config, app::App, auth::Gate, copies, live, mirrors, problem::Problem, process, query::Query};
 
 /// An operator who asks for the state while the source is away waits at most so long for what it would say.
 const SLOT_WAIT: Duration = Duration::from_secs(2);
@@ -138,6 +138,7 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
         metrics::gauge!("antiphon_capture_state", "state" => each.as_str()).set(f64::from(u8::from(each == state)));
     }
     copies::measure(&app.capture.copies());
+    mirrors::measure(&app);
     process::measure();
     app.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()

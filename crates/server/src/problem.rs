@@ -171,18 +171,17 @@ fn status(code: Code) -> StatusCode {
         Code::RateLimited | Code::OutboxFull => StatusCode::TOO_MANY_REQUESTS,
         Code::DecodeFailed | Code::LogCorrupt | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::SlotMissing | Code::SlotMissingAfterFailover | Code::SlotLost => StatusCode::SERVICE_UNAVAILABLE,
+        Code::SlotInUse | Code::SlotWaits | Code::SlotForeign => StatusCode::SERVICE_UNAVAILABLE,
+        Code::SlotAdvanced | Code::SlotsExhausted | Code::PublicationChanged => StatusCode::SERVICE_UNAVAILABLE,
+        Code::MirrorUnreachable | Code::MirrorInUse | Code::MirrorForeign => StatusCode::SERVICE_UNAVAILABLE,
+        Code::MirrorPermission | Code::MirrorDiskFull | Code::MirrorTableUnfit => StatusCode::SERVICE_UNAVAILABLE,
+        Code::MirrorConstraint | Code::MirrorValue => StatusCode::SERVICE_UNAVAILABLE,
         Code::SourceForked | Code::SourceRestored | Code::StandbyWaits => StatusCode::SERVICE_UNAVAILABLE,
         Code::SourceUnreachable
         | Code::AuthFailed
         | Code::TlsFailed
         | Code::WalLevel
         | Code::Permission
-        | Code::SlotInUse
-        | Code::SlotWaits
-        | Code::SlotForeign
-        | Code::SlotAdvanced
-        | Code::SlotsExhausted
-        | Code::PublicationChanged
         | Code::SourceReplaced
         | Code::InRecovery
         | Code::PoisonWal

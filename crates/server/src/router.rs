@@ -20,7 +20,7 @@ use tower_http::{
 use uuid::Uuid;
 
 use crate::{
-    activities, app::App, auth, auth::Origins, entities, history, live, mutations, openapi, operations,
+    activities, app::App, auth, auth::Origins, entities, history, live, mirrors, mutations, openapi, operations,
     problem::Problem, schema,
 };
 
@@ -48,6 +48,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("get", "/v1/admin/source"),
     ("get", "/v1/admin/limits"),
     ("get", "/v1/admin/connections"),
+    ("get", "/v1/admin/mirrors"),
     ("post", "/v1/admin/source/pause"),
     ("post", "/v1/admin/source/resume"),
     ("get", "/healthz"),
@@ -100,6 +101,7 @@ fn handler(method: &str, path: &str) -> MethodRouter<Arc<App>> {
         (_, "/v1/admin/source") => get(operations::source),
         (_, "/v1/admin/limits") => get(operations::limits),
         (_, "/v1/admin/connections") => get(operations::connections),
+        (_, "/v1/admin/mirrors") => get(mirrors::show),
         (_, "/v1/admin/source/pause") => post(operations::pause),
         (_, "/v1/admin/source/resume") => post(operations::resume),
         (_, "/healthz") => get(operations::healthz),

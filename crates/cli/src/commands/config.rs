@@ -59,6 +59,9 @@ fn print(context: &Context, settings: &Settings) -> Result<(), Stop> {
         vec![key.full_name(), value, origin.unwrap_or_else(|| "default".to_owned())]
     });
     context.out.table(&["key", "value", "origin"], rows.collect())?;
+    for mirror in settings.mirrors() {
+        context.out.line(&format!("\nmirror {} ({}): {}", mirror.name, settings.mirrors_origin(), mirror.shown()))?;
+    }
     if settings.entities().is_empty() {
         return context.out.line("\nNo entities are declared.");
     }
@@ -78,10 +81,13 @@ fn document(settings: &Settings) -> Value {
         values.insert(key.full_name(), json!({"value": value, "origin": origin, "variable": key.variable()}));
     }
     let entities: Vec<Value> = settings.entities().iter().map(entity).collect();
+    let mirrors: Vec<Value> =
+        settings.mirrors().iter().map(|mirror| json!({"name": mirror.name, "url": mirror.shown()})).collect();
     json!({
         "version": 1,
         "file": settings.file().map(|path| path.display().to_string()),
         "settings": values,
+        "mirrors": {"value": mirrors, "origin": settings.mirrors_origin().to_string()},
         "entities": {"value": entities, "origin": settings.entities_origin().to_string()},
     })
 }

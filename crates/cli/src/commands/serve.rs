@@ -57,6 +57,11 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Result<(), Stop> 
         session_variables: settings.list(&DATABASE_SESSION_VARIABLES),
         rls_role: rls_role(&settings)?,
         desk: desk(&settings)?,
+        mirrors: settings
+            .mirrors()
+            .iter()
+            .map(|mirror| mirror.resolve(&context.environment))
+            .collect::<Result<_, _>>()?,
         ..ServeOptions::new(settings.listen()?)
     };
     let step = context.out.step("starting");

@@ -333,3 +333,10 @@ pub(crate) const ENTITY_KEYS: [(&str, &str); 12] = [
         "Who may see and write what: `[[entities.rules]]` with `roles` (everyone without it), `when` (every row without it; `{ owner = \"column\" }`: rows whose column holds the reader's `sub`; `{ column = \"status\", in = [\"public\"] }`: rows with these values), and what is granted: `read` and `write` (`\"*\"` or a list of columns), `create`, `delete` (true or false). Rules add up; what none grants is denied. Without rules viewers read, and all others read and write.",
     ),
 ];
+
+/// The keys of `[[mirrors]]` and what they mean.
+pub(crate) const MIRROR_KEYS: [(&str, &str); 3] = [
+    ("name", "The mirror's name, under which the other database keeps where it stands."),
+    ("url", "The other database, as postgres://user:password@host:port/database; it holds none of ours."),
+    ("url_env", "The environment variable that holds the connection URL, in place of `url`."),
+];

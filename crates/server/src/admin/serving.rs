@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use antiphon_engine::Fault;
-use antiphon_postgres::WriteConfig;
+use antiphon_postgres::{ConnectionInfo, WriteConfig};
 use antiphon_store::Retention;
 use axum::Router;
 
@@ -65,6 +65,8 @@ pub struct ServeOptions {
     pub rls_role: Option<String>,
     /// Whether Desk, the application of pages and tasks, is served at `/desk/`.
     pub desk: bool,
+    /// Mirrors in other databases: the name and the connection URL of each.
+    pub mirrors: Vec<(String, String)>,
 }
 
 impl ServeOptions {
@@ -89,6 +91,7 @@ impl ServeOptions {
             session_variables: Vec::new(),
             rls_role: None,
             desk: false,
+            mirrors: Vec::new(),
         }
     }
 }
@@ -111,6 +114,8 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
     let admin = Admin::new(config)?;
     let entities = admin.resolved_entities().await?;
     let Admin { config, source, log, standby } = admin;
+    let mirror = |(name, url): (String, String)| Ok((name, ConnectionInfo::parse(&url)?));
+    let mirrors = options.mirrors.into_iter().map(mirror).collect::<Result<Vec<_>, Fault>>()?;
     let started = Service::start(Config {
         source,
         standby,
@@ -146,6 +151,7 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         auth: options.auth,
         allowed_origins: options.allowed_origins,
         trusted_proxies: options.trusted_proxies,
+        mirrors,
     });
     started.await
 }
