@@ -72,6 +72,7 @@ fn one(document: &Document<'_>, item: &Value<'_>) -> Result<EntityType, Fault> {
         refs: refs(document, table)?,
         fields: fields(document, table)?,
         rules: rules::read(document, table)?,
+        polling: Default::default(),
     };
     if let Some(empty) = table.get("key").filter(|_| entity.key.is_empty()) {
         return Err(document.refuse(empty, "entities.key", "is empty; leave it out to use the primary key"));

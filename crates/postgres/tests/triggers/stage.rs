@@ -65,6 +65,7 @@ pub fn entity(name: &str, table: &str) -> Arc<EntityType> {
         refs: Default::default(),
         fields: Default::default(),
         rules: Vec::new(),
+        polling: Default::default(),
     })
 }
 

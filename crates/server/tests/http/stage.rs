@@ -137,6 +137,7 @@ pub fn entity((name, table, key): &(&str, &str, &[&str])) -> EntityType {
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
         rules: Vec::new(),
+        polling: Default::default(),
     }
 }
 
