@@ -86,6 +86,7 @@ impl<'a> Reading<'a> {
             let text = into.push_typed("", "pg_catalog.text", org);
             parts.push(format!("{} = {text} collate \"C\"", select::printed(column)?));
         }
+        parts.extend(rows::alive(self.table, self.entity)?);
         Ok(Some(parts.join(" and ")))
     }
 

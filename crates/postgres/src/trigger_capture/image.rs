@@ -68,6 +68,12 @@ impl Shape {
         Shape { relation: Arc::new(relation), shown, whole }
     }
 
+    /// Has its rows told as states that were found by looking.
+    pub(super) fn polled(mut self) -> Shape {
+        Arc::make_mut(&mut self.relation).identity = ReplicaIdentity::Polled;
+        self
+    }
+
     /// Returns the relation of its rows.
     pub(super) fn relation(&self) -> &Arc<Relation> {
         &self.relation
