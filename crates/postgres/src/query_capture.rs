@@ -27,7 +27,10 @@ use antiphon_model::{Checkpoint, EntityType, RelationName, Visibility};
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 
-pub(crate) use self::{look::check_sight, objects::REMOVE};
+pub(crate) use self::{
+    look::{check_sight, reconciled},
+    objects::REMOVE,
+};
 use crate::{
     catalogue::TableInfo,
     connect,

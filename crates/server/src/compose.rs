@@ -8,15 +8,15 @@ mod connections;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use antiphon_engine::{
-    Bus, CaptureConfig, CaptureHandle, CaptureService, Door, Fault,
+    Bus, CaptureConfig, CaptureHandle, CaptureService, Door, Fault, SealKey,
     ports::{ActivityLog, Heard, Source},
     spawn,
 };
 use antiphon_model::{Code, EntityType, Micros};
 use antiphon_postgres::{
-    CaptureMethod, ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, SourceConfig, TriggerConfig,
-    TriggerSource, WriteConfig, connect_listening, connect_sql, ensure_objects, health::HealthConfig, maintain_objects,
-    pool,
+    CaptureMethod, ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, QueryConfig, QuerySource,
+    SourceConfig, TriggerConfig, TriggerSource, WriteConfig, connect_listening, connect_sql, ensure_objects,
+    health::HealthConfig, maintain_objects, pool,
 };
 use antiphon_store::{Connect, Retention, Store};
 use async_trait::async_trait;
@@ -69,6 +69,8 @@ pub struct Config {
     pub method: CaptureMethod,
     /// How often it is looked at where its log is not decoded; `None`: as often as usual.
     pub poll_interval: Option<Duration>,
+    /// How often polled tables are reconciled; `None`: where somebody asks.
+    pub reconcile_interval: Option<Duration>,
     /// The declared types, with their keys.
     pub entities: Vec<EntityType>,
     /// Where large transactions wait for their commit.
@@ -138,7 +140,8 @@ impl Service {
         let entities: Vec<Arc<EntityType>> = config.entities.iter().cloned().map(Arc::new).collect();
         let bus = open_bus(&store).await?;
         let notices = Arc::new(store.notices().await?);
-        let (source, watched) = (source(&config, &entities)?, health(&config));
+        let seal_key = store.seal_key().await?;
+        let (source, watched) = (source(&config, &entities, &seal_key)?, health(&config));
         let (service, capture) = CaptureService::new(CaptureConfig {
             source_name: SOURCE.into(),
             holder: uuid::Uuid::new_v4().to_string(),
@@ -146,7 +149,7 @@ impl Service {
             source,
             leadership: Arc::new(store.clone()),
             schemas: Arc::new(store.clone()),
-            seal_key: store.seal_key().await?,
+            seal_key,
             copies_at_once: config.copies_at_once,
             bus: bus.clone(),
             notices: Arc::clone(&notices) as _,
@@ -334,11 +337,18 @@ fn health(config: &Config) -> HealthConfig {
     }
 }
 
-fn source(config: &Config, entities: &[Arc<EntityType>]) -> Result<Arc<dyn Source>, Fault> {
+fn source(config: &Config, entities: &[Arc<EntityType>], seal_key: &SealKey) -> Result<Arc<dyn Source>, Fault> {
     if config.method == CaptureMethod::Trigger {
         let mut by_triggers = TriggerConfig::new(config.source.clone(), entities.to_vec());
         by_triggers.poll_interval = config.poll_interval.unwrap_or(by_triggers.poll_interval);
         return Ok(Arc::new(TriggerSource::new(by_triggers)?));
+    }
+    if config.method == CaptureMethod::Query {
+        let mut by_queries = QueryConfig::new(config.source.clone(), entities.to_vec());
+        by_queries.poll_interval = config.poll_interval.unwrap_or(by_queries.poll_interval);
+        by_queries.reconcile_interval = config.reconcile_interval;
+        by_queries.seal_key = Some(seal_key.clone());
+        return Ok(Arc::new(QuerySource::new(by_queries)?));
     }
     let base = SourceConfig::new(
         config.source.clone(),

@@ -4,6 +4,8 @@
 //! are told with what can go wrong (PL-05). A table without an index on its cursor is read whole at every poll, and the
 //! server's own plan says so (PL-07).
 
+use std::collections::HashMap;
+
 use antiphon_engine::Fault;
 use antiphon_model::{Code, EntityType};
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -26,14 +28,20 @@ pub(super) async fn check(client: &Client, entities: &[EntityType], findings: &m
         Ok(()) => findings.ok("sight", "the role sees when transactions began"),
         Err(fault) => findings.fault("sight", &fault, None),
     }
+    let reconciled = query_capture::reconciled(client).await?;
     for entity in entities {
-        let checked = table(client, entity, findings).await;
+        let checked = table(client, entity, &reconciled, findings).await;
         findings.take(&format!("cursor {}", entity.table), checked);
     }
     Ok(())
 }
 
-async fn table(client: &Client, entity: &EntityType, findings: &mut Findings) -> Result<(), Fault> {
+async fn table(
+    client: &Client,
+    entity: &EntityType,
+    reconciled: &HashMap<u32, i64>,
+    findings: &mut Findings,
+) -> Result<(), Fault> {
     let Some(table) = catalogue::find_table(client, &entity.table).await? else { return Ok(()) };
     let name = format!("cursor {}", table.name);
     if let Err(fault) = query_capture::check(&table, entity) {
@@ -42,22 +50,27 @@ async fn table(client: &Client, entity: &EntityType, findings: &mut Findings) ->
     }
     let cursor = entity.polling.cursor.as_deref().unwrap_or_default();
     let Some(column) = table.column(cursor) else { return Ok(()) };
-    seen(entity, findings);
+    seen(entity, reconciled.get(&table.oid).copied(), findings);
     index(client, &table, (entity, column), findings).await?;
     values(client, &table, column, findings).await?;
     nulls(client, &table, (entity, column), findings).await
 }
 
 /// What the method itself leaves out, whatever the table is (PL-01, PL-02).
-fn seen(entity: &EntityType, findings: &mut Findings) {
+fn seen(entity: &EntityType, every_seconds: Option<i64>, findings: &mut Findings) {
     let check = format!("seen {}", entity.table);
     let state = "state, not history: what changes several times between two polls is told once";
-    match &entity.polling.soft_delete {
-        Some(column) => {
-            let told = format!("{state}; rows marked by `{column}` are told as deleted, other deletes by a reconciliation only");
+    match (&entity.polling.soft_delete, every_seconds) {
+        (_, Some(seconds)) => {
+            findings.ok(&check, format!("{state}; deletes are found by a reconciliation every {seconds} s"));
+        }
+        (Some(column), None) => {
+            let told = format!(
+                "{state}; rows marked by `{column}` are told as deleted, other deletes by a reconciliation only"
+            );
             findings.ok(&check, told);
         }
-        None => {
+        (None, None) => {
             let remedy = "name a `soft_delete` column, or set capture.reconcile_interval_seconds".to_owned();
             let detail = format!("{state}; deletes not seen, but for those by a reconciliation or through the door");
             findings.warn(&check, detail, Some(remedy));
@@ -102,7 +115,10 @@ async fn values(client: &Client, table: &TableInfo, column: &ColumnInfo, finding
     let check = format!("cursor_values {}", table.name);
     let moment = column.type_sql == "pg_catalog.timestamptz";
     if !moment && column.type_sql != "pg_catalog.\"timestamp\"" {
-        let told = format!("`{}` is {}: every write must raise it, by one sequence without a cache", column.name, column.ty.name);
+        let told = format!(
+            "`{}` is {}: every write must raise it, by one sequence without a cache",
+            column.name, column.ty.name
+        );
         findings.ok(&check, told);
         return Ok(());
     }
@@ -120,7 +136,9 @@ async fn values(client: &Client, table: &TableInfo, column: &ColumnInfo, finding
     let (rows, whole, ahead, triggers): (i64, i64, i64, bool) = (row.get(0), row.get(1), row.get(2), row.get(3));
     let mut told = Vec::new();
     if !moment {
-        told.push("it has no time zone: where clocks are set back for winter an hour of changes may be missed".to_owned());
+        told.push(
+            "it has no time zone: where clocks are set back for winter an hour of changes may be missed".to_owned(),
+        );
     }
     if column.type_modifier == 0 || rows >= TOLD_ROWS && whole == rows {
         told.push("it is to the second: values are rounded, which a margin of two seconds covers".to_owned());
@@ -175,7 +193,9 @@ async fn nulls(
     let named: Vec<String> = rows.iter().take(NAMED_ROWS as usize).map(|row| row.get(0)).collect();
     let more = if rows.len() as i64 > NAMED_ROWS { " and more" } else { "" };
     let detail = format!("rows without a `{}` cannot be polled: {}{more}", column.name, named.join(", "));
-    let remedy = format!("update {name} set {cursor} = now() where {cursor} is null; alter table {name} alter column {cursor} set not null;");
+    let remedy = format!(
+        "update {name} set {cursor} = now() where {cursor} is null; alter table {name} alter column {cursor} set not null;"
+    );
     findings.problem(&check, Code::TableUnfit, detail, Some(remedy));
     Ok(())
 }

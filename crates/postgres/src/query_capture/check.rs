@@ -65,6 +65,9 @@ pub(super) async fn prepare(
     let mut tables = before.as_ref().map(|before| before.tables.clone()).unwrap_or_default();
     begin_tables(config, &client, &mut tables, waits).await?;
     tables.insert(METHOD.to_owned(), METHOD_QUERY.to_owned());
+    // People ask the database what is not seen.
+    let every = config.reconcile_interval.map(|every| i64::try_from(every.as_secs().max(1)).unwrap_or(i64::MAX));
+    client.execute("update antiphon.poll_tables set every_seconds = $1", &[&every]).await.map_err(errors::sql)?;
     let oid = objects::find(&client).await?.unwrap_or_default();
     identity.publication = Some(PublicationMark { oid, tables });
     let last = prove(&client, checkpoint).await?;
@@ -141,7 +144,11 @@ async fn highest(client: &Client, polled: &Polled) -> Result<Option<Value>, Faul
     Ok(row.map(|row| Value { text: row.get(0), micros: row.get(1) }))
 }
 
-async fn note_rows(client: &Client, polled: &Polled, after: Option<&[String]>) -> Result<(u64, Option<Vec<String>>), Fault> {
+async fn note_rows(
+    client: &Client,
+    polled: &Polled,
+    after: Option<&[String]>,
+) -> Result<(u64, Option<Vec<String>>), Fault> {
     let (name, keys, oid) = (polled.name()?, polled.key_list()?, polled.table.oid);
     let condition = match after {
         Some(_) => format!("({keys}) > ({})", polled.key_values("$1::pg_catalog.text[]")?),

@@ -1,4 +1,4 @@
-//! Edits through the door, told in their order: the rows that they name, then who made them, then what they deleted.
+//! Edits through the door, told in their order: who made each, then the row that it names, as it is by now.
 //!
 //! The door leaves a sealed message in the transaction of each edit, as it does for the log, with the key that it wrote.
 //! So an edit is found even where it leaves the cursor alone or deletes the row, and is confirmed after its row was told
@@ -81,18 +81,18 @@ pub(super) async fn tell(
     Ok((sum, edits.len() as i64 == EDITS_MAX))
 }
 
-/// The rows of a table that edits name, each with the number of the last edit of it; `None` where there are none.
+/// The rows of a table that edits name, each with the first and the last edit of it; `None` where there are none.
 fn named(polled: &Polled, edits: &[Edit]) -> Option<String> {
     let with_org = polled.key().ok()?.len() > polled.entity.key.len();
-    let mut last: BTreeMap<Vec<&str>, usize> = BTreeMap::new();
+    let mut rows: BTreeMap<Vec<&str>, (usize, usize)> = BTreeMap::new();
     for (number, edit) in edits.iter().enumerate().filter(|(_, edit)| edit.relation == polled.table.oid) {
         if edit.key.len() == polled.entity.key.len() {
             let key = edit.key.iter().map(String::as_str).chain(with_org.then_some(edit.org.as_str()));
-            last.insert(key.collect(), number);
+            rows.entry(key.collect()).or_insert((number, number)).1 = number;
         }
     }
-    let named = |(key, number): (&Vec<&str>, &usize)| serde_json::json!({ "k": key, "n": number });
-    (!last.is_empty()).then(|| serde_json::Value::from_iter(last.iter().map(named)).to_string())
+    let named = |(key, (first, last)): (&Vec<&str>, &(usize, usize))| serde_json::json!({ "k": key, "first": first, "last": last });
+    (!rows.is_empty()).then(|| serde_json::Value::from_iter(rows.iter().map(named)).to_string())
 }
 
 /// Records who edited; returns whether anybody did.

@@ -24,8 +24,7 @@ use super::{
 };
 use crate::{
     delivery::{self, Delivered, Outbox},
-    errors,
-    quote,
+    errors, quote,
     trigger_capture::{
         driver::{ReceiverGone, deliver, within},
         objects,
@@ -104,7 +103,10 @@ impl Table {
         // Another table under the name is told when the capture begins again.
         let name = &described.table.name;
         let window = window.ok_or_else(|| {
-            Fault::new(Code::PublicationChanged, format!("the table {name} was made anew, or what was told of it is gone"))
+            Fault::new(
+                Code::PublicationChanged,
+                format!("the table {name} was made anew, or what was told of it is gone"),
+            )
         })?;
         self.polled = Some((described, window));
         Ok(true)
@@ -231,12 +233,7 @@ impl Driver {
         Ok(recorded + self.reconcile(index).await?)
     }
 
-    async fn end_poll(
-        &mut self,
-        index: usize,
-        seen: Look,
-        highest: Option<Value>,
-    ) -> Result<(), Option<Fault>> {
+    async fn end_poll(&mut self, index: usize, seen: Look, highest: Option<Value>) -> Result<(), Option<Fault>> {
         let Some((polled, window)) = &mut self.tables[index].polled else { return Ok(()) };
         let before = (window.watermark().cloned(), window.from().clone());
         window.end(seen, highest);

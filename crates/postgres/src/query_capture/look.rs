@@ -3,6 +3,8 @@
 //! Who runs is asked before the snapshot that reads is taken: whoever is not named then begins later. Refused: a role
 //! that may not see when other roles' transactions began, because then no bound can be told (CAP-40).
 
+use std::collections::HashMap;
+
 use antiphon_engine::Fault;
 use antiphon_model::{Code, RelationName};
 use tokio_postgres::Client;
@@ -105,4 +107,14 @@ pub(super) async fn ask(client: &Client, tables: &[RelationName]) -> Result<u64,
     }
     let asked = client.execute(ASK, &[&names]).await.map_err(errors::sql)?;
     if asked == 0 { Err(nothing()) } else { Ok(asked) }
+}
+
+/// Tells how often each table is reconciled, in seconds, by its OID; nothing where none was polled yet.
+pub(crate) async fn reconciled(client: &Client) -> Result<HashMap<u32, i64>, Fault> {
+    if objects::find(client).await?.is_none() {
+        return Ok(HashMap::new());
+    }
+    let statement = "select relation, every_seconds from antiphon.poll_tables where every_seconds is not null";
+    let rows = client.query(statement, &[]).await.map_err(errors::sql)?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

@@ -18,6 +18,7 @@ create table if not exists antiphon.poll_tables (
   from_moment int8,
   from_value text,
   clock int8,
+  every_seconds int8,
   asked bool not null default false,
   reconciled timestamptz
 );

@@ -48,7 +48,8 @@ pub(super) enum Candidates {
     ByKey(Option<Vec<String>>),
     /// Rows that were told, in the order of their kept keys: they may be gone.
     Told(Option<Vec<String>>),
-    /// The rows of these keys, as JSON: `[{"k": [key], "n": number}]`.
+    /// The rows of these keys, as JSON: `[{"k": [key], "first": number, "last": number}]`, with the numbers of the edits
+    /// that name them: a row is told after the first, so that none is confirmed before it, and its deletion after the last.
     Named(String),
 }
 
@@ -207,9 +208,9 @@ fn sql(polled: &Polled, candidates: &Candidates) -> Result<String, Fault> {
         Kind::Timed => "(extract(epoch from h.value) * 1000000)::pg_catalog.int8",
         Kind::Ranked => "0::pg_catalog.int8",
     };
-    // Whoever deletes is said right before; the rest was written by whom its row names.
+    // Whoever edits is said right before.
     let number = match candidates {
-        Candidates::Named(_) => "case when e.op = 'D' then 1 else 0 end, case when e.op = 'D' then 2 * e.n + 1 else e.n end",
+        Candidates::Named(_) => "1, 2 * e.n + 1",
         _ => "0, e.n",
     };
     let stamp = crate::rows::select::stamp_sql(&quote::literal(&polled.name()?)?);
@@ -293,13 +294,13 @@ fn candidate_rows(polled: &Polled, candidates: &Candidates) -> Result<String, Fa
             format!(
                 "with u as materialized (
                     select array(select v.value from pg_catalog.jsonb_array_elements_text(o.one -> 'k') with ordinality v (value, at)
-                        order by v.at) as key, (o.one ->> 'n')::pg_catalog.int8 as n
+                        order by v.at) as key, (o.one ->> 'first')::pg_catalog.int8 as first, (o.one ->> 'last')::pg_catalog.int8 as last
                     from pg_catalog.jsonb_array_elements($2::pg_catalog.text::pg_catalog.jsonb) o (one)
                 )
                 select distinct on (key) * from (
-                    select {row}, {cursor} as cur, u.n from u join {name} t on {same}
+                    select {row}, {cursor} as cur, case when {gone} then u.last else u.first end as n from u join {name} t on {same}
                     union all
-                    select w.key, null, null, true, null, u.n from u
+                    select w.key, null, null, true, null, u.last from u
                         join antiphon.poll_told w on w.relation = {oid} and w.key = u.key
                     where not exists(select from {name} t where {same})
                 ) named order by key, n desc"

@@ -24,7 +24,11 @@ const CURSORS: [(&str, Kind, &str); 6] = [
     ("pg_catalog.int8", Kind::Ranked, "true"),
     ("pg_catalog.int4", Kind::Ranked, "true"),
     ("pg_catalog.int2", Kind::Ranked, "true"),
-    ("pg_catalog.\"numeric\"", Kind::Ranked, "$c <> 'NaN'::pg_catalog.numeric and $c <> 'Infinity'::pg_catalog.numeric"),
+    (
+        "pg_catalog.\"numeric\"",
+        Kind::Ranked,
+        "$c <> 'NaN'::pg_catalog.numeric and $c <> 'Infinity'::pg_catalog.numeric",
+    ),
 ];
 /// Columns that every table has and no declaration names.
 const SYSTEM: [&str; 6] = ["xmin", "xmax", "cmin", "cmax", "ctid", "tableoid"];
@@ -119,7 +123,8 @@ impl Polled {
     /// The key as SQL: a list of columns of `t`.
     pub(super) fn key_list(&self) -> Result<String, Fault> {
         let columns = self.key()?;
-        let names: Result<Vec<_>, _> = columns.iter().map(|column| Ok(format!("t.{}", quote::ident(&column.name)?))).collect();
+        let names: Result<Vec<_>, _> =
+            columns.iter().map(|column| Ok(format!("t.{}", quote::ident(&column.name)?))).collect();
         names.map(|names| names.join(", "))
     }
 
@@ -134,7 +139,8 @@ impl Polled {
     /// The values of a kept key, each as its column's type.
     pub(super) fn key_values(&self, array: &str) -> Result<String, Fault> {
         let columns = self.key()?;
-        let values = columns.iter().enumerate().map(|(at, column)| format!("({array})[{}]::{}", at + 1, column.type_sql));
+        let values =
+            columns.iter().enumerate().map(|(at, column)| format!("({array})[{}]::{}", at + 1, column.type_sql));
         Ok(values.collect::<Vec<_>>().join(", "))
     }
 

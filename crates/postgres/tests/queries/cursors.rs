@@ -85,19 +85,33 @@ async fn a_role_that_does_not_see_who_runs_is_refused_cap_40() {
     for_each_postgres(|pg| async move {
         let stage = Stage::set(&pg, "sight").await;
         let role = stage.db.name().to_owned();
-        stage.run(&format!("create role {role} login; grant create on database {role} to {role}; alter table notes owner to {role}")).await;
+        stage
+            .run(&format!(
+                "create role {role} login; grant create on database {role} to {role}; alter table notes owner to {role}"
+            ))
+            .await;
         let url = stage.db.url().replace("postgres@", &format!("{role}@"));
         let info = antiphon_postgres::ConnectionInfo::parse(&url).unwrap();
         let source = || QuerySource::new(QueryConfig { info: info.clone(), ..stage.config() }).unwrap();
         let fault = Reader::connect(&source(), Checkpoint::start()).await.err().expect("refused");
-        assert!(fault.code() == Code::Permission && fault.detail().contains("grant pg_read_all_stats"), "{}", fault.detail());
+        assert!(
+            fault.code() == Code::Permission && fault.detail().contains("grant pg_read_all_stats"),
+            "{}",
+            fault.detail()
+        );
         stage.run(&format!("grant pg_read_all_stats to {role}")).await;
         let mut reader = Reader::connect(&source(), Checkpoint::start()).await.unwrap();
         stage.run("insert into notes (id) values (1)").await;
         assert_eq!(brief(&reader.changes(1).await), ["insert 1,acme,-"]);
         drop(reader);
-        crate::stage::until(&stage.client, &format!("select not exists(select from pg_stat_activity where usename = '{role}')")).await;
-        stage.run(&format!("alter table notes owner to current_user; drop owned by {role} cascade; drop role {role}")).await;
+        crate::stage::until(
+            &stage.client,
+            &format!("select not exists(select from pg_stat_activity where usename = '{role}')"),
+        )
+        .await;
+        stage
+            .run(&format!("alter table notes owner to current_user; drop owned by {role} cascade; drop role {role}"))
+            .await;
     })
     .await;
 }

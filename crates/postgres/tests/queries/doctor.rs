@@ -29,7 +29,9 @@ async fn examine(stage: &Stage, declared: Vec<antiphon_model::EntityType>) -> Ve
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_says_what_is_not_seen_and_how_the_cursor_is_written_pl_01_pl_02_pl_05_pl_07_pl_12() {
     for version in PgVersion::tested() {
-        let Some(pg) = Pg::private(version, &[("wal_level", "minimal"), ("max_wal_senders", "0")]).await else { continue };
+        let Some(pg) = Pg::private(version, &[("wal_level", "minimal"), ("max_wal_senders", "0")]).await else {
+            continue;
+        };
         let stage = Stage::set(&pg, "doctor").await;
         stage
             .run(
@@ -53,7 +55,11 @@ async fn the_doctor_says_what_is_not_seen_and_how_the_cursor_is_written_pl_01_pl
         assert_eq!(find(&findings, "wal_level").status, Outcome::Ok);
         let notes = find(&findings, "seen public.notes");
         assert_eq!(notes.status, Outcome::Warning);
-        assert!(notes.detail.contains("deletes not seen") && notes.detail.contains("state, not history"), "{}", notes.detail);
+        assert!(
+            notes.detail.contains("deletes not seen") && notes.detail.contains("state, not history"),
+            "{}",
+            notes.detail
+        );
         let rough = find(&findings, "seen public.rough");
         assert!(rough.status == Outcome::Ok && rough.detail.contains("`deleted`"), "{}", rough.detail);
         assert_eq!(find(&findings, "cursor_index public.notes").status, Outcome::Ok);
@@ -65,7 +71,11 @@ async fn the_doctor_says_what_is_not_seen_and_how_the_cursor_is_written_pl_01_pl
             assert!(values.status == Outcome::Warning && values.detail.contains(says), "{}", values.detail);
         }
         let unpollable = find(&findings, "unpollable public.rough");
-        assert!(unpollable.status == Outcome::Problem && unpollable.detail.ends_with("500, 501"), "{}", unpollable.detail);
+        assert!(
+            unpollable.status == Outcome::Problem && unpollable.detail.ends_with("500, 501"),
+            "{}",
+            unpollable.detail
+        );
         // The remedies do what they say.
         stage.run(index.remedy.as_deref().unwrap()).await;
         stage.run(unpollable.remedy.as_deref().unwrap()).await;

@@ -60,7 +60,8 @@ async fn a_prepared_transaction_keeps_the_window_open_pl_04() {
             told += 1;
             stage.run(&format!("insert into notes (id) values ({told})")).await;
             reader.changes(1).await;
-            let now: f64 = stage.client.query_one("select extract(epoch from now())::float8", &[]).await.unwrap().get(0);
+            let now: f64 =
+                stage.client.query_one("select extract(epoch from now())::float8", &[]).await.unwrap().get(0);
             if now - began > 3.0 {
                 break;
             }
@@ -80,7 +81,8 @@ async fn a_clock_that_was_ahead_never_hides_what_is_written_after_it_pl_06() {
         reader.changes(1).await;
         stage.run("insert into notes (id) values (2)").await;
         assert_eq!(brief(&reader.changes(1).await), ["insert 2,acme,-"]);
-        let kept = "select watermark::timestamptz > now() + interval '50 min' and to_timestamp(from_moment / 1e6) <= now()
+        let kept =
+            "select watermark::timestamptz > now() + interval '50 min' and to_timestamp(from_moment / 1e6) <= now()
             from antiphon.poll_tables";
         until(&stage.client, kept).await;
     })
@@ -89,7 +91,8 @@ async fn a_clock_that_was_ahead_never_hides_what_is_written_after_it_pl_06() {
 
 /// Sessions that write for as long as they like, by the row's own clock or by a sequence; what is read is all there is.
 async fn random_writers(pg: antiphon_testkit::Pg, by_sequence: bool) {
-    let seed: u64 = std::env::var("ANTIPHON_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
+    let seed: u64 =
+        std::env::var("ANTIPHON_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
     let mut dice = StdRng::seed_from_u64(seed);
     let stage = Stage::set(&pg, "writers").await;
     stage.run("create sequence versions; create table ranked (id int primary key, org text not null default 'acme', body text, at int8 default nextval('versions'), gone timestamptz); create index on ranked (at, id)").await;
@@ -100,7 +103,8 @@ async fn random_writers(pg: antiphon_testkit::Pg, by_sequence: bool) {
         }),
         false => ("notes", "now()", stage.config()),
     };
-    let mut reader = Reader::connect(&antiphon_postgres::QuerySource::new(config).unwrap(), Checkpoint::start()).await.unwrap();
+    let mut reader =
+        Reader::connect(&antiphon_postgres::QuerySource::new(config).unwrap(), Checkpoint::start()).await.unwrap();
     let mut sessions = Vec::new();
     for _ in 0..5 {
         sessions.push((stage.db.connect().await, false));
@@ -149,7 +153,9 @@ async fn random_writers(pg: antiphon_testkit::Pg, by_sequence: bool) {
     }
     take(&mut reader, &mut folded, 3).await;
     stage.run("set timezone = 'UTC'").await;
-    let sql = format!("select id::text, concat_ws(',', id::text, org, coalesce(body, '-'), coalesce(at::text, '-'), '-') from {table}");
+    let sql = format!(
+        "select id::text, concat_ws(',', id::text, org, coalesce(body, '-'), coalesce(at::text, '-'), '-') from {table}"
+    );
     let rows = stage.client.query(&sql, &[]).await.unwrap();
     let rows: std::collections::BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(folded.rows, rows, "seed {seed}");

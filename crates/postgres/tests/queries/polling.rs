@@ -22,11 +22,18 @@ async fn rows_are_told_once_and_as_what_they_are_cap_40_pl_02() {
         stage.run("update notes set org = 'globex', at = now() where id = 2").await;
         assert_eq!(brief(&reader.changes(1).await), ["update 2,acme,- -> 2,globex,a"]);
         // Two states between two polls are one: state, not history.
-        stage.run("begin; insert into notes (id, body) values (3, 'x'); update notes set body = 'y' where id = 3; commit").await;
+        stage
+            .run(
+                "begin; insert into notes (id, body) values (3, 'x'); update notes set body = 'y' where id = 3; commit",
+            )
+            .await;
         let taken = reader.changes(1).await;
         assert_eq!(brief(&taken), ["insert 3,acme,y"]);
         let seen = within(source.visibility()).await.unwrap();
-        assert!(taken.iter().all(|transaction| seen.sees(transaction.xid)), "a reader that sees the poll sees its rows");
+        assert!(
+            taken.iter().all(|transaction| seen.sees(transaction.xid)),
+            "a reader that sees the poll sees its rows"
+        );
         // A write that changes nothing is nothing, although its row is read again.
         stage.run("update notes set body = body where id = 3; insert into notes (id, body) values (4, 'z')").await;
         assert_eq!(brief(&reader.changes(1).await), ["insert 4,acme,z"]);
@@ -44,7 +51,11 @@ async fn hard_deletes_are_not_seen_and_marked_ones_are_pl_01_cap_40() {
         let mut reader = Reader::connect(&source, Checkpoint::start()).await.unwrap();
         stage.run("delete from notes where id = 1; update notes set gone = now(), at = now() where id = 2").await;
         assert_eq!(brief(&reader.changes(1).await), ["delete 2,acme,-"]);
-        stage.run("insert into notes (id, gone) values (4, now()); update notes set gone = null, at = now() where id = 2").await;
+        stage
+            .run(
+                "insert into notes (id, gone) values (4, now()); update notes set gone = null, at = now() where id = 2",
+            )
+            .await;
         assert_eq!(brief(&reader.changes(1).await), ["insert 2,acme,-"], "what was never told is not deleted");
         let left = "select count(*) = 3 from antiphon.poll_told";
         until(&stage.client, left).await;
@@ -83,7 +94,11 @@ async fn a_kill_between_reading_and_appending_tells_everything_once_cap_40() {
         let mut folded = Folded::default();
         drop(reader);
         for round in 0..6 {
-            stage.run(&format!("insert into notes (id, body) values ({round}, 'a'); update notes set body = '{round}', at = now()")).await;
+            stage
+                .run(&format!(
+                    "insert into notes (id, body) values ({round}, 'a'); update notes set body = '{round}', at = now()"
+                ))
+                .await;
             let lost = Reader::connect(&stage.source(), checkpoint.clone()).await.unwrap();
             // Recorded with what was told, read, and lost before it was appended anywhere.
             until(&stage.client, "select count(*) = (select count(*) from notes) from antiphon.poll_told").await;
@@ -132,7 +147,8 @@ async fn columns_that_come_and_go_are_told_from_the_next_poll_on_cap_40() {
         reader.changes(1).await;
         stage.run("alter table notes drop gone, add more text default 'm'; insert into notes (id) values (2)").await;
         let taken = reader.changes(2).await;
-        let lines: Vec<String> = crate::stage::told(&taken).iter().map(|line| line.rsplit(',').next().unwrap().into()).collect();
+        let lines: Vec<String> =
+            crate::stage::told(&taken).iter().map(|line| line.rsplit(',').next().unwrap().into()).collect();
         assert_eq!(lines, ["m", "m"], "the row in the window has the new column too");
     })
     .await;
@@ -149,7 +165,9 @@ async fn another_database_table_or_method_is_never_taken_for_the_same_cap_40() {
         drop(reader);
         let refused = |checkpoint: Checkpoint| {
             let source = stage.source();
-            async move { Reader::connect(&source, checkpoint).await.err().map(|fault| (fault.code(), fault.detail().to_owned())) }
+            async move {
+                Reader::connect(&source, checkpoint).await.err().map(|fault| (fault.code(), fault.detail().to_owned()))
+            }
         };
         let mut other = checkpoint.clone();
         let mark = other.identity.as_mut().unwrap().publication.as_mut().unwrap();
@@ -158,7 +176,9 @@ async fn another_database_table_or_method_is_never_taken_for_the_same_cap_40() {
         let mut other = checkpoint.clone();
         other.xid = antiphon_model::Xid::new(checkpoint.xid.as_u64() + 1);
         assert_eq!(refused(other).await.map(|(code, _)| code), Some(Code::SourceRestored));
-        stage.run("create table other (like notes including all); drop table notes; alter table other rename to notes").await;
+        stage
+            .run("create table other (like notes including all); drop table notes; alter table other rename to notes")
+            .await;
         let (code, detail) = refused(checkpoint).await.expect("refused");
         assert!(code == Code::PublicationChanged && detail.contains("made anew"), "{code} {detail}");
     })
@@ -185,7 +205,8 @@ async fn progress_is_told_while_nothing_changes_and_one_command_takes_everything
         let plan = plan_uninstall(&stage.client).await.unwrap();
         entities::apply(&stage.client, &plan, &mut |_| {}).await.unwrap();
         assert!(plan_uninstall(&stage.client).await.unwrap().done());
-        let left: bool = stage.client.query_one("select to_regnamespace('antiphon') is null", &[]).await.unwrap().get(0);
+        let left: bool =
+            stage.client.query_one("select to_regnamespace('antiphon') is null", &[]).await.unwrap().get(0);
         assert!(left);
     })
     .await;

@@ -63,7 +63,9 @@ async fn keys_of_several_columns_and_within_an_organisation_are_told_apart_cap_4
         let config = QueryConfig { entities: vec![entity("part", "parts", "at", None)], ..stage.config() };
         let source = QuerySource::new(config).unwrap();
         let mut reader = Reader::connect(&source, Checkpoint::start()).await.unwrap();
-        stage.run("update parts set n = 3, at = now() where org = 'globex'; delete from parts where org = 'acme'").await;
+        stage
+            .run("update parts set n = 3, at = now() where org = 'globex'; delete from parts where org = 'acme'")
+            .await;
         assert_eq!(brief(&reader.changes(1).await)[0].matches("globex").count(), 1);
         assert_eq!(ask_reconcile(&stage.info(), &[]).await.unwrap(), 1);
         let deleted = crate::stage::told(&reader.changes(1).await);
