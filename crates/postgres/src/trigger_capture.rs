@@ -28,6 +28,7 @@ use deadpool_postgres::Pool;
 
 pub use self::remove::plan_uninstall;
 pub(crate) use self::{
+    image::RecordedColumn,
     install::{METHOD, ROW},
     remove::leave,
 };

@@ -72,6 +72,7 @@ pub(super) async fn prepare(
     identity.publication = Some(PublicationMark { oid, tables });
     let last = prove(&client, checkpoint).await?;
     let started_at = if before.is_some() { checkpoint.acknowledged } else { last };
+    client.batch_execute("set lock_timeout = '2s'").await.map_err(errors::sql)?;
     Ok(Prepared { client, identity, started_at })
 }
 
@@ -109,7 +110,7 @@ async fn note(client: &Client, polled: &Polled, waits: &Waits<'_>) -> Result<(),
     let seen = look::look(client).await?;
     let mut window = Window::new(polled.kind, None, From::Beginning, None);
     let highest = highest(client, polled).await?;
-    window.end(seen, highest.clone());
+    window.end(seen, 0, highest.clone());
     if polled.kind == Kind::Ranked {
         // Who was writing before is waited for by the copy, which reads what they wrote.
         let from = highest.map_or(From::Beginning, |value| From::Value(value.text));
@@ -149,7 +150,7 @@ async fn note_rows(
     polled: &Polled,
     after: Option<&[String]>,
 ) -> Result<(u64, Option<Vec<String>>), Fault> {
-    let (name, keys, oid) = (polled.name()?, polled.key_list()?, polled.table.oid);
+    let (name, keys, oid, shape) = (polled.name()?, polled.key_list()?, polled.table.oid, polled.shape);
     let condition = match after {
         Some(_) => format!("({keys}) > ({})", polled.key_values("$1::pg_catalog.text[]")?),
         None => "true".to_owned(),
@@ -161,8 +162,8 @@ async fn note_rows(
                 {gone} as gone, pg_catalog.row_number() over (order by {keys}) as n
             from (select t.* from {name} t where {condition} order by {keys} limit {NOTED_ROWS}) t
         ), noted as (
-            insert into antiphon.poll_told (relation, key, identity, hash)
-            select {oid}, c.key, c.identity, c.hash from c where not c.gone on conflict do nothing
+            insert into antiphon.poll_told (relation, key, identity, hash, shape)
+            select {oid}, c.key, c.identity, c.hash, {shape} from c where not c.gone on conflict do nothing
         )
         select pg_catalog.count(*), (select c.key from c order by c.n desc limit 1) from c"
     );

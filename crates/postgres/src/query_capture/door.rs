@@ -30,8 +30,8 @@ const SAID: &str = "
     from said s order by s.seq";
 const SAY: &str = "
     insert into antiphon.audit (xid, statement, seq, op, said)
-    select pg_catalog.pg_current_xact_id(), 1, 2 * m.n, 'M', m.said
-    from pg_catalog.unnest($1::int8[], $2::bytea[]) m (n, said)";
+    select pg_catalog.pg_current_xact_id(), 1, 4 * m.n, 'M', m.said
+    from rows from (pg_catalog.unnest($1::int8[]), pg_catalog.unnest($2::bytea[])) m (n, said)";
 
 /// One edit.
 struct Edit {

@@ -49,7 +49,9 @@ pub(super) fn start(config: Arc<QueryConfig>, reader: Client, prepared: Prepared
         config,
         tables,
         consumed,
+        looked_at: None,
         told_at: None,
+        skipped: false,
         kept_house_at: None,
     };
     spawn("query capture", driver.run(outbox));
@@ -63,8 +65,6 @@ struct Table {
     polled: Option<(Polled, Window)>,
     /// Why it does not fit, as last told.
     unfit: Option<String>,
-    /// When it was looked at last.
-    looked_at: Option<Instant>,
     reconcile: Option<Reconcile>,
     reconciled_at: Instant,
     /// How many rows have no value of the cursor.
@@ -74,7 +74,7 @@ struct Table {
 impl Table {
     fn new(entity: Arc<EntityType>) -> Table {
         let reconciled_at = Instant::now();
-        Table { entity, polled: None, unfit: None, looked_at: None, reconcile: None, reconciled_at, unpollable: 0 }
+        Table { entity, polled: None, unfit: None, reconcile: None, reconciled_at, unpollable: 0 }
     }
 
     /// Describes the table where that is needed; a table that does not fit is told and hinders no other.
@@ -120,7 +120,11 @@ struct Driver {
     tables: Vec<Table>,
     /// Up to where recorded changes are durable with the caller.
     consumed: watch::Receiver<Lsn>,
+    /// When the source was looked at last.
+    looked_at: Option<Instant>,
     told_at: Option<Instant>,
+    /// Whether a table could not be read this time.
+    skipped: bool,
     kept_house_at: Option<Instant>,
 }
 
@@ -143,11 +147,12 @@ impl Driver {
         loop {
             let began = Instant::now();
             let seen = within(look::look(&self.client)).await?;
+            let since = self.looked_at.replace(began).map(|before| began - before);
             let reached = Micros(seen.clock);
             outbox.heard(reached);
             let mut recorded = self.tell_edits().await?;
             for index in 0..self.tables.len() {
-                recorded += self.poll(index, seen, outbox, reached).await?;
+                recorded += self.poll(index, (seen, since), outbox, reached).await?;
             }
             let found = self.read(outbox, reached).await?;
             self.tell_progress(outbox, reached, found).await?;
@@ -176,10 +181,12 @@ impl Driver {
                     }
                 }
                 Err(refused) => {
+                    let mut refused = Some(refused);
                     for index in 0..self.tables.len() {
-                        self.tables[index].describe(&self.client, true).await.map_err(Some)?;
+                        if self.leave(index, refused.take().unwrap_or(Refused::Stale)).await? {
+                            return Ok(recorded);
+                        }
                     }
-                    let_go(refused)?;
                 }
             }
         }
@@ -190,7 +197,7 @@ impl Driver {
     async fn poll(
         &mut self,
         index: usize,
-        seen: Look,
+        (seen, since): (Look, Option<Duration>),
         outbox: &mut Outbox,
         reached: Micros,
     ) -> Result<u64, Option<Fault>> {
@@ -199,7 +206,6 @@ impl Driver {
             return Ok(0);
         }
         let began = Instant::now();
-        let since = table.looked_at.replace(began).map(|before| began - before);
         let Some((_, window)) = &table.polled else { return Ok(0) };
         let step = window.step(seen, since);
         let from = window.begin(step);
@@ -210,11 +216,10 @@ impl Driver {
             let Some((polled, window)) = &table.polled else { return Ok(recorded) };
             let found = match page::read(&mut self.client, polled, &candidates, window.watermark()).await {
                 Ok(found) => found,
-                Err(refused) => {
-                    table.describe(&self.client, true).await.map_err(Some)?;
-                    let_go(refused)?;
-                    continue;
-                }
+                Err(refused) => match self.leave(index, refused).await? {
+                    true => return Ok(recorded),
+                    false => continue,
+                },
             };
             recorded += found.changes();
             let open_seconds = u64::try_from(seen.clock - seen.oldest).unwrap_or_default() / 1_000_000;
@@ -229,14 +234,19 @@ impl Driver {
                 None => break,
             }
         }
-        self.end_poll(index, seen, highest).await?;
+        self.end_poll(index, (seen, step), highest).await?;
         Ok(recorded + self.reconcile(index).await?)
     }
 
-    async fn end_poll(&mut self, index: usize, seen: Look, highest: Option<Value>) -> Result<(), Option<Fault>> {
+    async fn end_poll(
+        &mut self,
+        index: usize,
+        (seen, step): (Look, i64),
+        highest: Option<Value>,
+    ) -> Result<(), Option<Fault>> {
         let Some((polled, window)) = &mut self.tables[index].polled else { return Ok(()) };
         let before = (window.watermark().cloned(), window.from().clone());
-        window.end(seen, highest);
+        window.end(seen, step, highest);
         // What is kept from time to time is read again from where it was kept: nothing is told twice for that.
         let moved = before.0.as_ref() != window.watermark() || before.1 != *window.from();
         if moved {
@@ -261,11 +271,26 @@ impl Driver {
                 }
                 Ok(recorded)
             }
-            Err(refused) => {
-                table.describe(&self.client, true).await.map_err(Some)?;
-                let_go(refused)?;
-                Ok(0)
+            Err(refused) => self.leave(index, refused).await.map(|_| 0),
+        }
+    }
+
+    /// Decides about a table that could not be read: one that has changed is described anew, to be read again; one that
+    /// somebody works on alone is left for the next time (true), so that the others are not kept waiting, and nothing is
+    /// said to be read. Anything else ends the capture.
+    async fn leave(&mut self, index: usize, refused: Refused) -> Result<bool, Option<Fault>> {
+        let described = match refused {
+            Refused::Stale => within(self.tables[index].describe(&self.client, true)).await,
+            Refused::Fault(fault) => Err(Some(fault)),
+        };
+        match described {
+            Ok(_) => Ok(false),
+            Err(Some(fault)) if fault.code() == Code::TryAgain => {
+                tracing::debug!(error = %fault.chain(), "a table is left for the next poll");
+                self.skipped = true;
+                Ok(true)
             }
+            Err(ended) => Err(ended),
         }
     }
 
@@ -285,7 +310,7 @@ impl Driver {
 
     async fn tell_progress(&mut self, outbox: &mut Outbox, reached: Micros, found: bool) -> Result<(), Option<Fault>> {
         let due = self.told_at.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL);
-        if found || !due {
+        if std::mem::take(&mut self.skipped) || found || !due {
             return Ok(());
         }
         self.told_at = Some(Instant::now());
@@ -308,7 +333,11 @@ impl Driver {
             if known.is_some_and(|(_, asked)| asked) && table.reconcile.is_none() {
                 table.reconcile = Some(Reconcile::new());
             }
-            let rows = within(unpollable(&self.client, polled)).await?;
+            let rows = match within(unpollable(&self.client, polled)).await {
+                Ok(rows) => rows,
+                Err(Some(fault)) if fault.code() == Code::TryAgain => continue,
+                Err(ended) => return Err(ended),
+            };
             let before = std::mem::replace(&mut table.unpollable, rows);
             UnpollableCounted { table: &table.entity.table, rows, before }.emit();
         }
@@ -330,12 +359,4 @@ async fn unpollable(client: &Client, polled: &Polled) -> Result<i64, Fault> {
         quote::ident(&column.name)?
     );
     Ok(client.query_one(&sql, &[]).await.map_err(errors::sql)?.get(0))
-}
-
-/// A table that has changed was described anew and is read again; anything else ends the capture.
-fn let_go(refused: Refused) -> Result<(), Option<Fault>> {
-    match refused {
-        Refused::Stale => Ok(()),
-        Refused::Fault(fault) => Err(Some(fault)),
-    }
 }

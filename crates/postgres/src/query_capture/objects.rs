@@ -27,6 +27,7 @@ create table if not exists antiphon.poll_told (
   key text[] collate \"C\" not null,
   identity text not null,
   hash int8 not null,
+  shape int8 not null,
   primary key (relation, key)
 );
 create table if not exists antiphon.poll_said (

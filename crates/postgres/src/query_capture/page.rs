@@ -21,7 +21,7 @@ use crate::{errors, quote};
 /// A page has at most so many rows.
 pub(super) const PAGE_ROWS: usize = 1_000;
 /// Keeps everybody else from giving places; taken before the snapshot of what follows.
-const TAKE_TURN: &str = "set local lock_timeout = '10s'; lock table antiphon.audit_state in share row exclusive mode";
+const TAKE_TURN: &str = "set local lock_timeout = '2s'; lock table antiphon.audit_state in share row exclusive mode";
 /// Gives what was recorded its place.
 const PLACE: &str = "
     with recorded as (
@@ -202,6 +202,7 @@ fn found(row: &Row, polled: &Polled) -> Result<Option<Found>, tokio_postgres::Er
 /// Writes the statement: candidates, what was told of them, what differs, and what is noted and recorded of it.
 fn sql(polled: &Polled, candidates: &Candidates) -> Result<String, Fault> {
     let (oid, shape) = (polled.table.oid, polled.shape);
+    let alike = polled.alike.iter().map(|shape| format!("({shape})")).collect::<Vec<_>>().join(", ");
     let cursor = &polled.cursor()?.type_sql;
     let counts = polled.counts("c.cur")?;
     let moment = match polled.kind {
@@ -209,38 +210,41 @@ fn sql(polled: &Polled, candidates: &Candidates) -> Result<String, Fault> {
         Kind::Ranked => "0::pg_catalog.int8",
     };
     // Whoever edits is said right before.
-    let number = match candidates {
-        Candidates::Named(_) => "1, 2 * e.n + 1",
-        _ => "0, e.n",
-    };
+    let statement = u8::from(matches!(candidates, Candidates::Named(_)));
     let stamp = crate::rows::select::stamp_sql(&quote::literal(&polled.name()?)?);
     Ok(format!(
         "with c as materialized ({rows}), d as (
             select c.*, w.relation is not null as known, w.identity as identity_was, w.hash as hash_was,
+                w.shape as shape_was, w.shape in ({alike}) as alike,
                 pg_catalog.hashtextextended(c.image collate \"C\", 0) as hash
             from c left join antiphon.poll_told w on w.relation = {oid} and w.key = c.key
         ), e as materialized (
-            select d.*, case when d.gone then 'D' when d.known then 'U' else 'I' end as op from d
+            select d.*, case when d.gone then 'D' when not d.known then 'I' when d.alike then 'U' else 'A' end as op from d
             where case when d.gone then d.known when d.image is null then false
-                when d.known then d.hash <> d.hash_was or d.identity <> d.identity_was else true end
+                when d.known then d.hash <> d.hash_was or d.alike and d.identity <> d.identity_was else true end
         ), noted as (
-            insert into antiphon.poll_told (relation, key, identity, hash)
-            select {oid}, e.key, e.identity, e.hash from e where not e.gone
-            on conflict (relation, key) do update set identity = excluded.identity, hash = excluded.hash
+            insert into antiphon.poll_told (relation, key, identity, hash, shape)
+            select {oid}, d.key, d.identity, d.hash, {shape} from d
+            where not d.gone and d.image is not null and (not d.known or not d.alike or d.hash <> d.hash_was
+                or d.identity <> d.identity_was)
+            on conflict (relation, key) do update
+                set identity = excluded.identity, hash = excluded.hash, shape = excluded.shape
         ), forgotten as (
             delete from antiphon.poll_told w using e where e.gone and w.relation = {oid} and w.key = e.key
         ), recorded as (
             insert into antiphon.audit (xid, statement, seq, op, relation, shape, old, new)
-            select pg_catalog.pg_current_xact_id(), {number}, e.op::\"char\", {oid}, {shape},
-                case when e.op = 'D' or e.op = 'U' and e.identity <> e.identity_was then e.identity_was end,
-                case when e.op <> 'D' then e.image end
-            from e
+            select pg_catalog.pg_current_xact_id(), {statement}, 4 * e.n + 1, 'D', {oid}, e.shape_was, e.identity_was, null
+            from e where e.op in ('D', 'A')
+            union all
+            select pg_catalog.pg_current_xact_id(), {statement}, 4 * e.n + 2, case e.op when 'U' then 'U' else 'I' end::\"char\",
+                {oid}, {shape}, case when e.op = 'U' and e.identity <> e.identity_was then e.identity_was end, e.image
+            from e where e.op <> 'D'
         ), h as (select greatest(pg_catalog.max(c.cur) filter (where {counts}), $1::pg_catalog.text::{cursor}) as value from c)
         select (select pg_catalog.count(*) from c), s.creates, s.updates, s.deletes, s.late,
             (select c.cur::pg_catalog.text from c order by c.n desc limit 1),
             (select c.key from c order by c.n desc limit 1), h.value::pg_catalog.text, {moment}, {stamp}
         from h, (select pg_catalog.count(*) filter (where e.op = 'I') as creates,
-            pg_catalog.count(*) filter (where e.op = 'U') as updates,
+            pg_catalog.count(*) filter (where e.op in ('U', 'A')) as updates,
             pg_catalog.count(*) filter (where e.op = 'D') as deletes,
             pg_catalog.count(*) filter (where e.cur < $1::pg_catalog.text::{cursor}) as late from e) s",
         rows = candidate_rows(polled, candidates)?,

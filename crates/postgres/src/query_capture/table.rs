@@ -14,7 +14,7 @@ use super::window::Kind;
 use crate::{
     catalogue::{self, ColumnInfo, TableInfo},
     errors, quote, rows,
-    trigger_capture::function,
+    trigger_capture::{RecordedColumn, function},
 };
 
 /// Types of a cursor, whether their values are moments, and what tells a value that is none (SQL over `t` and `$c`).
@@ -42,6 +42,9 @@ pub(super) struct Polled {
     pub(super) table: TableInfo,
     /// The number under which its shape is kept.
     pub(super) shape: i64,
+    /// The shapes, this one among them, whose rows are told apart by the same columns: what was noted under another one
+    /// cannot be compared, and such a row that has changed is told as gone and as new (its rules read other columns now).
+    pub(super) alike: Vec<i64>,
     /// What its cursor's values are.
     pub(super) kind: Kind,
 }
@@ -80,6 +83,11 @@ pub(super) fn check(table: &TableInfo, entity: &EntityType) -> Result<Kind, Faul
     Ok(*kind)
 }
 
+/// The columns that tell rows apart.
+fn identified(columns: &[RecordedColumn]) -> impl Iterator<Item = &str> {
+    columns.iter().filter(|(_, _, _, kind)| kind == "k").map(|(name, ..)| name.as_str())
+}
+
 impl Polled {
     /// Describes a declared table, and keeps its shape for whoever reads its recorded rows.
     pub(super) async fn describe(client: &Client, entity: &Arc<EntityType>) -> Result<Polled, Fault> {
@@ -94,7 +102,15 @@ impl Polled {
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
             [&table.oid, &shape, &table.name.schema, &table.name.name, &text];
         client.execute(statement, &values).await.map_err(errors::sql)?;
-        Ok(Polled { entity: Arc::clone(entity), table, shape, kind })
+        let mut alike = vec![shape];
+        let statement = "select shape, columns from antiphon.audit_shapes where relation = $1 and shape <> $2";
+        for row in client.query(statement, &[&table.oid, &shape]).await.map_err(errors::sql)? {
+            let before: Vec<RecordedColumn> = serde_json::from_str(row.get(1)).unwrap_or_default();
+            if identified(&before).eq(identified(&columns)) {
+                alike.push(row.get(0));
+            }
+        }
+        Ok(Polled { entity: Arc::clone(entity), table, shape, alike, kind })
     }
 
     /// The table's name.
@@ -147,7 +163,7 @@ impl Polled {
     /// What tells a row's key, organisation and judged columns, as it is recorded of old rows.
     pub(super) fn identity(&self) -> Result<String, Fault> {
         let columns = function::recorded(&self.table, &self.entity);
-        self.row(columns.iter().filter(|(_, _, _, kind)| kind == "k").map(|(name, ..)| name.as_str()))
+        self.row(identified(&columns))
     }
 
     /// The whole row as it is recorded.

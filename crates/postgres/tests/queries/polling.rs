@@ -1,7 +1,7 @@
 //! What polling tells: states, once each, in pages without gaps, and never beside itself.
 
 use antiphon_engine::ports::{Captured, Source};
-use antiphon_model::{Checkpoint, Code};
+use antiphon_model::{Checkpoint, Code, EntityType};
 use antiphon_postgres::{QueryConfig, QuerySource, entities, plan_uninstall};
 use antiphon_testkit::for_each_postgres;
 
@@ -208,6 +208,58 @@ async fn progress_is_told_while_nothing_changes_and_one_command_takes_everything
         let left: bool =
             stage.client.query_one("select to_regnamespace('antiphon') is null", &[]).await.unwrap().get(0);
         assert!(left);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_somebody_works_on_alone_keeps_no_other_waiting_cap_40() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::set(&pg, "alone").await;
+        stage.run("create table parts (like notes including all) partition by range (id); create table parts_a partition of parts default").await;
+        let entities = vec![entity("note", "notes", "at", None), entity("part", "parts", "at", None)];
+        let source = QuerySource::new(QueryConfig { entities, ..stage.config() }).unwrap();
+        let mut reader = Reader::connect(&source, Checkpoint::start()).await.unwrap();
+        let locker = stage.db.connect().await;
+        locker.batch_execute("begin; lock table notes in access exclusive mode").await.unwrap();
+        stage.run("insert into parts (id, body) values (1, 'meanwhile')").await;
+        assert_eq!(brief(&reader.changes(1).await), ["insert 1,acme,meanwhile"]);
+        locker.batch_execute("insert into notes (id) values (2); commit").await.unwrap();
+        assert_eq!(brief(&reader.changes(1).await), ["insert 2,acme,-"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_read_another_column_from_now_on_lose_nothing_cap_40_str_05() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::set(&pg, "rules").await;
+        stage.run("insert into notes (id, body) values (1, 'a'), (2, 'b'), (3, 'c')").await;
+        let mut reader = Reader::connect(&stage.source(), Checkpoint::start()).await.unwrap();
+        stage.run("update notes set body = 'a2', at = now() where id = 1").await;
+        reader.changes(1).await;
+        let checkpoint = reader.checkpoint.clone();
+        drop(reader);
+        stage.run("update notes set org = 'globex', at = now() where id = 2; update notes set gone = now(), at = now() where id = 3").await;
+        let owner = antiphon_model::Rule {
+            roles: Vec::new(),
+            when: Some(antiphon_model::Condition::Owner { column: "body".into() }),
+            read: antiphon_model::Columns::All,
+            write: antiphon_model::Columns::All,
+            create: true,
+            delete: true,
+        };
+        let judged = EntityType { rules: vec![owner], ..(*entity("note", "notes", "at", Some("gone"))).clone() };
+        let config = QueryConfig { entities: vec![std::sync::Arc::new(judged)], ..stage.config() };
+        let source = QuerySource::new(config).unwrap();
+        let mut reader = Reader::connect(&source, checkpoint).await.unwrap();
+        let mut told = brief(&reader.changes(3).await);
+        told.sort();
+        assert_eq!(told, ["delete 2,acme,-", "delete 3,acme,-", "insert 2,globex,b"], "what was noted of 2 says less now");
+        stage.run("update notes set body = 'b2', at = now() where id = 2; update notes set body = 'a3', at = now() where id = 1").await;
+        let mut told = brief(&reader.changes(2).await);
+        told.sort();
+        assert_eq!(told, ["update 1,acme,a2 -> 1,acme,a3", "update 2,globex,b -> 2,globex,b2"]);
     })
     .await;
 }
