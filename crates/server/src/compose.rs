@@ -140,8 +140,7 @@ impl Service {
         let entities: Vec<Arc<EntityType>> = config.entities.iter().cloned().map(Arc::new).collect();
         let bus = open_bus(&store).await?;
         let notices = Arc::new(store.notices().await?);
-        let seal_key = store.seal_key().await?;
-        let (source, watched) = (source(&config, &entities, &seal_key)?, health(&config));
+        let (source, watched) = (source(&config, &entities, store.seal_key().await?)?, health(&config));
         let (service, capture) = CaptureService::new(CaptureConfig {
             source_name: SOURCE.into(),
             holder: uuid::Uuid::new_v4().to_string(),
@@ -149,7 +148,7 @@ impl Service {
             source,
             leadership: Arc::new(store.clone()),
             schemas: Arc::new(store.clone()),
-            seal_key,
+            seal_key: store.seal_key().await?,
             copies_at_once: config.copies_at_once,
             bus: bus.clone(),
             notices: Arc::clone(&notices) as _,
@@ -337,7 +336,7 @@ fn health(config: &Config) -> HealthConfig {
     }
 }
 
-fn source(config: &Config, entities: &[Arc<EntityType>], seal_key: &SealKey) -> Result<Arc<dyn Source>, Fault> {
+fn source(config: &Config, entities: &[Arc<EntityType>], seal_key: SealKey) -> Result<Arc<dyn Source>, Fault> {
     if config.method == CaptureMethod::Trigger {
         let mut by_triggers = TriggerConfig::new(config.source.clone(), entities.to_vec());
         by_triggers.poll_interval = config.poll_interval.unwrap_or(by_triggers.poll_interval);
@@ -347,7 +346,7 @@ fn source(config: &Config, entities: &[Arc<EntityType>], seal_key: &SealKey) -> 
         let mut by_queries = QueryConfig::new(config.source.clone(), entities.to_vec());
         by_queries.poll_interval = config.poll_interval.unwrap_or(by_queries.poll_interval);
         by_queries.reconcile_interval = config.reconcile_interval;
-        by_queries.seal_key = Some(seal_key.clone());
+        by_queries.seal_key = Some(seal_key);
         return Ok(Arc::new(QuerySource::new(by_queries)?));
     }
     let base = SourceConfig::new(

@@ -19,14 +19,19 @@ use crate::errors;
 
 /// So many edits are told at once.
 const EDITS_MAX: i64 = 500;
-const WAITING: &str = "select exists(select from antiphon.poll_said)";
+/// Whether edits of known rows wait, and which wait whose rows the database named.
+const WAITING: &str = "
+    select exists(select from antiphon.poll_said where pg_catalog.cardinality(key) > 0),
+        array(select seq from antiphon.poll_said where pg_catalog.cardinality(key) = 0 order by seq limit $1)";
 /// Whoever edits commits in any order; what one page does not see yet, the next one does.
 const SAID: &str = "
     with said as (
-        delete from antiphon.poll_said where seq in (select seq from antiphon.poll_said order by seq limit $1)
-        returning seq, xid, relation, key, org, said
+        delete from antiphon.poll_said where seq in (select seq from antiphon.poll_said
+            where case when $2::int8[] is null then pg_catalog.cardinality(key) > 0 else seq = any($2) end
+            order by seq limit $1)
+        returning seq, xid, relation, key, org, deletes, said
     )
-    select s.seq, s.xid::text, s.relation, s.key, s.org, s.said, pg_catalog.pg_current_xact_id()::text
+    select s.deletes, s.xid::text, s.relation, s.key, s.org, s.said, pg_catalog.pg_current_xact_id()::text
     from said s order by s.seq";
 const SAY: &str = "
     insert into antiphon.audit (xid, statement, seq, op, said)
@@ -39,22 +44,26 @@ struct Edit {
     relation: u32,
     key: Vec<String>,
     org: String,
+    deletes: bool,
     said: Vec<u8>,
 }
 
-/// Tells whether edits wait.
-pub(super) async fn waiting(client: &Client) -> Result<bool, Fault> {
-    Ok(client.query_one(WAITING, &[]).await.map_err(errors::sql)?.get(0))
+/// Tells whether edits of known rows wait, and which wait whose rows only the cursor shows: those are to be told after
+/// the tables were polled, so that none is confirmed before its row.
+pub(super) async fn waiting(client: &Client) -> Result<(bool, Vec<i64>), Fault> {
+    let row = client.query_one(WAITING, &[&EDITS_MAX]).await.map_err(errors::sql)?;
+    Ok((row.get(0), row.get(1)))
 }
 
-/// Tells a number of edits; returns what was found of their rows, and whether more may wait.
+/// Tells a number of edits, those of known rows or the named ones; returns what was found of their rows, and whether more may wait.
 pub(super) async fn tell(
     client: &mut Client,
     tables: &[&Polled],
+    named_only: Option<&[i64]>,
     seal_key: Option<&SealKey>,
 ) -> Result<(Found, bool), Refused> {
     let transaction = page::begin(client).await?;
-    let rows = transaction.query(SAID, &[&EDITS_MAX]).await.map_err(errors::sql)?;
+    let rows = transaction.query(SAID, &[&EDITS_MAX, &named_only]).await.map_err(errors::sql)?;
     let xid = |text: &str| Xid::new(text.parse().unwrap_or_default());
     let Some(now) = rows.first().map(|row| xid(row.get(6))) else {
         page::end(transaction, false).await?;
@@ -65,6 +74,7 @@ pub(super) async fn tell(
         relation: row.get(2),
         key: row.get(3),
         org: row.get(4),
+        deletes: row.get(0),
         said: row.get(5),
     };
     let edits: Vec<Edit> = rows.iter().map(edit).collect();
@@ -81,17 +91,22 @@ pub(super) async fn tell(
     Ok((sum, edits.len() as i64 == EDITS_MAX))
 }
 
-/// The rows of a table that edits name, each with the first and the last edit of it; `None` where there are none.
+/// The rows of a table that edits name, each with its first edit and the last one that deletes it; `None` where there are
+/// none. A row that is gone though no edit deleted it was deleted by nobody whom we know.
 fn named(polled: &Polled, edits: &[Edit]) -> Option<String> {
     let with_org = polled.key().ok()?.len() > polled.entity.key.len();
-    let mut rows: BTreeMap<Vec<&str>, (usize, usize)> = BTreeMap::new();
-    for (number, edit) in edits.iter().enumerate().filter(|(_, edit)| edit.relation == polled.table.oid) {
+    let mut rows: BTreeMap<Vec<&str>, (i64, i64)> = BTreeMap::new();
+    for (number, edit) in (0..).zip(edits).filter(|(_, edit)| edit.relation == polled.table.oid) {
         if edit.key.len() == polled.entity.key.len() {
             let key = edit.key.iter().map(String::as_str).chain(with_org.then_some(edit.org.as_str()));
-            rows.entry(key.collect()).or_insert((number, number)).1 = number;
+            let (_, gone) = rows.entry(key.collect()).or_insert((number, -1 - number));
+            if edit.deletes {
+                *gone = number;
+            }
         }
     }
-    let named = |(key, (first, last)): (&Vec<&str>, &(usize, usize))| serde_json::json!({ "k": key, "first": first, "last": last });
+    let named =
+        |(key, (first, gone)): (&Vec<&str>, &(i64, i64))| serde_json::json!({ "k": key, "first": first, "gone": gone });
     (!rows.is_empty()).then(|| serde_json::Value::from_iter(rows.iter().map(named)).to_string())
 }
 

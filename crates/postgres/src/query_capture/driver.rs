@@ -150,9 +150,13 @@ impl Driver {
             let since = self.looked_at.replace(began).map(|before| began - before);
             let reached = Micros(seen.clock);
             outbox.heard(reached);
-            let mut recorded = self.tell_edits().await?;
+            let (known, unnamed) = within(door::waiting(&self.client)).await?;
+            let mut recorded = if known { self.tell_edits(None).await? } else { 0 };
             for index in 0..self.tables.len() {
                 recorded += self.poll(index, (seen, since), outbox, reached).await?;
+            }
+            if !unnamed.is_empty() && !self.skipped {
+                recorded += self.tell_edits(Some(&unnamed)).await?;
             }
             let found = self.read(outbox, reached).await?;
             self.tell_progress(outbox, reached, found).await?;
@@ -164,20 +168,20 @@ impl Driver {
         }
     }
 
-    /// Tells edits that came through the door.
-    async fn tell_edits(&mut self) -> Result<u64, Option<Fault>> {
+    /// Tells edits that came through the door: those of known rows, or the given ones, whose tables were polled since.
+    async fn tell_edits(&mut self, given: Option<&[i64]>) -> Result<u64, Option<Fault>> {
         let mut recorded = 0;
-        while within(door::waiting(&self.client)).await? {
-            for table in &mut self.tables {
-                within(table.describe(&self.client, false)).await?;
-            }
+        for index in 0..self.tables.len() {
+            self.ready(index).await?;
+        }
+        loop {
             let tables: Vec<&Polled> = self.tables.iter().filter_map(|table| Some(&table.polled.as_ref()?.0)).collect();
-            let told = door::tell(&mut self.client, &tables, self.config.seal_key.as_ref());
-            match told.await {
+            let told = door::tell(&mut self.client, &tables, given, self.config.seal_key.as_ref()).await;
+            match told {
                 Ok((found, more)) => {
                     recorded += found.changes();
                     if !more {
-                        break;
+                        return Ok(recorded);
                     }
                 }
                 Err(refused) => {
@@ -190,7 +194,6 @@ impl Driver {
                 }
             }
         }
-        Ok(recorded)
     }
 
     /// Polls one table to its end, then reconciles it for a while where that is due; returns what was recorded.
@@ -201,10 +204,10 @@ impl Driver {
         outbox: &mut Outbox,
         reached: Micros,
     ) -> Result<u64, Option<Fault>> {
-        let table = &mut self.tables[index];
-        if !within(table.describe(&self.client, false)).await? {
+        if !self.ready(index).await? {
             return Ok(0);
         }
+        let table = &self.tables[index];
         let began = Instant::now();
         let Some((_, window)) = &table.polled else { return Ok(0) };
         let step = window.step(seen, since);
@@ -283,14 +286,24 @@ impl Driver {
             Refused::Stale => within(self.tables[index].describe(&self.client, true)).await,
             Refused::Fault(fault) => Err(Some(fault)),
         };
-        match described {
-            Ok(_) => Ok(false),
+        self.or_later(described.map(|_| false), true)
+    }
+
+    /// Tells whether a table is described and fits.
+    async fn ready(&mut self, index: usize) -> Result<bool, Option<Fault>> {
+        let described = within(self.tables[index].describe(&self.client, false)).await;
+        self.or_later(described, false)
+    }
+
+    /// Answers `later` where somebody works on a table alone.
+    fn or_later(&mut self, done: Result<bool, Option<Fault>>, later: bool) -> Result<bool, Option<Fault>> {
+        match done {
             Err(Some(fault)) if fault.code() == Code::TryAgain => {
                 tracing::debug!(error = %fault.chain(), "a table is left for the next poll");
                 self.skipped = true;
-                Ok(true)
+                Ok(later)
             }
-            Err(ended) => Err(ended),
+            done => done,
         }
     }
 
@@ -324,10 +337,11 @@ impl Driver {
             return Ok(());
         }
         self.kept_house_at = Some(Instant::now());
-        for table in &mut self.tables {
-            if !within(table.describe(&self.client, false)).await? {
+        for index in 0..self.tables.len() {
+            if !self.ready(index).await? {
                 continue;
             }
+            let table = &mut self.tables[index];
             let Some((polled, _)) = &table.polled else { continue };
             let known = within(look::known(&self.client, polled.table.oid, polled.kind)).await?;
             if known.is_some_and(|(_, asked)| asked) && table.reconcile.is_none() {

@@ -36,6 +36,7 @@ create table if not exists antiphon.poll_said (
   relation oid not null,
   key text[] not null,
   org text not null,
+  deletes bool not null,
   said bytea not null
 );
 revoke all on antiphon.poll_tables, antiphon.poll_told, antiphon.poll_said from public;";

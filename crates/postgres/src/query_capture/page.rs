@@ -48,8 +48,9 @@ pub(super) enum Candidates {
     ByKey(Option<Vec<String>>),
     /// Rows that were told, in the order of their kept keys: they may be gone.
     Told(Option<Vec<String>>),
-    /// The rows of these keys, as JSON: `[{"k": [key], "first": number, "last": number}]`, with the numbers of the edits
-    /// that name them: a row is told after the first, so that none is confirmed before it, and its deletion after the last.
+    /// The rows of these keys, as JSON: `[{"k": [key], "first": number, "gone": number}]`, with the numbers of the edits
+    /// that name them: a row is told after the first, so that none is confirmed before it; where it is gone, after the
+    /// other one, and before all of them where that is below 0.
     Named(String),
 }
 
@@ -210,7 +211,10 @@ fn sql(polled: &Polled, candidates: &Candidates) -> Result<String, Fault> {
         Kind::Ranked => "0::pg_catalog.int8",
     };
     // Whoever edits is said right before.
-    let statement = u8::from(matches!(candidates, Candidates::Named(_)));
+    let statement = match candidates {
+        Candidates::Named(_) => "case when e.n < 0 then 0 else 1 end",
+        _ => "0",
+    };
     let stamp = crate::rows::select::stamp_sql(&quote::literal(&polled.name()?)?);
     Ok(format!(
         "with c as materialized ({rows}), d as (
@@ -298,13 +302,13 @@ fn candidate_rows(polled: &Polled, candidates: &Candidates) -> Result<String, Fa
             format!(
                 "with u as materialized (
                     select array(select v.value from pg_catalog.jsonb_array_elements_text(o.one -> 'k') with ordinality v (value, at)
-                        order by v.at) as key, (o.one ->> 'first')::pg_catalog.int8 as first, (o.one ->> 'last')::pg_catalog.int8 as last
+                        order by v.at) as key, (o.one ->> 'first')::pg_catalog.int8 as first, (o.one ->> 'gone')::pg_catalog.int8 as gone_at
                     from pg_catalog.jsonb_array_elements($2::pg_catalog.text::pg_catalog.jsonb) o (one)
                 )
                 select distinct on (key) * from (
-                    select {row}, {cursor} as cur, case when {gone} then u.last else u.first end as n from u join {name} t on {same}
+                    select {row}, {cursor} as cur, case when {gone} then u.gone_at else u.first end as n from u join {name} t on {same}
                     union all
-                    select w.key, null, null, true, null, u.last from u
+                    select w.key, null, null, true, null, u.gone_at from u
                         join antiphon.poll_told w on w.relation = {oid} and w.key = u.key
                     where not exists(select from {name} t where {same})
                 ) named order by key, n desc"

@@ -176,9 +176,13 @@ async fn another_database_table_or_method_is_never_taken_for_the_same_cap_40() {
         let mut other = checkpoint.clone();
         other.xid = antiphon_model::Xid::new(checkpoint.xid.as_u64() + 1);
         assert_eq!(refused(other).await.map(|(code, _)| code), Some(Code::SourceRestored));
+        // A table that is made anew under a running capture ends it as well.
+        let mut running = Reader::connect(&stage.source(), checkpoint.clone()).await.unwrap();
+        running.next().await.unwrap();
         stage
             .run("create table other (like notes including all); drop table notes; alter table other rename to notes")
             .await;
+        assert_eq!(running.end().await.code(), Code::PublicationChanged);
         let (code, detail) = refused(checkpoint).await.expect("refused");
         assert!(code == Code::PublicationChanged && detail.contains("made anew"), "{code} {detail}");
     })

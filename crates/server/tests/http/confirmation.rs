@@ -59,6 +59,11 @@ pub async fn shown_or_confirmed(stage: &Stage) {
         let mut confirmed: Vec<Value> = Vec::new();
         while confirmed.len() < 2 {
             confirmed.extend(tasks.until("confirm").await["transactionIds"].as_array().expect("ids").iter().cloned());
+            if !stage.tells_history() {
+                // A row may be found before the edit that wrote it is told of: then both confirm it.
+                confirmed.dedup();
+                confirmed.retain(|id| *id != json!(made));
+            }
         }
         assert_eq!(confirmed, [json!(edited), json!(gone)], "{transport:?}");
     }
