@@ -100,6 +100,7 @@ fn entity() -> Arc<EntityType> {
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
         rules: Vec::new(),
+        polling: Default::default(),
     })
 }
 

@@ -157,6 +157,7 @@ fn entity(table: &str) -> Arc<EntityType> {
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
         rules: Vec::new(),
+        polling: Default::default(),
     })
 }
 

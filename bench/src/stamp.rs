@@ -200,6 +200,7 @@ fn entity(table: &str) -> EntityType {
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
         rules: Vec::new(),
+        polling: Default::default(),
     }
 }
 

@@ -15,8 +15,9 @@ use crate::{
     environment::Environment,
     output::Output,
     settings::{
-        CAPTURE_METHOD, CAPTURE_POLL_INTERVAL_MS, DATABASE_LOG_URL, DATABASE_PUBLICATION, DATABASE_SLOT,
-        DATABASE_SPOOL_BYTES_MAX, DATABASE_SPOOL_DIR, DATABASE_STANDBY_URL, DATABASE_URL, Flags, Key, Settings,
+        CAPTURE_METHOD, CAPTURE_POLL_INTERVAL_MS, CAPTURE_RECONCILE_INTERVAL_SECONDS, DATABASE_LOG_URL,
+        DATABASE_PUBLICATION, DATABASE_SLOT, DATABASE_SPOOL_BYTES_MAX, DATABASE_SPOOL_DIR, DATABASE_STANDBY_URL,
+        DATABASE_URL, Flags, Key, Settings,
     },
 };
 
@@ -114,16 +115,27 @@ pub(crate) fn admin_config(settings: &Settings, environment: &Environment) -> Re
         spool_bytes_max: settings.count(&DATABASE_SPOOL_BYTES_MAX),
         method: method(settings)?,
         poll_interval: settings.duration_ms(&CAPTURE_POLL_INTERVAL_MS),
+        reconcile_interval: settings.duration_seconds(&CAPTURE_RECONCILE_INTERVAL_SECONDS),
     })
 }
 
 /// How the database is captured.
 fn method(settings: &Settings) -> Result<CaptureMethod, Fault> {
     let word = settings.text(&CAPTURE_METHOD).unwrap_or_default();
-    CaptureMethod::parse(word).ok_or_else(|| {
+    let method = CaptureMethod::parse(word).ok_or_else(|| {
         let words: Vec<_> = CaptureMethod::ALL.iter().map(|method| format!("`{}`", method.as_str())).collect();
         Fault::new(Code::ConfigInvalid, format!("capture.method: {} is wanted", words.join(" or ")))
-    })
+    })?;
+    let polled = settings.entities().iter().find(|entity| entity.polling.cursor.is_some());
+    if let Some(entity) = polled.filter(|_| method != CaptureMethod::Query) {
+        let detail = format!(
+            "entity {}: it names a `cursor`, by which only capture.method = \"query\" finds changed rows; remove it, or \
+             set the method",
+            entity.name
+        );
+        return Err(Fault::new(Code::ConfigInvalid, detail));
+    }
+    Ok(method)
 }
 
 fn no_database() -> Fault {

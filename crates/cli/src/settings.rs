@@ -30,10 +30,10 @@ use self::{
 pub(crate) use self::{
     keys::{
         AUTH_ALGORITHMS, AUTH_AUDIENCE, AUTH_ISSUER, AUTH_JWKS, AUTH_ORGS_CLAIM, AUTH_SECRET, CAPTURE_METHOD,
-        CAPTURE_POLL_INTERVAL_MS, DATABASE_COPIES_AT_ONCE, DATABASE_LOG_URL, DATABASE_PUBLICATION, DATABASE_RLS,
-        DATABASE_RLS_ROLE, DATABASE_SESSION_VARIABLES, DATABASE_SLOT, DATABASE_SPOOL_BYTES_MAX, DATABASE_SPOOL_DIR,
-        DATABASE_STANDBY_URL, DATABASE_URL, ENTITY_KEYS, KEYS, Key, LIMITS_MUTATIONS_BURST,
-        LIMITS_MUTATIONS_PER_SECOND, LIMITS_STREAM_BYTES_BURST, LIMITS_STREAM_BYTES_PER_SECOND,
+        CAPTURE_POLL_INTERVAL_MS, CAPTURE_RECONCILE_INTERVAL_SECONDS, DATABASE_COPIES_AT_ONCE, DATABASE_LOG_URL,
+        DATABASE_PUBLICATION, DATABASE_RLS, DATABASE_RLS_ROLE, DATABASE_SESSION_VARIABLES, DATABASE_SLOT,
+        DATABASE_SPOOL_BYTES_MAX, DATABASE_SPOOL_DIR, DATABASE_STANDBY_URL, DATABASE_URL, ENTITY_KEYS, KEYS, Key,
+        LIMITS_MUTATIONS_BURST, LIMITS_MUTATIONS_PER_SECOND, LIMITS_STREAM_BYTES_BURST, LIMITS_STREAM_BYTES_PER_SECOND,
         LIMITS_WEBSOCKET_BYTES_BURST, LIMITS_WEBSOCKET_BYTES_PER_SECOND, LOG_RETENTION_DAYS,
         LOG_RETENTION_MIN_ACTIVITIES, MIRROR_KEYS, SERVER_ALLOWED_ORIGINS, SERVER_DESK, SERVER_LISTEN,
         SERVER_TRUSTED_PROXIES,
@@ -143,6 +143,11 @@ impl Settings {
     /// Returns a time that is given in milliseconds; `None` where nobody gave one.
     pub(crate) fn duration_ms(&self, key: &Key) -> Option<Duration> {
         self.text(key).and_then(|text| text.parse().ok()).filter(|ms| *ms > 0).map(Duration::from_millis)
+    }
+
+    /// Returns a time that is given in seconds; `None` where nobody gave one.
+    pub(crate) fn duration_seconds(&self, key: &Key) -> Option<Duration> {
+        self.text(key).and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0).map(Duration::from_secs)
     }
 
     /// Returns the parts of a list; without any where nobody gave one.

@@ -164,6 +164,7 @@ mod tests {
             refs: Default::default(),
             fields: Default::default(),
             rules,
+            polling: Default::default(),
         }
     }
 

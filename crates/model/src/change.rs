@@ -83,6 +83,9 @@ pub enum ReplicaIdentity {
     Full,
     /// Those of a chosen unique index.
     Index,
+    /// None: rows are states that were found by looking. An old row holds what tells it apart, as it was told last; any
+    /// column may have changed since, by several transactions.
+    Polled,
 }
 
 /// A table's shape at the time a row was written.

@@ -83,6 +83,15 @@ pub enum Sync {
     OnDemand,
 }
 
+/// How changed rows are found where the database is polled; nothing where it is captured otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Polling {
+    /// The column that every write raises, by which changed rows are found.
+    pub cursor: Option<String>,
+    /// The column that marks a row as deleted: a flag that is set, or whatever else is not null.
+    pub soft_delete: Option<String>,
+}
+
 /// A declared entity type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntityType {
@@ -111,6 +120,9 @@ pub struct EntityType {
     /// Who may see and write what; empty: the plain rules (see `rights`).
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// How its changed rows are found where the database is polled.
+    #[serde(default)]
+    pub polling: Polling,
 }
 
 impl EntityType {

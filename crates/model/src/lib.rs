@@ -26,7 +26,7 @@ pub use change::{
     Cell, Cells, Change, ChangedRow, Column, OldRow, Relation, ReplicaIdentity, Transaction, Tuple, TupleError,
 };
 pub use codes::{Class, Code};
-pub use entity::{EVERYONE, EntityType, Merge, ORG_COLUMN, RelationName, Sync, Tenancy};
+pub use entity::{EVERYONE, EntityType, Merge, ORG_COLUMN, Polling, RelationName, Sync, Tenancy};
 pub use hlc::{TransactionId, TransactionIdError};
 pub use json::{cut_object, top_level_keys, write_string};
 pub use lsn::{Lsn, LsnError};

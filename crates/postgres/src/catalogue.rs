@@ -89,7 +89,10 @@ pub(crate) fn fits(table: &TableInfo, entity: &EntityType) -> Result<(), Fault> 
         }
     }
     let beyond = judged_beyond_key(entity);
+    // What is polled is told whole, and what was told of a row is kept.
+    let polled = entity.polling.cursor.is_some();
     let whole = table.audited
+        || polled
         || table.identity == Identity::Full && table.partitions.iter().all(|leaf| leaf.identity == Identity::Full);
     if let (Some(column), false) = (beyond.first(), whole) {
         return unfit(format!(
@@ -120,7 +123,8 @@ fn org_fits(table: &TableInfo, entity: &EntityType, org: &str) -> Result<(), Fau
              uuid, integers and enums serve"
         ));
     }
-    if !column.not_null && table.identity != Identity::Full && !table.audited {
+    let told = table.audited || entity.polling.cursor.is_some();
+    if !column.not_null && table.identity != Identity::Full && !told {
         return unfit(format!("the organisation column `{org}` may be null; `antiphon entities add` prepares it"));
     }
     Ok(())
@@ -136,6 +140,7 @@ pub(crate) fn judged_beyond_key(entity: &EntityType) -> Vec<&str> {
 /// Every column that a declaration needs, apart from the metadata column, which may come later.
 fn named_columns(entity: &EntityType) -> impl Iterator<Item = &str> {
     let named = entity.key.iter().chain(&entity.filter).chain(&entity.hidden);
+    let named = named.chain(&entity.polling.soft_delete);
     let named = named.chain(entity.together.iter().flatten()).chain(entity.refs.keys()).chain(entity.fields.keys());
     let granted = entity.rules.iter().flat_map(|rule| [&rule.read, &rule.write]).flat_map(|columns| match columns {
         Columns::All => Vec::new(),

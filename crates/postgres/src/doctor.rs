@@ -6,6 +6,7 @@
 
 mod failover;
 mod log_database;
+mod polling;
 mod recording;
 mod server;
 mod slot;
@@ -114,6 +115,10 @@ async fn source(client: &Client, info: &ConnectionInfo, config: &DoctorConfig, f
         CaptureMethod::Trigger => {
             let checked = recording::check(client, findings).await;
             findings.take("audit", checked);
+        }
+        CaptureMethod::Query => {
+            let checked = polling::check(client, &config.entities, findings).await;
+            findings.take("polling", checked);
         }
     }
     let checked = slot::disk(client, findings).await;

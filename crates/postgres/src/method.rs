@@ -8,17 +8,20 @@ pub enum CaptureMethod {
     Log,
     /// By triggers that record rows in an audit table.
     Trigger,
+    /// By queries that look for rows that have changed.
+    Query,
 }
 
 impl CaptureMethod {
     /// Every method.
-    pub const ALL: [CaptureMethod; 2] = [CaptureMethod::Log, CaptureMethod::Trigger];
+    pub const ALL: [CaptureMethod; 3] = [CaptureMethod::Log, CaptureMethod::Trigger, CaptureMethod::Query];
 
     /// Returns the word.
     pub const fn as_str(self) -> &'static str {
         match self {
             CaptureMethod::Log => "log",
             CaptureMethod::Trigger => "trigger",
+            CaptureMethod::Query => "query",
         }
     }
 

@@ -22,7 +22,7 @@ use deadpool_postgres::Pool;
 
 pub use self::config::{SessionValue, WriteConfig};
 use self::{refusal::refused, transaction::Open};
-use crate::{errors, rows::LiveRows};
+use crate::{CaptureMethod, errors, rows::LiveRows};
 
 /// Begins a transaction whose settings nobody else decides. Its statements follow one another at once: one that is idle
 /// for ten seconds has lost its server behind a broken route, and holds rows that others want. The path is the default of a new database: triggers of the
@@ -51,8 +51,8 @@ struct Means {
     start: String,
     /// The role that edits are made under.
     role: Option<String>,
-    /// Whether who writes is said to the audit table.
-    audited: bool,
+    /// Where who writes is said.
+    method: CaptureMethod,
 }
 
 impl LiveWrites {
@@ -69,7 +69,7 @@ impl LiveWrites {
     ) -> Result<LiveWrites, Fault> {
         let start = format!("{START}{}", config.session_sql()?);
         Ok(LiveWrites {
-            means: Arc::new(Means { pool, rows, key, declared, start, role: config.role, audited: config.audited }),
+            means: Arc::new(Means { pool, rows, key, declared, start, role: config.role, method: config.method }),
         })
     }
 }

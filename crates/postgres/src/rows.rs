@@ -251,7 +251,14 @@ fn levels<'a>(table: &'a TableInfo, query: &ListQuery) -> Result<Vec<Level<'a>>,
     Ok(levels)
 }
 
-/// Adds the condition that rows are of the organisation.
+/// Writes the condition that a row of `t` is not marked as deleted; `None` where no column says so.
+pub(crate) fn alive(table: &TableInfo, entity: &EntityType) -> Result<Option<String>, Fault> {
+    let Some(name) = &entity.polling.soft_delete else { return Ok(None) };
+    let test = if column(table, name)?.type_sql == "pg_catalog.bool" { "is not true" } else { "is null" };
+    Ok(Some(format!("t.{} {test}", quote::ident(name)?)))
+}
+
+/// Adds the conditions that rows are there and of the organisation.
 fn within(
     select: &mut Select,
     table: &TableInfo,
@@ -259,6 +266,7 @@ fn within(
     org: &str,
     unreadable: &[String],
 ) -> Result<(), Fault> {
+    select.conditions.extend(alive(table, entity)?);
     // What is everyone's is every organisation's.
     let Some(name) = entity.org_column() else { return Ok(()) };
     let column = column(table, name)?;

@@ -25,6 +25,7 @@ use crate::{
     catalogue::{self, ColumnInfo, Identity, TableInfo},
     connect, errors, quote,
     rows::{
+        self,
         place::{self, Level},
         select::{self, Answer, Refused, Select},
     },
@@ -52,6 +53,8 @@ pub enum Mark {
     Message,
     /// By a row of the audit table, for capture by triggers.
     AuditRow,
+    /// By a row of the audit table with its place, for capture by queries.
+    Placed,
 }
 
 impl Mark {
@@ -62,6 +65,17 @@ impl Mark {
                 "insert into antiphon.audit (xid, statement, seq, op, said)
                 select pg_catalog.pg_current_xact_id(), n, n, 'M', pg_catalog.convert_to($2, 'UTF8')
                 from pg_catalog.nextval('antiphon.audit_seq') n where $1 is not null"
+            }
+            Mark::Placed => {
+                "with placed as (
+                    update antiphon.audit_state set last_position = last_position + 1 returning last_position
+                ), said as (
+                    insert into antiphon.audit (xid, statement, seq, op, said)
+                    select pg_catalog.pg_current_xact_id(), 0, 0, 'M', pg_catalog.convert_to($2, 'UTF8')
+                    where $1 is not null
+                )
+                insert into antiphon.audit_order (position, xid, changes, bytes, at)
+                select last_position, pg_catalog.pg_current_xact_id(), 1, 100, pg_catalog.clock_timestamp() from placed"
             }
         }
     }
@@ -159,6 +173,7 @@ impl Copying {
             // Such rows are nobody's; the stream leaves them out too.
             select.conditions.push(format!("t.{} is not null", quote::ident(org)?));
         }
+        select.conditions.extend(rows::alive(table, &self.entity)?);
         Ok(select)
     }
 
@@ -309,7 +324,7 @@ fn relation(table: &TableInfo) -> Relation {
     let index = table.indexes.iter().find(|index| match identity {
         ReplicaIdentity::Default => index.primary,
         ReplicaIdentity::Index => index.identity,
-        ReplicaIdentity::Nothing | ReplicaIdentity::Full => false,
+        ReplicaIdentity::Nothing | ReplicaIdentity::Full | ReplicaIdentity::Polled => false,
     });
     let identified = |name: &str| {
         let named = |column: &Option<String>| column.as_deref() == Some(name);

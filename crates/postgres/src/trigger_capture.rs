@@ -5,14 +5,14 @@
 //! the rest; `image` and `horizon` decide without asking anybody. The same envelope, copier, fence and append follow as
 //! with the log: a transaction's place in the order stands for its position (ADR 0031).
 
-mod check;
-mod driver;
-mod function;
+pub(crate) mod check;
+pub(crate) mod driver;
+pub(crate) mod function;
 mod horizon;
 mod image;
-mod install;
-mod objects;
-mod reader;
+pub(crate) mod install;
+pub(crate) mod objects;
+pub(crate) mod reader;
 mod remove;
 mod watch;
 
@@ -28,6 +28,7 @@ use deadpool_postgres::Pool;
 
 pub use self::remove::plan_uninstall;
 pub(crate) use self::{
+    image::RecordedColumn,
     install::{METHOD, ROW},
     remove::leave,
 };

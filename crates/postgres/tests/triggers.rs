@@ -6,6 +6,8 @@
 mod keeping;
 #[path = "triggers/ordering.rs"]
 mod ordering;
+#[path = "triggers/reading.rs"]
+mod reading;
 #[path = "triggers/recording.rs"]
 mod recording;
 #[path = "triggers/stage.rs"]

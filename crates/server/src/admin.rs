@@ -64,6 +64,8 @@ pub struct AdminConfig {
     pub method: CaptureMethod,
     /// How often it is looked at where its log is not decoded; `None`: as often as usual.
     pub poll_interval: Option<Duration>,
+    /// How often polled tables are reconciled; `None`: where somebody asks.
+    pub reconcile_interval: Option<Duration>,
 }
 
 /// Performs operators' commands.

@@ -8,15 +8,15 @@ mod connections;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use antiphon_engine::{
-    Bus, CaptureConfig, CaptureHandle, CaptureService, Door, Fault,
+    Bus, CaptureConfig, CaptureHandle, CaptureService, Door, Fault, SealKey,
     ports::{ActivityLog, Heard, Source},
     spawn,
 };
 use antiphon_model::{Code, EntityType, Micros};
 use antiphon_postgres::{
-    CaptureMethod, ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, SourceConfig, TriggerConfig,
-    TriggerSource, WriteConfig, connect_listening, connect_sql, ensure_objects, health::HealthConfig, maintain_objects,
-    pool,
+    CaptureMethod, ConnectionInfo, LiveCatalogue, LiveRows, LiveWrites, LogSource, QueryConfig, QuerySource,
+    SourceConfig, TriggerConfig, TriggerSource, WriteConfig, connect_listening, connect_sql, ensure_objects,
+    health::HealthConfig, maintain_objects, pool,
 };
 use antiphon_store::{Connect, Retention, Store};
 use async_trait::async_trait;
@@ -70,6 +70,8 @@ pub struct Config {
     pub method: CaptureMethod,
     /// How often it is looked at where its log is not decoded; `None`: as often as usual.
     pub poll_interval: Option<Duration>,
+    /// How often polled tables are reconciled; `None`: where somebody asks.
+    pub reconcile_interval: Option<Duration>,
     /// The declared types, with their keys.
     pub entities: Vec<EntityType>,
     /// Where large transactions wait for their commit.
@@ -140,7 +142,7 @@ impl Service {
         let store = open_store(&config).await?;
         let entities: Vec<Arc<EntityType>> = config.entities.iter().cloned().map(Arc::new).collect();
         let (bus, notices) = (open_bus(&store).await?, Arc::new(store.notices().await?));
-        let (source, watched) = (source(&config, &entities)?, health(&config));
+        let (source, watched) = (source(&config, &entities, store.seal_key().await?)?, health(&config));
         let mirrors = Mirrors::prepare(&config, &store, (&bus, &source), &entities).await?;
         let (service, capture) = CaptureService::new(CaptureConfig {
             source_name: SOURCE.into(),
@@ -337,11 +339,18 @@ fn health(config: &Config) -> HealthConfig {
     }
 }
 
-fn source(config: &Config, entities: &[Arc<EntityType>]) -> Result<Arc<dyn Source>, Fault> {
+fn source(config: &Config, entities: &[Arc<EntityType>], seal_key: SealKey) -> Result<Arc<dyn Source>, Fault> {
     if config.method == CaptureMethod::Trigger {
         let mut by_triggers = TriggerConfig::new(config.source.clone(), entities.to_vec());
         by_triggers.poll_interval = config.poll_interval.unwrap_or(by_triggers.poll_interval);
         return Ok(Arc::new(TriggerSource::new(by_triggers)?));
+    }
+    if config.method == CaptureMethod::Query {
+        let mut by_queries = QueryConfig::new(config.source.clone(), entities.to_vec());
+        by_queries.poll_interval = config.poll_interval.unwrap_or(by_queries.poll_interval);
+        by_queries.reconcile_interval = config.reconcile_interval;
+        by_queries.seal_key = Some(seal_key);
+        return Ok(Arc::new(QuerySource::new(by_queries)?));
     }
     let base = SourceConfig::new(
         config.source.clone(),

@@ -148,6 +148,7 @@ impl Dev {
             spool_bytes_max: SPOOL_BYTES_MAX,
             method: CaptureMethod::Log,
             poll_interval: None,
+            reconcile_interval: None,
         };
         setup::entities(&admin).await?;
         setup::people(&admin, &info.tokens).await?;

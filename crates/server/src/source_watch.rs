@@ -85,7 +85,7 @@ impl SourceWatch {
             json!({
                 "entityType": table.entity_type, "table": table.table.to_string(), "published": table.published,
                 "identity": table.identity, "identityReady": table.identity_ready,
-                "schema": schema(&table.entity_type), "problem": table.problem,
+                "schema": schema(&table.entity_type), "problem": table.problem, "unseen": table.unseen,
             })
         };
         let publication = watched.publication.as_ref().map(|publication| {

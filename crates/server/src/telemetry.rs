@@ -16,12 +16,15 @@ const SEND_SECONDS: &[f64] = &[0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0
 const DELIVERY_SECONDS: &[f64] = &[0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
 /// Bounds of the histogram of streams that one batch wakes.
 const FANOUT_STREAMS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0];
+/// Bounds for the poll of a table: an index's few pages, or a whole table.
+const POLL_SECONDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 /// Every histogram with its bounds and its meaning.
 const HISTOGRAMS: &[(&str, &[f64], &str)] = &[
     ("antiphon_capture_lag_ms", LAG_MS, "Milliseconds from commit in the source to durable in the log"),
     ("antiphon_log_flush_seconds", FLUSH_SECONDS, "Seconds that a flush of the log took"),
     ("antiphon_send_path_seconds", SEND_SECONDS, "Seconds from frames that are ready to bytes that the socket took"),
     ("antiphon_delivery_lag_seconds", DELIVERY_SECONDS, "Seconds from commit in the source to the frame of a stream"),
+    ("antiphon_capture_query_poll_seconds", POLL_SECONDS, "Seconds that the poll of a table took, by table"),
     ("antiphon_fanout_streams", FANOUT_STREAMS, "Streams of an organisation that a batch of activities wakes"),
 ];
 
@@ -64,6 +67,11 @@ const COUNTERS: &[(&str, &str)] = &[
     ("antiphon_mutations_total", "Edits, by outcome"),
     ("antiphon_mutations_refused_total", "Edits that were refused, by code"),
     ("antiphon_capture_messages_refused_total", "Messages with our prefix that this installation did not write"),
+    ("antiphon_capture_query_rows_read_total", "Rows that polls have read, by table"),
+    ("antiphon_capture_query_late_rows_total", "Polled rows that committed behind the highest value read, by table"),
+    ("antiphon_capture_query_missed_deletes_total", "Deletes that only a reconciliation found, by table"),
+    ("antiphon_capture_query_missed_updates_total", "Other changes that only a reconciliation found, by table"),
+    ("antiphon_capture_query_clock_steps_total", "Times that the clock of a polled source stepped back"),
     ("antiphon_capture_resent_transactions_total", "Transactions that the source sent again"),
     ("antiphon_capture_reconnects_total", "Times that the connection to the source was made again"),
     ("antiphon_directory_lookups_total", "Questions to the directory that no cache answered, by what is asked"),
@@ -81,6 +89,12 @@ const GAUGES: &[(&str, &str)] = &[
     ("antiphon_capture_spool_bytes", "Bytes of large transactions that wait for their commit"),
     ("antiphon_capture_horizon_held_seconds", "How long the oldest open transaction has held back capture by triggers"),
     ("antiphon_capture_horizon_held_transactions", "Transactions that began since that one did"),
+    (
+        "antiphon_capture_query_window_open_seconds",
+        "How long the oldest open transaction has polls read the same rows again",
+    ),
+    ("antiphon_capture_query_unpollable_rows", "Rows without a value of the cursor, by table, up to 10000"),
+    ("antiphon_capture_query_reconcile_rows_per_second", "How fast the newest reconciliation reads, by table"),
     ("antiphon_capture_unpublished_tables", "Declared tables that the publication lacks"),
     ("antiphon_capture_slot_safe_wal_bytes", "Log that may still be written before the slot is lost"),
     ("antiphon_capture_slot_retained_bytes", "Log that the slot keeps"),

@@ -1,4 +1,5 @@
-//! `antiphon capture`: what capture by triggers has made in the database, taken out again.
+//! `antiphon capture`: what capture by triggers or queries has made in the database, taken out again, and polled tables
+//! compared with what was told of them.
 //!
 //! The catalogue is asked what there is, so that triggers of tables that are declared no more go too. Rows of the
 //! application stay as they are; what was recorded and not yet read is lost, and a server that still runs stops there.
@@ -16,6 +17,17 @@ use crate::{context::Context, fault::Stop, settings::CAPTURE_METHOD};
 pub(crate) enum CaptureCommand {
     /// Remove the audit table, its triggers and its functions from the database
     Uninstall(UninstallArgs),
+    /// Compare polled tables with what was told of them, which finds deletes and quiet updates
+    Reconcile(ReconcileArgs),
+}
+
+/// The arguments of `capture reconcile`.
+#[derive(Debug, Args)]
+#[command(before_help = "Examples:\n  antiphon capture reconcile\n  antiphon capture reconcile task page")]
+pub(crate) struct ReconcileArgs {
+    /// The entity types; without any, all
+    #[arg(value_name = "TYPE")]
+    types: Vec<String>,
 }
 
 /// The arguments of `capture uninstall`.
@@ -35,11 +47,27 @@ pub(crate) struct UninstallArgs {
 
 /// Runs one of them.
 pub(crate) async fn run(context: &Context, command: CaptureCommand) -> Result<(), Stop> {
-    let CaptureCommand::Uninstall(args) = command;
+    match command {
+        CaptureCommand::Uninstall(args) => uninstall(context, args).await,
+        CaptureCommand::Reconcile(args) => reconcile(context, args).await,
+    }
+}
+
+async fn reconcile(context: &Context, args: ReconcileArgs) -> Result<(), Stop> {
+    let (_, admin) = context.admin()?;
+    let tables = admin.reconcile(&args.types).await?;
+    if context.out.json() {
+        context.out.document(&json!({"version": 1, "tables": tables}))?;
+    }
+    context.out.talk(&format!("the server reconciles {tables} table(s) within seconds; its log tells what was missed"));
+    Ok(())
+}
+
+async fn uninstall(context: &Context, args: UninstallArgs) -> Result<(), Stop> {
     let (settings, admin) = context.admin()?;
-    let used = settings.text(&CAPTURE_METHOD) == Some(CaptureMethod::Trigger.as_str());
-    if used && !args.dry_run && !args.force {
-        let detail = "capture.method is `trigger`: set it to `log` first, or give --force";
+    let method = settings.text(&CAPTURE_METHOD).and_then(CaptureMethod::parse);
+    if let Some(method) = method.filter(|method| !method.decodes() && !args.dry_run && !args.force) {
+        let detail = format!("capture.method is `{}`: set it to `log` first, or give --force", method.as_str());
         return Err(Fault::new(Code::ConfigInvalid, detail).into());
     }
     let plan = admin.plan_uninstall().await?;

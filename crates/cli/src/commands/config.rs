@@ -103,7 +103,8 @@ pub(crate) fn entity(entity: &EntityType) -> Value {
         entity.fields.iter().map(|(field, merge)| (field.clone(), json!({"merge": merge}))).collect();
     json!({
         "type": entity.name, "table": entity.table.to_string(), "org": org, "key": entity.key, "tx": entity.tx,
-        "hidden": entity.hidden, "sync": entity.sync, "filter": entity.filter, "together": entity.together,
+        "hidden": entity.hidden, "sync": entity.sync, "filter": entity.filter,
+        "cursor": entity.polling.cursor, "softDelete": entity.polling.soft_delete, "together": entity.together,
         "refs": entity.refs, "fields": merges, "rules": entity.rules.iter().map(rule).collect::<Vec<_>>(),
     })
 }

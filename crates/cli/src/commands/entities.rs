@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use antiphon_model::{Code, EVERYONE, EntityType, RelationName, Tenancy};
+use antiphon_model::{Code, EVERYONE, EntityType, Polling, RelationName, Tenancy};
 use antiphon_server::admin::{Admin, EntityStatus, Fault, Identity, Plan, Progress, Step};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -53,6 +53,12 @@ pub(crate) struct AddArgs {
     /// The key columns [default: the primary key]
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     key: Vec<String>,
+    /// Where capture is by queries: the column that every write raises, such as updated_at
+    #[arg(long, value_name = "COLUMN")]
+    cursor: Option<String>,
+    /// Where capture is by queries: the column that marks a row as deleted
+    #[arg(long, value_name = "COLUMN", requires = "cursor")]
+    soft_delete: Option<String>,
     /// What an update or delete writes of the old row: an index over key and organisation, or the whole row
     #[arg(long, value_enum, default_value = "index")]
     identity: IdentityWord,
@@ -160,6 +166,7 @@ async fn proposal(admin: &Admin, settings: &Settings, args: &AddArgs, table: &st
     if !args.key.is_empty() {
         entity.key.clone_from(&args.key);
     }
+    entity.polling = Polling { cursor: args.cursor.clone(), soft_delete: args.soft_delete.clone() };
     Ok(entity)
 }
 

@@ -7,7 +7,7 @@ mod rules;
 
 use std::collections::BTreeMap;
 
-use antiphon_model::{EVERYONE, EntityType, Merge, RelationName, Sync, Tenancy};
+use antiphon_model::{EVERYONE, EntityType, Merge, Polling, RelationName, Sync, Tenancy};
 use antiphon_server::admin::Fault;
 use toml::de::DeTable;
 
@@ -56,6 +56,10 @@ fn one(document: &Document<'_>, item: &Value<'_>) -> Result<EntityType, Fault> {
         Some(value) => document.texts(value, &format!("entities.{name}")),
         None => Ok(Vec::new()),
     };
+    let optional = |name: &str| match table.get(name) {
+        Some(value) => column(document, value, &format!("entities.{name}")).map(Some),
+        None => Ok(None),
+    };
     let entity = EntityType {
         name: type_name(document, required("type")?)?,
         table: relation(document, required("table")?)?,
@@ -72,6 +76,7 @@ fn one(document: &Document<'_>, item: &Value<'_>) -> Result<EntityType, Fault> {
         refs: refs(document, table)?,
         fields: fields(document, table)?,
         rules: rules::read(document, table)?,
+        polling: Polling { cursor: optional("cursor")?, soft_delete: optional("soft_delete")? },
     };
     if let Some(empty) = table.get("key").filter(|_| entity.key.is_empty()) {
         return Err(document.refuse(empty, "entities.key", "is empty; leave it out to use the primary key"));
@@ -79,6 +84,9 @@ fn one(document: &Document<'_>, item: &Value<'_>) -> Result<EntityType, Fault> {
     if let Some(hidden) = entity.hidden.iter().find(|name| entity.key.contains(name) || entity.filter.contains(name)) {
         let why = format!("names {hidden}, which is part of the key or of filter and must be seen");
         return Err(document.refuse(table.get("hidden").unwrap_or(item), "entities.hidden", &why));
+    }
+    if let (Some(value), None) = (table.get("soft_delete"), &entity.polling.cursor) {
+        return Err(document.refuse(value, "entities.soft_delete", "is of use to polling only: name a cursor too"));
     }
     rules::check(document, table.get("rules").unwrap_or(item), &entity)?;
     Ok(entity)

@@ -146,14 +146,21 @@ pub(crate) const CAPTURE_METHOD: Key = key(
     "method",
     Kind::Text,
     Some("log"),
-    "How changes are captured: `log`, by decoding the server's log; `trigger`, by triggers that record rows in an audit table, where the log cannot be decoded.",
+    "How changes are captured: `log`, by decoding the server's log; `trigger`, by triggers that record rows in an audit table, where the log cannot be decoded; `query`, by queries that look for changed rows, where triggers cannot be had either.",
 );
 pub(crate) const CAPTURE_POLL_INTERVAL_MS: Key = key(
     "capture",
     "poll_interval_ms",
     Kind::Count,
     None,
-    "How often a database without changes is looked at where its log is not decoded; without it, 250. A busy one is looked at ten times as often.",
+    "How often a database without changes is looked at where its log is not decoded; without it, 250, and 1000 by queries. A busy one is looked at ten times as often.",
+);
+pub(crate) const CAPTURE_RECONCILE_INTERVAL_SECONDS: Key = key(
+    "capture",
+    "reconcile_interval_seconds",
+    Kind::Count,
+    None,
+    "How often each table is compared with what was told of it where it is captured by queries, which finds deletes and updates that leave the cursor alone; without it, where `antiphon capture reconcile` asks.",
 );
 pub(crate) const SERVER_LISTEN: Key =
     key("server", "listen", Kind::Address, Some("127.0.0.1:7411"), "The address and port that the server listens on.");
@@ -275,7 +282,7 @@ pub(crate) const LIMITS_STREAM_BYTES_BURST: Key = key(
 );
 
 /// Every key but `entities`, in the order of the reference.
-pub(crate) const KEYS: [Key; 31] = [
+pub(crate) const KEYS: [Key; 32] = [
     DATABASE_URL,
     DATABASE_LOG_URL,
     DATABASE_STANDBY_URL,
@@ -289,6 +296,7 @@ pub(crate) const KEYS: [Key; 31] = [
     DATABASE_RLS_ROLE,
     CAPTURE_METHOD,
     CAPTURE_POLL_INTERVAL_MS,
+    CAPTURE_RECONCILE_INTERVAL_SECONDS,
     SERVER_LISTEN,
     SERVER_ALLOWED_ORIGINS,
     SERVER_TRUSTED_PROXIES,
@@ -313,7 +321,7 @@ pub(crate) const KEYS: [Key; 31] = [
 pub(crate) const SECTIONS: [&str; 6] = ["database", "capture", "server", "auth", "log", "limits"];
 
 /// The keys of `[[entities]]` and what they mean.
-pub(crate) const ENTITY_KEYS: [(&str, &str); 12] = [
+pub(crate) const ENTITY_KEYS: [(&str, &str); 14] = [
     ("type", "The entity type's name on the wire, such as `task`."),
     ("table", "The table, as schema.table."),
     (
@@ -326,6 +334,8 @@ pub(crate) const ENTITY_KEYS: [(&str, &str); 12] = [
     ("sync", "`all` (every client keeps every row), or `on_demand` (clients keep the subsets that they ask for)."),
     ("filter", "Indexed columns that lists may filter and order by."),
     ("together", "Lists of fields that are edited as one."),
+    ("cursor", "The column that every write raises, such as `updated_at`, where capture is by queries."),
+    ("soft_delete", "The column that marks a row as deleted (set, or true), where capture is by queries."),
     ("refs", "For each reference column the entity type that it names."),
     ("fields", "For each field `{ merge = ... }`: lww (the default), manual, text, counter or set."),
     (

@@ -28,6 +28,8 @@ key = ["id"]
 hidden = ["search_vector"]
 sync = "on_demand"
 filter = ["page_id", "status"]
+cursor = "updated_at"
+soft_delete = "deleted_at"
 together = [["starts_at", "ends_at"]]
 [entities.refs]
 page_id = "page"
@@ -121,6 +123,7 @@ fn values_that_cannot_be_are_refused_with_their_line() {
         (entity("org = \"o\"\nsync = \"some\""), "line 5: entities.sync must be"),
         (entity("org = \"o\"\nkey = []"), "line 5: entities.key is empty"),
         (entity("org = \"o\"\nkey = [\"id\"]\nhidden = [\"id\"]"), "entities.hidden names id"),
+        (entity("org = \"o\"\nsoft_delete = \"gone\""), "line 5: entities.soft_delete is of use to polling only"),
         (entity("org = \"o\"\ntogether = [[\"x\"]]"), "needs at least two"),
         (entity("org = \"o\"\nrefs = { x = \"b\" }"), "refs.x names b, which is not declared"),
         (entity("org = \"o\"\nfields = { x = { merge = \"magic\" } }"), "no merge strategy magic"),

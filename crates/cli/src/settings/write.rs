@@ -33,6 +33,9 @@ pub(crate) fn entity_section(entity: &EntityType) -> String {
     if entity.sync == Sync::OnDemand {
         lines.push("sync = \"on_demand\"".to_owned());
     }
+    for (name, column) in [("cursor", &entity.polling.cursor), ("soft_delete", &entity.polling.soft_delete)] {
+        lines.extend(column.iter().map(|column| format!("{name} = {}", quoted(column))));
+    }
     if !entity.together.is_empty() {
         let groups: Vec<String> = entity.together.iter().map(|group| list_of(group)).collect();
         lines.push(format!("together = [{}]", groups.join(", ")));

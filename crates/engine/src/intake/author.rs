@@ -99,6 +99,16 @@ impl Stamped {
         Some(Stamped { text: tx.to_json(), ids, fields })
     }
 
+    /// Reads the metadata of a row that was found by looking: several edits may have come together in it, so each field
+    /// that is shown and has another id than the newest is named with its own.
+    pub(super) fn of_state<'a>(row: &[u8], shown: impl Iterator<Item = &'a str>) -> Option<Stamped> {
+        let row = Tx::parse(std::str::from_utf8(row).ok()?)?;
+        let named = shown.filter_map(|name| Some((name.to_owned(), row.field_id(name)?.to_owned())));
+        let fields = named.filter(|(_, id)| *id != row.transaction_id).collect();
+        let text = Tx { fields, ..row }.to_json();
+        Some(Stamped { text, ids: Vec::new(), fields: Default::default() })
+    }
+
     /// Tells whether this change stamped every field, as far as can be known.
     pub(super) fn whole(&self) -> bool {
         self.ids.is_empty()

@@ -4,7 +4,9 @@
 //! create, adjacent (protocol 4). Under FULL the old row fills what the new one calls unchanged (PG-61). On a stamped
 //! table the row itself says who wrote it and which fields changed.
 
-use antiphon_model::{Action, Activity, ActivityId, Cell, ChangedRow, Column, Commit, OldRow, Tuple, Tx, write_string};
+use antiphon_model::{
+    Action, Activity, ActivityId, Cell, ChangedRow, Column, Commit, OldRow, ReplicaIdentity, Tuple, Tx, write_string,
+};
 
 use super::{
     author::{Stamped, remover},
@@ -127,7 +129,13 @@ pub(super) fn old_tuple(old: &OldRow) -> Option<&Tuple> {
 
 /// Reads the stamp of a row; one that is unchanged stands in the old row, where that is whole.
 fn stamped(context: Context<'_>, new: &Tuple, full: Option<&Tuple>) -> Option<Stamped> {
-    stamp_of(context.plan, new, full).and_then(|text| Stamped::read(text, context.governing))
+    let plan = context.plan;
+    let text = stamp_of(plan, new, full)?;
+    if plan.relation.identity == ReplicaIdentity::Polled {
+        let columns = plan.relation.columns.iter().map(|column| column.name.as_str());
+        return Stamped::of_state(text, columns.filter(|name| plan.entity.shows(name)));
+    }
+    Stamped::read(text, context.governing)
 }
 
 fn stamp_of<'a>(plan: &EntityPlan, new: &'a Tuple, full: Option<&'a Tuple>) -> Option<&'a [u8]> {
@@ -144,6 +152,10 @@ pub(super) fn whole(plan: &EntityPlan, row: &ChangedRow, new: &Tuple) -> bool {
         OldRow::Full(old) => Some(old),
         _ => None,
     };
+    // A row that was found by looking is told whole.
+    if plan.relation.identity == ReplicaIdentity::Polled {
+        return true;
+    }
     let stamped = stamp_of(plan, new, full).and_then(|text| Stamped::read(text, None));
     let left_out = |column: &Column, cell: Cell<'_>| {
         let changed = stamped.as_ref().is_none_or(|stamped| stamped.changed(&column.name));

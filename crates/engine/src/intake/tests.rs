@@ -24,6 +24,7 @@ fn entity() -> Arc<EntityType> {
         refs: BTreeMap::new(),
         fields: BTreeMap::from([("title".into(), Merge::Manual)]),
         rules: Vec::new(),
+        polling: Default::default(),
     })
 }
 
@@ -127,6 +128,25 @@ fn an_insert_is_a_create_without_hidden_columns_and_metadata() {
     let mut bench = Bench::new(ReplicaIdentity::Index);
     let insert = bench.insert("1", "acme");
     assert_eq!(bench.map_one(insert), [r#"create acme/1 0* {"id":"1","org":"acme","title":"t","body":"b"} - -"#]);
+}
+
+/// Several edits may come together in a row that was found by looking: what it says is never less than all of them.
+#[test]
+fn a_row_that_was_found_by_looking_is_told_whole_with_the_id_of_each_field_pl_02() {
+    let mut bench = Bench::new(ReplicaIdentity::Polled);
+    let long = "x".repeat(20_000);
+    let stamp = br#"{"transactionId":"3","sourceId":"s","actor":"a","changedField":"title","fields":{"*":"1","body":"2","title":"3","secret":"2"}}"#;
+    let text = |text: &'static str| Cell::Text(text.as_bytes());
+    let cells = [text("1"), text("acme"), text("t"), Cell::Text(long.as_bytes()), text("hush"), Cell::Text(stamp)];
+    let update = Change::Update(bench.row(OldRow::Absent, Some(Tuple::from_cells(cells))));
+    let mapped = bench.map(10, 0, vec![update], true, &Checkpoint::start());
+    let activity = &mapped.activities[0];
+    assert_eq!((activity.action, &activity.changed, &activity.details), (Action::Update, &None, &None));
+    assert!(activity.image.as_ref().is_some_and(|image| image.contains(&long)), "nothing is left out as unchanged");
+    let tx = activity.read_tx().unwrap();
+    assert_eq!((tx.transaction_id.as_str(), tx.changed_field.as_deref()), ("3", Some("title")));
+    let named: Vec<(&str, &str)> = tx.fields.iter().map(|(name, id)| (name.as_str(), id.as_str())).collect();
+    assert_eq!(named, [("body", "2"), ("id", "1"), ("org", "1")], "what is hidden is not named");
 }
 
 #[test]

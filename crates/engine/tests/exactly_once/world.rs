@@ -73,6 +73,7 @@ pub fn entity() -> Arc<EntityType> {
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
         rules: Vec::new(),
+        polling: Default::default(),
     })
 }
 

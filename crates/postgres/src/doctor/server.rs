@@ -35,7 +35,7 @@ pub(super) async fn check(client: &Client, method: CaptureMethod, findings: &mut
     }
     match text(2)?.as_str() {
         "logical" => findings.ok("wal_level", "logical"),
-        other if !method.decodes() => findings.ok("wal_level", format!("{other}; triggers need no more")),
+        other if !method.decodes() => findings.ok("wal_level", format!("{other}; nothing is decoded")),
         other => {
             let remedy = "alter system set wal_level = logical; -- then restart the server".to_owned();
             findings.problem("wal_level", Code::WalLevel, format!("wal_level is {other}"), Some(remedy));
@@ -79,7 +79,7 @@ pub(super) async fn role(
     let flag = |column| row.try_get::<_, bool>(column).map_err(errors::sql);
     let role = quote::ident(info.user())?;
     if !method.decodes() {
-        findings.ok("replication_role", "not needed: triggers record the changes");
+        findings.ok("replication_role", "not needed: nothing is decoded");
     } else if flag(0)? || flag(1)? || flag(5)? {
         findings.ok("replication_role", if flag(0)? { "superuser" } else { "may replicate" });
     } else {

@@ -13,8 +13,9 @@ use super::{
     service_role, stamp_trigger, triggers::Installed,
 };
 use crate::{
+    CaptureMethod,
     catalogue::{self, ColumnInfo, Identity, IndexInfo, TableInfo},
-    errors, quote, stamp,
+    errors, query_capture, quote, stamp,
     tenancy::Link,
 };
 
@@ -31,6 +32,9 @@ pub async fn plan_add(client: &Client, entity: &EntityType, options: &AddOptions
     let columns = identity_columns(entity);
     let whole = Whole::new(&table, entity, options).filter(|_| options.method.decodes());
     check(&table, entity, &columns)?;
+    if options.method == CaptureMethod::Query {
+        query_capture::check(&table, entity)?;
+    }
     let mut steps = Vec::new();
     tx_column(&found, entity, &mut steps)?;
     if let Some(link) = Link::read(client, entity, &table, &options.declared).await? {

@@ -60,6 +60,7 @@ impl Proposal {
             refs: self.refs.clone(),
             fields: BTreeMap::new(),
             rules: Vec::new(),
+            polling: Default::default(),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     catalogue::{self, Identity, TableInfo},
-    stamp,
+    query_capture, stamp,
     tenancy::Link,
 };
 
@@ -100,7 +100,7 @@ pub(crate) async fn status(
     let leaves_ready = leaves.iter().filter(ready).count();
     let index_valid = nodes.iter().filter_map(Node::own_index).all(|index| index.valid);
     let mut status = EntityStatus {
-        in_publication: found.as_ref().map_or(table.audited, |found| found.member),
+        in_publication: found.as_ref().map_or(table.audited || entity.polling.cursor.is_some(), |found| found.member),
         identity: match table.identity {
             Identity::Default => "default",
             Identity::Nothing => "nothing",
@@ -161,6 +161,11 @@ async fn triggers_problem(
 fn recorded_problem(status: &EntityStatus, table: &TableInfo, entity: &EntityType) -> Option<String> {
     let recorded = TableInfo { audited: true, ..table.clone() };
     if let Err(fault) = catalogue::fits(&recorded, entity) {
+        return Some(fault.detail().to_owned());
+    }
+    if entity.polling.cursor.is_some()
+        && let Err(fault) = query_capture::check(table, entity)
+    {
         return Some(fault.detail().to_owned());
     }
     (!status.tx_column).then(|| "there is no metadata column".to_owned())

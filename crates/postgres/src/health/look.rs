@@ -10,8 +10,9 @@ use tokio_postgres::Client;
 
 use super::{Concern, ConcernKind, HealthConfig, LogRate, PartitionChange, concern};
 use crate::{
-    entities, errors,
+    CaptureMethod, entities, errors,
     publication::{self, Publication},
+    query_capture,
     slots::{self, Slot},
 };
 
@@ -60,6 +61,8 @@ pub struct TableLook {
     pub index_valid: bool,
     /// What stands in the way, in words.
     pub problem: Option<String>,
+    /// What capture cannot see of it by its method: `history`, and `deletes`.
+    pub unseen: Vec<&'static str>,
 }
 
 /// What was read.
@@ -188,7 +191,12 @@ pub(super) async fn tables(client: &Client, config: &HealthConfig) -> Result<Vec
         true => entities::list(client, &config.entities, &config.publication).await?,
         false => entities::list_recorded(client, &config.entities).await?,
     };
+    let reconciled = match config.method {
+        CaptureMethod::Query => query_capture::reconciled(client).await?,
+        CaptureMethod::Log | CaptureMethod::Trigger => Default::default(),
+    };
     let look = |status: entities::EntityStatus| TableLook {
+        unseen: unseen(config, &status.entity_type, !reconciled.is_empty()),
         entity_type: status.entity_type,
         table: status.table,
         published: status.in_publication,
@@ -198,4 +206,14 @@ pub(super) async fn tables(client: &Client, config: &HealthConfig) -> Result<Vec
         problem: status.problem,
     };
     Ok(statuses.into_iter().map(look).collect())
+}
+
+/// What polling leaves out: states between two polls, and deletes that nothing marks and no reconciliation finds.
+fn unseen(config: &HealthConfig, entity_type: &str, reconciled: bool) -> Vec<&'static str> {
+    if config.method != CaptureMethod::Query {
+        return Vec::new();
+    }
+    let declared = config.entities.iter().find(|entity| entity.name == entity_type);
+    let marked = declared.is_some_and(|entity| entity.polling.soft_delete.is_some());
+    if marked || reconciled { vec!["history"] } else { vec!["history", "deletes"] }
 }

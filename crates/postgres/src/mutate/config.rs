@@ -6,7 +6,7 @@
 use antiphon_engine::Fault;
 use antiphon_model::Code;
 
-use crate::quote;
+use crate::{CaptureMethod, quote};
 
 /// What a setting of the session says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct WriteConfig {
     pub session: Vec<(String, SessionValue)>,
     /// The role that edits are made under; row security counts for it.
     pub role: Option<String>,
-    /// Whether who writes is recorded in the audit table, because capture is by triggers and reads no messages.
-    pub audited: bool,
+    /// How the database is captured: who writes is said where the changes are read.
+    pub method: CaptureMethod,
 }
 
 impl WriteConfig {

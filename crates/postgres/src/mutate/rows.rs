@@ -86,6 +86,7 @@ impl<'a> Reading<'a> {
             let text = into.push_typed("", "pg_catalog.text", org);
             parts.push(format!("{} = {text} collate \"C\"", select::printed(column)?));
         }
+        parts.extend(rows::alive(self.table, self.entity)?);
         Ok(Some(parts.join(" and ")))
     }
 
@@ -141,6 +142,19 @@ impl<'a> Reading<'a> {
             });
         }
         Ok(parts.join(", "))
+    }
+
+    /// Returns the key that a new row will have, where the caller gives all of it; empty where the database makes it.
+    pub(super) fn given_key(&self, mutation: &Mutation) -> Vec<String> {
+        if let Some(id) = &mutation.entity_id {
+            return self.entity.key_values(id).unwrap_or_default();
+        }
+        let given = |name: &String| match mutation.data.get(name) {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            _ => None,
+        };
+        self.entity.key.iter().map(given).collect::<Option<Vec<_>>>().unwrap_or_default()
     }
 
     /// Writes names and values of an insert.

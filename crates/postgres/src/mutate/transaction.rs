@@ -25,7 +25,7 @@ use super::{
     refusal::{Tried, refused, refused_commit},
     rows::Reading,
 };
-use crate::{catalogue::TableInfo, objects, quote, rows::select::Parameters, stamp::Stamp};
+use crate::{CaptureMethod, catalogue::TableInfo, objects, quote, rows::select::Parameters, stamp::Stamp};
 
 const CLAIM: &str = "insert into antiphon.mutations (org, id, subject, content_hash, entity_type, entity_id, xid)
   values ($1, $2, $3, $4, $5, $6, $7::pg_catalog.text::pg_catalog.xid8) on conflict do nothing";
@@ -41,6 +41,13 @@ const SAY_BY_ROW: &str = "with said as (
     insert into antiphon.audit (xid, statement, seq, op, said)
     select pg_catalog.pg_current_xact_id(), n, n, 'M', $2::pg_catalog.bytea
     from pg_catalog.nextval('antiphon.audit_seq') n where $1::pg_catalog.text is not null returning 1)
+  select (select pg_catalog.count(*) from said), pg_catalog.set_config('antiphon.tx', $3, true)";
+/// The same where capture is by queries: the message waits, with the row's key, for the poll that reads the row.
+const SAY_TO_POLL: &str = "with said as (
+    insert into antiphon.poll_said (xid, relation, key, org, deletes, said)
+    select pg_catalog.pg_current_xact_id(), $4::pg_catalog.oid, $5::pg_catalog.text[], $6::pg_catalog.text,
+        $7::pg_catalog.bool, $2::pg_catalog.bytea
+    where $1::pg_catalog.text is not null returning 1)
   select (select pg_catalog.count(*) from said), pg_catalog.set_config('antiphon.tx', $3, true)";
 /// Whose rights count for what follows: `none` is the session's own role.
 const AS: &str = "select pg_catalog.set_config('role', $1, true), pg_catalog.set_config('row_security', $2, true)";
@@ -108,17 +115,25 @@ impl Open {
 
     /// Runs a statement that writes, with its author said before it.
     async fn write(&mut self, said: Said<'_>, sql: &str, parameters: &Parameters) -> Result<Vec<Row>, WriteError> {
-        let Said { table, entity, key, tx, field } = said;
+        let Said { table, entity, key, row, tx, field, deletes } = said;
         let authorship = Authorship { org: self.author.org.clone(), tx: tx.clone() };
         let message = seal(&self.means.key, self.xid, Some(&authorship));
         let stamp = Stamp { table: &entity.table, key, tx }.setting();
         let refer = |late| References::of(table, entity, &self.means.declared, (&self.author.org, parameters), late);
         let (now, late) = (refer(false)?, refer(true)?);
         let tried = Tried { table, entity, parameters, field };
-        let values: [&(dyn ToSql + Sync); 3] = [&MESSAGE_PREFIX, &message, &stamp];
-        let say = if self.means.audited { SAY_BY_ROW } else { SAY };
-        // The application's role has no right on the audit table.
-        let apart = self.means.audited && self.in_role;
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&MESSAGE_PREFIX, &message, &stamp];
+        let of_row: [&(dyn ToSql + Sync); 4] = [&table.oid, &row, &authorship.org, &deletes];
+        let say = match self.means.method {
+            CaptureMethod::Log => SAY,
+            CaptureMethod::Trigger => SAY_BY_ROW,
+            CaptureMethod::Query => {
+                values.extend(of_row);
+                SAY_TO_POLL
+            }
+        };
+        // The application's role has no right on our tables.
+        let apart = self.means.method != CaptureMethod::Log && self.in_role;
         if apart {
             self.act(false).await?;
             let say = self.client().prepare_cached(say).await.map_err(refused)?;
@@ -227,8 +242,11 @@ struct Said<'a> {
     table: &'a TableInfo,
     entity: &'a EntityType,
     key: &'a [String],
+    /// The key of the row that is written, as far as it is known before.
+    row: &'a [String],
     tx: &'a Tx,
     field: Option<&'a str>,
+    deletes: bool,
 }
 
 #[async_trait]
@@ -303,7 +321,8 @@ impl WriteTransaction for Open {
         let (columns, name) = (reading.columns()?, quote::qualified(&table.name)?);
         let sql = format!("insert into {name} as t ({names}) values ({values}) returning {columns}");
         let key = mutation.entity_id.as_deref().and_then(|id| entity.key_values(id)).unwrap_or_default();
-        let said = Said { table: &table, entity, key: &key, tx, field: None };
+        let row = reading.given_key(mutation);
+        let said = Said { table: &table, entity, key: &key, row: &row, tx, field: None, deletes: false };
         let rows = self.write(said, &sql, &parameters).await?;
         match (rows.first(), &mutation.entity_id) {
             (Some(row), _) => self.written(&reading, row),
@@ -337,7 +356,7 @@ impl WriteTransaction for Open {
             [only] => Some(only.field()),
             _ => None,
         };
-        let said = Said { table: &table, entity, key: &key, tx, field };
+        let said = Said { table: &table, entity, key: &key, row: &key, tx, field, deletes: false };
         let rows = self.write(said, &sql, &parameters).await?;
         match rows.first() {
             Some(row) => self.written(&reading, row),
@@ -355,7 +374,7 @@ impl WriteTransaction for Open {
         };
         let sql = format!("delete from {} as t where {is} returning 1", quote::qualified(&table.name)?);
         let key = entity.key_values(&held.entity_id).unwrap_or_default();
-        let said = Said { table: &table, entity, key: &key, tx, field: None };
+        let said = Said { table: &table, entity, key: &key, row: &key, tx, field: None, deletes: true };
         let rows = self.write(said, &sql, &parameters).await?;
         match rows.is_empty() {
             false => Ok(Written::Gone),

@@ -116,12 +116,9 @@ impl Select {
         let padding = HEADER_COLUMNS.saturating_sub(1 + self.columns.len());
         let width = 1 + self.columns.len() + padding;
         let mut sql = format!(
-            "select '' as h, pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_is_in_recovery()::text, (select \
-             pg_catalog.to_regclass({literal})::pg_catalog.oid::text || '/' || \
-             coalesce(pg_catalog.string_agg(a.attnum || ':' || a.xmin::text, ',' order by a.attnum), '') from \
-             pg_catalog.pg_attribute a where a.attrelid = pg_catalog.to_regclass({literal}) and a.attnum > 0){nulls} \
+            "select '' as h, pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_is_in_recovery()::text, {stamp}{nulls} \
              union all (select null",
-            literal = quote::literal(&name)?,
+            stamp = stamp_sql(&quote::literal(&name)?),
             nulls = ", null".repeat(width - HEADER_COLUMNS),
         );
         for column in &self.columns {
@@ -191,6 +188,15 @@ impl Select {
         }
         Refused::Fault(errors::sql(error))
     }
+}
+
+/// Writes the SQL of what changes with every change of a table's columns; `literal` is its quoted name as a literal.
+pub(crate) fn stamp_sql(literal: &str) -> String {
+    format!(
+        "(select pg_catalog.to_regclass({literal})::pg_catalog.oid::text || '/' || \
+         coalesce(pg_catalog.string_agg(a.attnum || ':' || a.xmin::text, ',' order by a.attnum), '') from \
+         pg_catalog.pg_attribute a where a.attrelid = pg_catalog.to_regclass({literal}) and a.attnum > 0)"
+    )
 }
 
 /// Writes the SQL that prints a column exactly as the stream does.

@@ -45,7 +45,7 @@ pub(super) async fn prepare(
     let mut identity = identify(&client, checkpoint).await?;
     let before = checkpoint.identity.as_ref().map(|identity| identity.publication.clone().unwrap_or_default());
     if let Some(before) = &before {
-        install::check_method(before)?;
+        install::check_method(before, install::METHOD_TRIGGER)?;
         if objects::find(&client).await? != Some(before.oid) {
             return Err(install::changed("the audit table was dropped".to_owned()));
         }
@@ -61,7 +61,7 @@ pub(super) async fn prepare(
 }
 
 /// Proves that the checkpoint belongs to this server's database.
-async fn identify(client: &Client, checkpoint: &Checkpoint) -> Result<SourceIdentity, Fault> {
+pub(crate) async fn identify(client: &Client, checkpoint: &Checkpoint) -> Result<SourceIdentity, Fault> {
     let statement = "
         select pg_catalog.current_setting('server_version_num')::int, pg_catalog.pg_is_in_recovery(), datname::text, oid
         from pg_catalog.pg_database where datname = pg_catalog.current_database()";
@@ -134,7 +134,7 @@ async fn tables(
 }
 
 /// Returns the highest place that was given, once the checkpoint's transaction is found at its own.
-async fn prove(client: &Client, checkpoint: &Checkpoint) -> Result<Lsn, Fault> {
+pub(crate) async fn prove(client: &Client, checkpoint: &Checkpoint) -> Result<Lsn, Fault> {
     let statement = "select s.last_position, (select o.xid::text from antiphon.audit_order o where o.position = $1)
         from antiphon.audit_state s";
     let place = i64::try_from(checkpoint.lsn.as_u64()).unwrap_or(i64::MAX);

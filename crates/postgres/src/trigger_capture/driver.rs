@@ -65,7 +65,7 @@ struct Driver {
 }
 
 /// Nobody receives any more.
-struct ReceiverGone;
+pub(crate) struct ReceiverGone;
 
 impl Driver {
     async fn run(mut self, mut outbox: Outbox) {
@@ -151,7 +151,7 @@ impl Driver {
 }
 
 /// Hands over what is gathered, as fast as the caller takes it.
-async fn deliver(outbox: &mut Outbox) -> Result<(), ReceiverGone> {
+pub(crate) async fn deliver(outbox: &mut Outbox) -> Result<(), ReceiverGone> {
     outbox.flush();
     while outbox.waits() {
         let permit = outbox.permit().await.ok_or(ReceiverGone)?;
@@ -160,7 +160,7 @@ async fn deliver(outbox: &mut Outbox) -> Result<(), ReceiverGone> {
     Ok(())
 }
 
-async fn within<T>(future: impl Future<Output = Result<T, Fault>>) -> Result<T, Option<Fault>> {
+pub(crate) async fn within<T>(future: impl Future<Output = Result<T, Fault>>) -> Result<T, Option<Fault>> {
     match timeout(STATEMENT_TIMEOUT, future).await {
         Ok(result) => result.map_err(Some),
         Err(_) => Err(Some(Fault::new(Code::SourceUnreachable, "the audit table does not answer"))),

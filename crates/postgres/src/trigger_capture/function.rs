@@ -76,7 +76,7 @@ end
 }
 
 /// Lists the columns that are recorded: those of the log, with those by which old rows are told apart.
-pub(super) fn recorded(table: &TableInfo, entity: &EntityType) -> Vec<RecordedColumn> {
+pub(crate) fn recorded(table: &TableInfo, entity: &EntityType) -> Vec<RecordedColumn> {
     let judged = entity.policy_columns();
     let columns = table.columns.iter().filter(|column| !column.generated);
     let recorded = columns.map(|column| {
@@ -90,13 +90,13 @@ pub(super) fn recorded(table: &TableInfo, entity: &EntityType) -> Vec<RecordedCo
 }
 
 /// Tells recorded columns apart from those of another time.
-pub(super) fn shape_text(columns: &[RecordedColumn]) -> String {
+pub(crate) fn shape_text(columns: &[RecordedColumn]) -> String {
     // Names, numbers and letters cannot fail to be written.
     serde_json::to_string(columns).unwrap_or_default()
 }
 
 /// The number under which a function names its shape: a shape that was met again has the same.
-pub(super) fn shape_number(table: &TableInfo, columns: &[RecordedColumn]) -> i64 {
+pub(crate) fn shape_number(table: &TableInfo, columns: &[RecordedColumn]) -> i64 {
     let text = format!("{}\0{}", table.oid, shape_text(columns));
     let digest = Sha256::digest(text.as_bytes());
     let bytes: [u8; 8] = digest[..8].try_into().unwrap_or_default();

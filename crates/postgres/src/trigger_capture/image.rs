@@ -10,7 +10,7 @@ use antiphon_model::{Cell, Change, ChangedRow, Column, OldRow, Relation, Relatio
 use bytes::Bytes;
 
 /// A column as it was recorded: its name, its type, its modifier, and what it is (`k`: identity, `g`: generated).
-pub(super) type RecordedColumn = (String, u32, i32, String);
+pub(crate) type RecordedColumn = (String, u32, i32, String);
 
 /// The columns of recorded rows.
 #[derive(Clone, Debug)]
@@ -66,6 +66,12 @@ impl Shape {
             columns: columns.collect(),
         };
         Shape { relation: Arc::new(relation), shown, whole }
+    }
+
+    /// Has its rows told as states that were found by looking.
+    pub(super) fn polled(mut self) -> Shape {
+        Arc::make_mut(&mut self.relation).identity = ReplicaIdentity::Polled;
+        self
     }
 
     /// Returns the relation of its rows.

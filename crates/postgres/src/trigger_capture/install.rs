@@ -28,7 +28,7 @@ const EMPTIES: &str = "!antiphon_audit_empties";
 const EMPTIED: &str = "!antiphon_audit_emptied";
 /// The key under which a mark names its method, where tables stand.
 pub(crate) const METHOD: &str = "(method)";
-const METHOD_TRIGGER: &str = "trigger";
+pub(crate) const METHOD_TRIGGER: &str = "trigger";
 
 /// A trigger as it should be.
 struct Wanted<'a> {
@@ -234,7 +234,7 @@ impl Baseline {
         audit: Option<u32>,
         table: &TableInfo,
     ) -> Result<(), Fault> {
-        check_method(before)?;
+        check_method(before, METHOD_TRIGGER)?;
         if audit != Some(before.oid) {
             return Err(changed("the audit table was dropped".to_owned()));
         }
@@ -254,14 +254,14 @@ impl Baseline {
 }
 
 /// Fails where the log was captured by another method.
-pub(super) fn check_method(before: &PublicationMark) -> Result<(), Fault> {
+pub(crate) fn check_method(before: &PublicationMark, method: &str) -> Result<(), Fault> {
     match before.tables.get(METHOD).map(String::as_str) {
-        Some(METHOD_TRIGGER) => Ok(()),
+        Some(known) if known == method => Ok(()),
         _ => Err(changed("the log was captured by another method so far".to_owned())),
     }
 }
 
-pub(super) fn changed(detail: String) -> Fault {
+pub(crate) fn changed(detail: String) -> Fault {
     Fault::new(Code::PublicationChanged, detail)
 }
 

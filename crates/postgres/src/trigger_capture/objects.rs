@@ -70,13 +70,13 @@ revoke all on antiphon.audit, antiphon.audit_default, antiphon.audit_shapes, ant
 revoke all on sequence antiphon.audit_seq from public;";
 
 /// Returns the OID of the audit table, by which it is known again; `None` where there is none.
-pub(super) async fn find(client: &Client) -> Result<Option<u32>, Fault> {
+pub(crate) async fn find(client: &Client) -> Result<Option<u32>, Fault> {
     let statement = "select pg_catalog.to_regclass('antiphon.audit')::pg_catalog.oid";
     Ok(client.query_one(statement, &[]).await.map_err(errors::sql)?.get(0))
 }
 
 /// Makes what is missing; may be repeated.
-pub(super) async fn ensure(client: &mut Client) -> Result<u32, Fault> {
+pub(crate) async fn ensure(client: &mut Client) -> Result<u32, Fault> {
     if find(client).await?.is_none() {
         let transaction = client.transaction().await.map_err(errors::sql)?;
         let lock = format!("select pg_catalog.pg_advisory_xact_lock({LOCK})");
@@ -98,7 +98,7 @@ fn refused(error: tokio_postgres::Error) -> Fault {
 }
 
 /// Makes the partitions of today and of the next days, by the database's clock.
-pub(super) async fn ensure_days(client: &Client) -> Result<(), Fault> {
+pub(crate) async fn ensure_days(client: &Client) -> Result<(), Fault> {
     let missing = format!(
         "select n.day, pg_catalog.to_char(n.day, 'YYYYMMDD') from (
             select (pg_catalog.date_trunc('day', pg_catalog.clock_timestamp(), 'UTC') at time zone 'UTC')::date + d as day
@@ -129,7 +129,7 @@ pub(super) async fn ensure_days(client: &Client) -> Result<(), Fault> {
 
 /// Drops what was consumed: the order below `consumed`, and each day's partition whose rows all are; returns how many
 /// partitions went.
-pub(super) async fn reap(client: &mut Client, consumed: Lsn) -> Result<usize, Fault> {
+pub(crate) async fn reap(client: &mut Client, consumed: Lsn) -> Result<usize, Fault> {
     let consumed = i64::try_from(consumed.as_u64()).unwrap_or(i64::MAX);
     // The checkpoint's own transaction stays: by it this database is known again.
     let order = "delete from antiphon.audit_order where position in (

@@ -94,7 +94,7 @@ pub(super) struct Look {
 }
 
 /// Reads the audit table.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     client: Client,
     looks: Looks,
     shapes: HashMap<(u32, i64), Arc<Shape>>,
@@ -106,6 +106,8 @@ pub(super) struct Reader {
     within: Option<Within>,
     /// Whether a row was met whose function was stale.
     stale: bool,
+    /// Whether rows are states that were found by looking, not changes.
+    polled: bool,
 }
 
 struct Within {
@@ -117,9 +119,17 @@ struct Within {
 
 impl Reader {
     /// Reads what comes after a place.
-    pub(super) fn new(client: Client, position: u64) -> Reader {
+    pub(crate) fn new(client: Client, position: u64) -> Reader {
         let (shapes, described) = (HashMap::new(), HashMap::new());
-        Reader { client, looks: Looks::default(), shapes, described, position, within: None, stale: false }
+        let (looks, within) = (Looks::default(), None);
+        Reader { client, looks, shapes, described, position, within, stale: false, polled: false }
+    }
+
+    /// Takes rows for states that were found by looking.
+    #[must_use]
+    pub(crate) fn polled(mut self) -> Reader {
+        self.polled = true;
+        self
     }
 
     /// Returns the connection, for a statement in between.
@@ -128,7 +138,7 @@ impl Reader {
     }
 
     /// Returns the last place that was read to its end.
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
@@ -166,7 +176,7 @@ impl Reader {
     }
 
     /// Reads the next transactions, or the next part of a large one; empty where nothing is left.
-    pub(super) async fn read(&mut self, reached: Micros) -> Result<Vec<Transaction>, Fault> {
+    pub(crate) async fn read(&mut self, reached: Micros) -> Result<Vec<Transaction>, Fault> {
         if self.within.is_some() {
             return self.read_part(reached).await;
         }
@@ -281,7 +291,8 @@ impl Reader {
         let columns: Vec<RecordedColumn> = serde_json::from_str(columns).map_err(|_| malformed(Malformed))?;
         let oids: Vec<u32> = columns.iter().map(|(_, oid, ..)| *oid).collect();
         let types: Vec<_> = resolve_types(&self.client, &oids).await?.into_iter().map(|(_, ty)| ty).collect();
-        Ok(Arc::new(Shape::new(relation, table, &columns, &types, whole)))
+        let shape = Shape::new(relation, table, &columns, &types, whole);
+        Ok(Arc::new(if self.polled { shape.polled() } else { shape }))
     }
 
     async fn name(&self, relation: u32) -> Result<RelationName, Fault> {

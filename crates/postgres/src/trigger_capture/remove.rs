@@ -1,4 +1,4 @@
-//! Taking trigger capture out again, from one table or altogether (TG-14).
+//! Taking capture by triggers and by queries out again, from one table or altogether (TG-14).
 //!
 //! What is there is asked of the catalogue, not of the declaration: triggers of tables that are declared no more go too.
 //! Triggers go first, so that the application's writes never meet a function without its table.
@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use super::objects;
 use crate::{
     entities::{Plan, Step},
-    errors, quote,
+    errors, query_capture, quote,
     stamp::function::SCHEMA,
 };
 
@@ -31,15 +31,19 @@ const TABLES: &str = "
         or pg_catalog.to_regclass('antiphon.audit_shapes') is not null
         or pg_catalog.to_regclass('antiphon.audit_state') is not null
         or pg_catalog.to_regclass('antiphon.audit_seq') is not null";
+const POLLED: &str = "
+    select pg_catalog.to_regclass('antiphon.poll_told') is not null
+        or pg_catalog.to_regclass('antiphon.poll_tables') is not null
+        or pg_catalog.to_regclass('antiphon.poll_said') is not null";
 /// Whether the schema holds nothing but what goes.
 const EMPTY: &str = "
     select exists(select from pg_catalog.pg_namespace where nspname = $1)
         and not exists(select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-            where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c') and c.relname !~ '^audit(_|$)')
+            where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c') and c.relname !~ '^(audit|poll)(_|$)')
         and not exists(select from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
             where n.nspname = $1 and p.proname not like 'audit%')";
 
-/// Plans the removal of every object of trigger capture.
+/// Plans the removal of every object of capture by triggers and by queries.
 ///
 /// # Errors
 /// Fails where the catalogue cannot be read.
@@ -50,6 +54,10 @@ pub async fn plan_uninstall(client: &Client) -> Result<Plan, Fault> {
         drop_function(row.get(0), &mut steps)?;
     }
     let there = client.query_one(TABLES, &[]).await.map_err(errors::sql)?.get(0);
+    let polled = client.query_one(POLLED, &[]).await.map_err(errors::sql)?.get(0);
+    for (sql, why) in query_capture::REMOVE {
+        steps.push(Step::new(sql.to_owned(), "none that the application waits for".to_owned(), why, polled));
+    }
     for (sql, why) in objects::REMOVE {
         steps.push(Step::new(sql.to_owned(), "none that the application waits for".to_owned(), why, there));
     }

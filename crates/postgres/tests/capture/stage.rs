@@ -78,6 +78,7 @@ pub fn notes() -> Arc<EntityType> {
         refs: Default::default(),
         fields: Default::default(),
         rules: Vec::new(),
+        polling: Default::default(),
     })
 }
 

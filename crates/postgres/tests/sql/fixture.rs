@@ -25,6 +25,7 @@ pub fn entity(name: &str, table: &str) -> EntityType {
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
         rules: Vec::new(),
+        polling: Default::default(),
     }
 }
 

@@ -4,9 +4,9 @@
 //! A table whose key cannot be found out is listed with its problem, never left out.
 
 use antiphon_engine::Fault;
-use antiphon_model::EntityType;
+use antiphon_model::{Code, EntityType};
 use antiphon_postgres::{
-    connect_sql,
+    CaptureMethod, ask_reconcile, connect_sql,
     entities::{self, AddOptions, RemoveOptions},
     plan_uninstall,
 };
@@ -105,7 +105,22 @@ impl Admin {
         entities::plan_remove(&client, entity, &options).await
     }
 
-    /// Plans the removal of all that capture by triggers has made in the database.
+    /// Has polled tables reconciled, those of the named types or all; returns how many.
+    pub async fn reconcile(&self, types: &[String]) -> Result<u64, Fault> {
+        if self.config.method != CaptureMethod::Query {
+            let detail = "capture.method is not `query`: nothing is polled, and nothing is missed by polling";
+            return Err(Fault::new(Code::ConfigInvalid, detail));
+        }
+        let mut tables = Vec::with_capacity(types.len());
+        for name in types {
+            let declared = self.config.entities.iter().find(|entity| entity.name == *name);
+            let declared = declared.ok_or_else(|| Fault::new(Code::EntityTypeUnknown, name.clone()))?;
+            tables.push(declared.table.clone());
+        }
+        ask_reconcile(&self.source, &tables).await
+    }
+
+    /// Plans the removal of all that capture by triggers or queries has made in the database.
     pub async fn plan_uninstall(&self) -> Result<Plan, Fault> {
         plan_uninstall(&connect_sql(&self.source, APPLICATION).await?).await
     }

@@ -10,7 +10,7 @@ use antiphon_postgres::{ConnectionInfo, WriteConfig};
 use antiphon_store::Retention;
 use axum::Router;
 
-use super::{Admin, AdminConfig, CaptureMethod};
+use super::{Admin, AdminConfig};
 use crate::{Config, Service, auth::AuthConfig};
 
 /// Streams of one organisation at once.
@@ -124,6 +124,7 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         publication: config.publication,
         method: config.method,
         poll_interval: config.poll_interval,
+        reconcile_interval: config.reconcile_interval,
         entities,
         spool_dir: config.spool_dir,
         spool_bytes_max: config.spool_bytes_max,
@@ -143,7 +144,7 @@ async fn start(config: AdminConfig, options: ServeOptions, page: Option<Router>)
         writes: WriteConfig {
             session: WriteConfig::read_session(&options.session_variables)?,
             role: options.rls_role,
-            audited: config.method == CaptureMethod::Trigger,
+            method: config.method,
         },
         page,
         desk: options.desk,

@@ -56,6 +56,7 @@ pub(super) fn entities() -> Vec<EntityType> {
         refs: BTreeMap::new(),
         fields: merges.iter().map(|&(field, merge)| (field.into(), merge)).collect(),
         rules: Vec::new(),
+        polling: Default::default(),
     };
     let page = entity(
         "page",

@@ -94,6 +94,7 @@ mod tests {
             refs: BTreeMap::new(),
             fields: BTreeMap::new(),
             rules: vec![owner, titles],
+            polling: Default::default(),
         };
         let row = RowImage {
             image: r#"{"id":"1","title":"t","salary":7,"doc":null,"meta":null}"#.into(),

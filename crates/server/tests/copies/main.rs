@@ -65,6 +65,7 @@ fn entity(name: &str, key: &[&str]) -> Arc<EntityType> {
         refs: Default::default(),
         fields: Default::default(),
         rules: Vec::new(),
+        polling: Default::default(),
     })
 }
 

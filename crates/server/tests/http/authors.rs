@@ -31,6 +31,7 @@ fn entity(name: &str, table: &str, org: Tenancy) -> EntityType {
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
         rules: Vec::new(),
+        polling: Default::default(),
     }
 }
 

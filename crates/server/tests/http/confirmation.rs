@@ -37,7 +37,9 @@ pub async fn shown_or_confirmed(stage: &Stage) {
         let written = create(stage, &made, &key).await;
         let change = all.change().await;
         assert_eq!((&change["tx"]["transactionId"], &change["tx"]["actor"]), (&json!(made), &"alice".into()));
-        assert_eq!(change["commit"]["xid"], written["commit"]["xid"], "{transport:?}");
+        if stage.tells_history() {
+            assert_eq!(change["commit"]["xid"], written["commit"]["xid"], "{transport:?}");
+        }
         assert_eq!(tasks.until("confirm").await["transactionIds"], json!([made]), "{transport:?}");
 
         let tx = json!({ "transactionId": edited, "sourceId": "test", "changedField": "title", "expectedTransactionId": made });
@@ -45,7 +47,10 @@ pub async fn shown_or_confirmed(stage: &Stage) {
         let body = json!({ "data": { "title": "b" }, "tx": tx });
         assert_eq!(send(stage, "PATCH", &stage.alice, &path, &body).await.status, 200);
         let change = all.change().await;
-        assert_eq!((&change["changedKeys"], &change["tx"]["changedField"]), (&json!(["title"]), &"title".into()));
+        assert_eq!((&change["tx"]["transactionId"], &change["tx"]["changedField"]), (&json!(edited), &"title".into()));
+        if stage.tells_history() {
+            assert_eq!(change["changedKeys"], json!(["title"]));
+        }
 
         let tx = json!({ "transactionId": gone, "sourceId": "test", "expectedTransactionId": edited });
         assert_eq!(send(stage, "DELETE", &stage.alice, &path, &json!({ "tx": tx })).await.status, 200);
@@ -54,6 +59,11 @@ pub async fn shown_or_confirmed(stage: &Stage) {
         let mut confirmed: Vec<Value> = Vec::new();
         while confirmed.len() < 2 {
             confirmed.extend(tasks.until("confirm").await["transactionIds"].as_array().expect("ids").iter().cloned());
+            if !stage.tells_history() {
+                // A row may be found before the edit that wrote it is told of: then both confirm it.
+                confirmed.dedup();
+                confirmed.retain(|id| *id != json!(made));
+            }
         }
         assert_eq!(confirmed, [json!(edited), json!(gone)], "{transport:?}");
     }

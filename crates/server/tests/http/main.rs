@@ -12,6 +12,7 @@ mod authors;
 mod bad_input;
 mod beginning;
 mod burden;
+mod by_queries;
 mod by_triggers;
 mod byte_rate;
 mod confirmation;

@@ -118,6 +118,7 @@ pub fn memo() -> EntityType {
         refs: Default::default(),
         fields: Default::default(),
         rules,
+        polling: Default::default(),
     }
 }
 

@@ -33,6 +33,15 @@ create table kinds (id text primary key, org text not null, b bool, i2 int2, i4 
   za timestamptz[], p pair, pa pair[], dom positive, em mood[]);
 create unique index kinds_identity on kinds (id, org);
 alter table kinds replica identity using index kinds_identity;";
+/// Tables that are polled have a column that every write raises, as many applications' have.
+const TOUCH: &str = "
+create function touch() returns trigger language plpgsql as 'begin new.touched := now(); return new; end';
+do $$ declare t text; begin
+  for t in select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'touched'
+      where c.relkind in ('r', 'p') and not c.relispartition loop
+    execute format('create trigger touch before update on %I for each row execute function touch()', t);
+  end loop;
+end $$";
 /// What a database may be set to; no reader may notice.
 const SETTINGS: &[&str] = &[
     "datestyle = 'German, DMY'",
@@ -110,7 +119,7 @@ fn usual_method() -> CaptureMethod {
 }
 
 impl Setup {
-    fn carried(&self, tables: &[&str]) -> String {
+    fn carried(&self, tables: &[String]) -> String {
         if self.together { "all tables".to_owned() } else { format!("table {}", tables.join(", ")) }
     }
 
@@ -137,6 +146,7 @@ pub fn entity((name, table, key): &(&str, &str, &[&str])) -> EntityType {
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
         rules: Vec::new(),
+        polling: Default::default(),
     }
 }
 
@@ -161,9 +171,20 @@ impl Stage {
         client.batch_execute(setup.tables).await.expect("more tables");
         let mut entities: Vec<EntityType> = TYPES.iter().map(entity).chain(setup.types.iter().cloned()).collect();
         entities[0].rules = setup.rules.clone();
-        let tables: Vec<&str> = entities.iter().map(|entity| entity.table.name.as_str()).collect();
+        let tables: Vec<String> = entities.iter().map(|entity| entity.table.name.clone()).collect();
         let publish = format!("create publication {} for {}", db.publication(), setup.carried(&tables));
         let method = setup.method.unwrap_or_else(usual_method);
+        if method == CaptureMethod::Query {
+            for (declared, table) in entities.iter_mut().zip(&tables) {
+                let sql = format!(
+                    "alter table {table} add touched timestamptz not null default now(); create index on {table} (touched)"
+                );
+                client.batch_execute(&sql).await.expect("a cursor");
+                declared.hidden.push("touched".into());
+                declared.polling.cursor = Some("touched".into());
+            }
+            client.batch_execute(TOUCH).await.expect("touched by every write");
+        }
         if method == CaptureMethod::Log {
             client.batch_execute(&publish).await.expect("published");
         }
@@ -182,7 +203,8 @@ impl Stage {
             spool_dir: std::env::temp_dir().join(db.slot()),
             spool_bytes_max: 1 << 30,
             method,
-            poll_interval: None,
+            poll_interval: (method == CaptureMethod::Query).then_some(Duration::from_millis(50)),
+            reconcile_interval: None,
         };
         let admin = Admin::new(config.clone()).expect("the configuration");
         admin.migrate(false).await.expect("our tables");
@@ -217,6 +239,11 @@ impl Stage {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Whether every change is told, and not only the state that it led to.
+    pub fn tells_history(&self) -> bool {
+        self.config.method != CaptureMethod::Query
     }
 
     /// Starts another server on the same databases, and returns it with its address.

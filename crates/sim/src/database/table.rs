@@ -102,6 +102,7 @@ impl Table {
             refs: BTreeMap::new(),
             fields: merges,
             rules,
+            polling: Default::default(),
         };
         let names = columns.iter().map(|column| {
             let mut name = String::new();

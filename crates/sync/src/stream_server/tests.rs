@@ -21,6 +21,7 @@ fn entity(name: &str, rules: Vec<Rule>) -> Arc<EntityType> {
         refs: Default::default(),
         fields: Default::default(),
         rules,
+        polling: Default::default(),
     })
 }
 

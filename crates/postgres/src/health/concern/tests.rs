@@ -179,6 +179,7 @@ fn what_publication_and_tables_lack_is_told_by_name_pg_64() {
         identity_ready: true,
         index_valid: true,
         problem: None,
+        unseen: Vec::new(),
     };
     let problem = Some("words".to_owned());
     for (look, state) in [
