@@ -153,6 +153,7 @@ mod tests {
             refs: BTreeMap::new(),
             fields: BTreeMap::new(),
             rules: Vec::new(),
+            polling: Default::default(),
         })
     }
 
