@@ -29,7 +29,7 @@ use crate::{
     admin,
     app::{App, Shapes},
     auth::{Auth, AuthConfig, Gate, Origins},
-    desk,
+    descriptors, desk,
     live::Streams,
     mutations::MutationLimits,
     operations::SlotView,
@@ -49,7 +49,8 @@ const MAINTENANCE: Duration = Duration::from_secs(60);
 /// Streams have so long to end by themselves at a stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// What peers may take: a minute between requests of a kept connection, half a minute for a socket that is full.
-const LIMITS: Limits = Limits { head: Duration::from_secs(60), stalled: Duration::from_secs(30), sent: None };
+const LIMITS: Limits =
+    Limits { head: Duration::from_secs(60), stalled: Duration::from_secs(30), sent: None, connections: usize::MAX };
 /// The source's name in the log.
 pub(crate) const SOURCE: &str = "main";
 
@@ -181,7 +182,8 @@ impl Service {
         });
         let page = if config.desk { Some(desk::beside(Arc::clone(&app))) } else { config.page };
         let router = router::router(Arc::clone(&app), page, origins);
-        let limits = Limits { sent: config.stream_bytes, ..LIMITS };
+        let connections = descriptors::for_peers(descriptors::raise());
+        let limits = Limits { sent: config.stream_bytes, connections, ..LIMITS };
         let (report, ended) = watch::channel(None);
         let report = |task| Ends { task, report: report.clone() };
         let [keys_stop, changes_stop, notices_stop, watch_stop] = [(); 4].map(|()| stop.clone());
