@@ -8,6 +8,7 @@
 
 mod failover;
 mod hints;
+mod means;
 mod scene;
 mod verify;
 mod workload;
@@ -130,7 +131,7 @@ async fn readers_at_one_server_miss_and_double_nothing_while_the_capturing_other
             joiners.push(Joiner::start(&scene, both(1 - leads)));
             match leads {
                 0 => scene.kill_server().await,
-                _ => other.kill().await,
+                _ => scene.kill_another(&mut other).await,
             }
             joiners.push(Joiner::start(&scene, both(1 - leads)));
             joiners.push(Joiner::start(&scene, both(leads)));
