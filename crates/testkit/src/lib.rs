@@ -15,6 +15,7 @@ mod skip;
 mod sse;
 mod standby;
 mod task;
+mod upgrade;
 
 pub use clock::SteppedClock;
 pub use disk::SmallDisk;

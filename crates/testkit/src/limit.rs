@@ -39,7 +39,7 @@ impl Limited {
 
 impl Drop for Limited {
     fn drop(&mut self) {
-        if let Err(error) = prlimit(Some(self.pid), self.resource, self.before.clone()) {
+        if let Err(error) = prlimit(Some(self.pid), self.resource, self.before) {
             tracing::debug!(%error, "a limited process was gone");
         }
     }
