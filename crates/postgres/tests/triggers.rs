@@ -6,6 +6,8 @@
 mod keeping;
 #[path = "triggers/ordering.rs"]
 mod ordering;
+#[path = "reading/reader.rs"]
+mod reader;
 #[path = "triggers/recording.rs"]
 mod recording;
 #[path = "triggers/stage.rs"]

@@ -1,20 +1,13 @@
 //! What every test of capture by triggers needs: a database with a table, a source over it, and a reader.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use antiphon_engine::{
-    Fault,
-    ports::{Capture, Captured, Source},
-};
-use antiphon_model::{
-    Cell, Change, ChangedRow, Checkpoint, EntityType, OldRow, RelationName, Sync, Tenancy, Transaction, Tuple,
-};
+use antiphon_model::{Cell, Change, ChangedRow, OldRow, Transaction, Tuple};
 use antiphon_postgres::{ConnectionInfo, TriggerConfig, TriggerSource};
 use antiphon_testkit::{Pg, TestDb};
 use tokio_postgres::Client;
 
-/// Everything that is waited for comes within this time, also on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub use crate::reader::{NOTES, Reader, entity, notes, until, within};
 
 /// A database with the table `notes`.
 pub struct Stage {
@@ -26,8 +19,7 @@ impl Stage {
     pub async fn set(pg: &Pg, hint: &str) -> Stage {
         let db = pg.database(hint).await;
         let client = db.connect().await;
-        let table = "create table notes (id int primary key, org text not null default 'acme', body text)";
-        client.batch_execute(table).await.unwrap();
+        client.batch_execute(NOTES).await.unwrap();
         Stage { db, client }
     }
 
@@ -48,93 +40,6 @@ impl Stage {
 
     pub async fn count(&self, sql: &str) -> i64 {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
-    }
-}
-
-pub fn entity(name: &str, table: &str) -> Arc<EntityType> {
-    Arc::new(EntityType {
-        name: name.into(),
-        table: RelationName { schema: "public".into(), name: table.into() },
-        org: Tenancy::Column("org".into()),
-        key: vec!["id".into()],
-        tx: "tx".into(),
-        hidden: Vec::new(),
-        sync: Sync::All,
-        filter: Vec::new(),
-        together: Vec::new(),
-        refs: Default::default(),
-        fields: Default::default(),
-        rules: Vec::new(),
-    })
-}
-
-pub fn notes() -> Arc<EntityType> {
-    entity("note", "notes")
-}
-
-/// Reads a capture and keeps a checkpoint as the engine does.
-pub struct Reader {
-    pub capture: Box<dyn Capture>,
-    pub checkpoint: Checkpoint,
-}
-
-impl Reader {
-    pub async fn connect(source: &TriggerSource, mut checkpoint: Checkpoint) -> Result<Reader, Fault> {
-        let capture = within(source.connect(&checkpoint, &|_| {})).await?;
-        checkpoint.acknowledged = capture.started_at();
-        checkpoint.identity = Some(capture.identity().clone());
-        Ok(Reader { capture, checkpoint })
-    }
-
-    pub async fn next(&mut self) -> Result<Captured, Fault> {
-        let captured = within(self.capture.next()).await?;
-        match &captured {
-            Captured::Transactions(transactions) => {
-                for transaction in transactions {
-                    let count = transaction.changes.len() as u64;
-                    assert!(
-                        !self.checkpoint.covers(transaction.commit_lsn, transaction.first_ordinal),
-                        "it came twice"
-                    );
-                    self.checkpoint.lsn = transaction.commit_lsn;
-                    self.checkpoint.ordinal = (transaction.first_ordinal + count).saturating_sub(1);
-                    self.checkpoint.xid = transaction.xid;
-                    self.checkpoint.complete = transaction.last;
-                    if transaction.last {
-                        self.checkpoint.acknowledged = transaction.commit_lsn;
-                    }
-                }
-            }
-            Captured::Progress { lsn, .. } => assert!(*lsn >= self.checkpoint.acknowledged),
-        }
-        Ok(captured)
-    }
-
-    /// Reads until so many changes have come.
-    pub async fn changes(&mut self, count: usize) -> Vec<Transaction> {
-        let (mut taken, mut found) = (Vec::new(), 0);
-        while found < count {
-            if let Captured::Transactions(transactions) = self.next().await.unwrap() {
-                found += transactions.iter().map(|transaction| transaction.changes.len()).sum::<usize>();
-                taken.extend(transactions);
-            }
-        }
-        assert_eq!(found, count, "more changes came than were made: {taken:?}");
-        taken
-    }
-
-    /// Reads until the capture ends and returns why.
-    pub async fn end(mut self) -> Fault {
-        loop {
-            if let Err(fault) = self.next().await {
-                return fault;
-            }
-        }
-    }
-
-    /// Tells what is durable.
-    pub fn acknowledge(&self) {
-        self.capture.acknowledge().send_replace(self.checkpoint.acknowledged);
     }
 }
 
@@ -175,18 +80,4 @@ pub fn cells(tuple: &Tuple) -> String {
         Cell::Binary(_) => "binary".to_owned(),
     };
     tuple.cells().map(cell).collect::<Vec<_>>().join(",")
-}
-
-pub async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(DEADLINE, future).await.expect("what was waited for did not come in time")
-}
-
-/// Waits until a statement answers true.
-pub async fn until(client: &Client, condition: &str) {
-    let holds = async {
-        while !client.query_one(condition, &[]).await.unwrap().get::<_, Option<bool>>(0).unwrap_or(false) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    within(holds).await;
 }
