@@ -182,8 +182,7 @@ impl Service {
         });
         let page = if config.desk { Some(desk::beside(Arc::clone(&app))) } else { config.page };
         let router = router::router(Arc::clone(&app), page, origins);
-        let connections = descriptors::for_peers(descriptors::raise());
-        let limits = Limits { sent: config.stream_bytes, connections, ..LIMITS };
+        let limits = limits(config.stream_bytes);
         let (report, ended) = watch::channel(None);
         let report = |task| Ends { task, report: report.clone() };
         let [keys_stop, changes_stop, notices_stop, watch_stop] = [(); 4].map(|()| stop.clone());
@@ -243,6 +242,11 @@ impl Service {
             }
         }
     }
+}
+
+/// What peers may take of this process.
+fn limits(sent: Option<(u64, u64)>) -> Limits {
+    Limits { sent, connections: descriptors::for_peers(descriptors::raise()), ..LIMITS }
 }
 
 /// Reads who is let in from where.

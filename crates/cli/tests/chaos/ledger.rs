@@ -134,3 +134,52 @@ fn readers_whole(ledger: &Ledger) -> Vec<String> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three commits of three lines; the first was copied, the others streamed.
+    fn whole() -> Ledger {
+        let line = |id: i64| {
+            let written = (100 + (id - 1) / 3).to_string();
+            let (carried, position) =
+                if id <= 3 { ("90".to_owned(), 900) } else { (written.clone(), 1_000 + (id - 1) / 3) };
+            Line { activity: id, id, written, carried, position }
+        };
+        let ids: Vec<i64> = (1..=9).collect();
+        Ledger {
+            source: ids.iter().copied().collect(),
+            log: ids.iter().copied().map(line).collect(),
+            base: 0,
+            followed: vec![("SSE", ids.clone()), ("WebSocket", ids)],
+        }
+    }
+
+    #[test]
+    fn what_is_lost_doubled_moved_or_never_shown_is_found() {
+        assert_eq!((commits_once(&whole()), readers_whole(&whole())), (Vec::new(), Vec::new()));
+        let spoiled = |spoil: fn(&mut Ledger)| {
+            let mut ledger = whole();
+            spoil(&mut ledger);
+            (commits_once(&ledger).len(), readers_whole(&ledger).len())
+        };
+        assert_eq!(spoiled(|ledger| drop(ledger.log.remove(4))), (2, 2), "a line of a commit is lost");
+        assert_eq!(spoiled(|ledger| ledger.log.truncate(6)), (3, 2), "a commit is lost");
+        let doubled = |ledger: &mut Ledger| {
+            let again = ledger.log.drain(3..6).map(|line| Line { position: 1_009, ..line });
+            let again: Vec<Line> = again.collect();
+            ledger.log.extend(whole().log.drain(3..6));
+            ledger.log.extend(again);
+        };
+        assert_eq!(spoiled(doubled).0, 3, "a commit came twice");
+        assert_eq!(spoiled(|ledger| ledger.log[8].position = 1), (3, 0), "a line stands elsewhere than its commit");
+        assert_eq!(
+            spoiled(|ledger| ledger.source.retain(|id| *id != 9)),
+            (1, 0),
+            "a line was rolled back, and is there"
+        );
+        assert_eq!(spoiled(|ledger| ledger.followed[0].1.retain(|id| *id != 4)), (0, 1), "a reader has a gap");
+        assert_eq!(spoiled(|ledger| ledger.followed[1].1.push(9)), (0, 2), "a reader was shown one twice");
+    }
+}

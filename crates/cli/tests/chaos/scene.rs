@@ -29,7 +29,7 @@ const SPOOL_BYTES: u64 = 64 << 20;
 /// Starting, recovering from a crash and catching up must each be done within this time.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Who writes, and where.
-const DEVICES: &[(&str, &'static str, &'static str)] = &[
+const DEVICES: &[(&str, &str, &str)] = &[
     ("alice-1", "alice", "acme"),
     ("alice-2", "alice", "acme"),
     ("bob-1", "bob", "acme"),

@@ -91,7 +91,7 @@ async fn copy_and_stream_together_equal_the_table_under_load_and_changing_keys_c
         let workload = Arc::new(Workload::of(scene.ids().await));
         let mut writers = workload.start(&scene.pg, scene.database(), SESSIONS, seed);
         // In the middle of the copy, wherever that is: it has to go on at its last chunk.
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        scene.until_log("a chunk", "select exists (select from log.snapshots where rows_done > 0)").await;
         scene.kill_server().await;
         scene.copied().await;
         workload.stop();
