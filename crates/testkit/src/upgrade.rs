@@ -50,7 +50,7 @@ impl Pg {
             // The older one has none, and both have to be alike.
             let mut checksums = as_owner("pg_checksums");
             checksums.arg("--disable").arg("-D").arg(folder.join("data"));
-            checksums.status().unwrap_or_else(|error| panic!("pg_checksums cannot be run: {error}"));
+            checksums.output().unwrap_or_else(|error| panic!("pg_checksums cannot be run: {error}"));
             let work = before.folder.clone();
             chown(&work, Some(uid), Some(gid)).unwrap_or_else(|error| panic!("the folder cannot be given: {error}"));
             let mut upgrade = as_owner("pg_upgrade");
