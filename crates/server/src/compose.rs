@@ -403,7 +403,8 @@ impl Drop for Ends {
 fn log_fault(fault: Fault) -> Fault {
     match fault.code() {
         Code::SourceUnreachable => {
-            Fault::new(Code::LogUnreachable, "our own database does not answer").with_source(fault)
+            let detail = format!("our own database does not answer: {}", fault.detail());
+            Fault::new(Code::LogUnreachable, detail).with_source(fault)
         }
         _ => fault,
     }
