@@ -21,7 +21,7 @@ pub use clock::SteppedClock;
 pub use disk::SmallDisk;
 pub use freeze::Frozen;
 pub use http::{Response, Sse, get, request, sse};
-pub use limit::{Limited, Means, descriptors, memory_bytes};
+pub use limit::{Limited, Means, memory_bytes};
 pub use pg::{Pg, PgVersion, TestDb, for_each_postgres};
 pub use process::{Process, Signal, signal};
 pub use proxy::{Direction, Faults, Proxy};

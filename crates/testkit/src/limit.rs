@@ -64,8 +64,3 @@ pub fn memory_bytes(pid: u32) -> Result<u64> {
     let kilobytes: u64 = line.trim().strip_suffix(" kB").context("not in kB")?.trim().parse()?;
     Ok(kilobytes << 10)
 }
-
-/// Returns how many descriptors a process has open.
-pub fn descriptors(pid: u32) -> Result<usize> {
-    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
-}
