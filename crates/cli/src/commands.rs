@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Stop>
         Command::Orgs(command) => interruptible(orgs::run(context, command)).await,
         Command::Users(command) => interruptible(users::run(context, command)).await,
         Command::Tokens(command) => interruptible(tokens::run(context, command)).await,
-        Command::Config(command) => config::run(context, command),
+        Command::Config(command) => interruptible(config::run(context, command)).await,
         Command::Completions(args) => completions::run(args),
         Command::Version => version::run(context),
         Command::Explain(args) => explain::run(context, args),

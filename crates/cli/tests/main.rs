@@ -2,10 +2,13 @@
 //!
 //! Real processes, real Postgres; nothing here knows the inside.
 
+mod capture;
 mod configuration;
 mod dev;
 mod guide;
 mod operators;
+mod own;
+mod plan;
 mod resync;
 mod run;
 mod surface;

@@ -1,59 +1,9 @@
 //! An own database through the binary: from `init` to the first row live, and what goes wrong told with its remedy.
 
-use std::{path::Path, time::Duration};
-
-use antiphon_testkit::{Pg, PgVersion, Process, Signal, TestDb, for_each_postgres, get, sse};
+use antiphon_testkit::{Pg, PgVersion, Signal, for_each_postgres, get, sse};
 use serde_json::Value;
 
-use crate::run::{Ran, command, run_in};
-
-const SOON: Duration = Duration::from_secs(30);
-const TABLE: &str = "create table invoices (id int8 primary key, tenant_id text, customer text);
-    insert into invoices values (1, 'north', 'Ada'), (2, 'north', 'Ben'), (3, 'south', 'Cyd')";
-
-/// An own database and the folder in which a person works with it.
-struct Own {
-    database: TestDb,
-    folder: tempfile::TempDir,
-}
-
-impl Own {
-    async fn new(pg: &Pg, hint: &str) -> Own {
-        let database = pg.database(hint).await;
-        database.connect().await.batch_execute(TABLE).await.expect("the table");
-        Own { database, folder: tempfile::tempdir().expect("a folder") }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    async fn run(&self, arguments: &[&str]) -> Ran {
-        let (folder, slot, publication) = (self.path().to_owned(), self.database.slot(), self.database.publication());
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let run = move || {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let names = [("ANTIPHON_DATABASE_SLOT", slot.as_str()), ("ANTIPHON_DATABASE_PUBLICATION", &publication)];
-            run_in(&folder, &arguments, &names)
-        };
-        tokio::task::spawn_blocking(run).await.expect("the run")
-    }
-
-    async fn init(&self) -> Ran {
-        let (url, log_url) = (self.database.url(), self.database.log_url());
-        let connection = ["--database-url", &url, "--log-url", &log_url];
-        let choice = ["--table", "public.invoices", "--org", "tenant_id", "--yes", "--json"];
-        self.run(&[&["init"][..], &connection, &choice].concat()).await
-    }
-
-    fn serve(&self) -> Process {
-        let mut serve = command(self.path());
-        serve.args(["serve", "--json", "--listen", "127.0.0.1:0"]);
-        serve.env("ANTIPHON_DATABASE_SLOT", self.database.slot());
-        serve.env("ANTIPHON_DATABASE_PUBLICATION", self.database.publication());
-        Process::start(serve.into()).expect("serve runs")
-    }
-}
+use crate::own::{Own, SOON};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_init_to_the_first_row_live_and_back() {
@@ -72,10 +22,7 @@ async fn from_init_to_the_first_row_live_and_back() {
         assert_eq!(listed["entities"][0]["identityFits"], true, "{listed}");
         assert_eq!(listed["entities"][0]["problem"], Value::Null, "{listed}");
 
-        let mut serve = own.serve();
-        let line = serve.wait_for_line(|line| line.starts_with("{\"version\""), SOON).await.expect("the address");
-        let line: Value = serde_json::from_str(&line).expect("JSON");
-        let api = line["api"].as_str().expect("an address").to_owned();
+        let (mut serve, api) = own.serving().await;
         let mut stream =
             sse(&format!("{api}/v1/orgs/north/live?live=sse&offset=-1"), Some(&token), None).await.expect("the stream");
         let client = own.database.connect().await;
@@ -163,10 +110,8 @@ async fn people_are_made_once_and_a_revoked_token_opens_nothing() {
         assert!(!listed.stdout.contains(&token), "only the beginning is shown");
         let id = listed.json()["tokens"][0]["id"].as_str().expect("an id").to_owned();
 
-        let mut serve = own.serve();
-        let line = serve.wait_for_line(|line| line.starts_with("{\"version\""), SOON).await.expect("the address");
-        let line: Value = serde_json::from_str(&line).expect("JSON");
-        let members = format!("{}/v1/orgs/south/members", line["api"].as_str().expect("an address"));
+        let (_serve, api) = own.serving().await;
+        let members = format!("{api}/v1/orgs/south/members");
         assert_eq!(get(&members, Some(&token), &[]).await.expect("an answer").status, 200);
         assert_eq!(own.run(&["tokens", "revoke", &id]).await.code, 0);
         let deadline = tokio::time::Instant::now() + SOON;
@@ -206,8 +151,7 @@ async fn a_row_cannot_steer_the_terminal_of_who_watches_it_se_13() {
         .await
         .expect("hostile");
     assert_eq!(own.init().await.code, 0);
-    let mut serve = own.serve();
-    serve.wait_for_line(|line| line.starts_with("{\"version\""), SOON).await.expect("the address");
+    let (_serve, _) = own.serving().await;
     let tail = own.run(&["tail", "--from", "-1", "--limit", "3"]).await;
     assert!(tail.stdout.contains("\\u{1b}[2J") && tail.stdout.contains("\\u{202e}"), "{:?}", tail.stdout);
     assert!(!tail.stdout.chars().any(|c| c.is_control() && c != '\n'), "{:?}", tail.stdout);

@@ -9,6 +9,7 @@
 mod add;
 mod apply;
 mod infer;
+mod outlook;
 mod remove;
 mod status;
 pub(crate) mod triggers;
@@ -23,6 +24,7 @@ pub use self::{
     add::plan_add,
     apply::{Progress, apply},
     infer::{Proposal, infer, tables},
+    outlook::{Known, Outlook, Prospect, outlook},
     remove::plan_remove,
     status::{EntityStatus, list, list_recorded},
 };

@@ -78,7 +78,7 @@ pub fn client(error: tokio_postgres::Error, context: Context) -> Fault {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     let detail = match cause {
         Some(cause) if is_unresolved(cause) => UNRESOLVED,
-        Some(cause) => io_detail(cause.kind()),
+        Some(cause) => io_detail(cause),
         None => "the connection ended",
     };
     Fault::new(Code::SourceUnreachable, detail).with_source(error)
@@ -114,7 +114,7 @@ pub fn socket(error: io::Error) -> Fault {
     if let Some(fault) = tls_cause(&error) {
         return fault.with_source(error);
     }
-    Fault::new(Code::SourceUnreachable, io_detail(error.kind())).with_source(error)
+    Fault::new(Code::SourceUnreachable, io_detail(&error)).with_source(error)
 }
 
 /// Makes a fault of what the server reported.
@@ -230,8 +230,13 @@ fn authentication_detail(error: &tokio_postgres::Error) -> String {
     if known.iter().any(|word| cause.contains(word)) { cause } else { "the login could not be completed".to_owned() }
 }
 
-fn io_detail(kind: io::ErrorKind) -> &'static str {
-    match kind {
+fn io_detail(error: &io::Error) -> &'static str {
+    // Whoever reads this would otherwise look for the fault at the other end (OP-08).
+    let exhausted = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    if exhausted.contains(&error.raw_os_error()) {
+        return "no descriptor is left to connect with: raise the limit of open files";
+    }
+    match error.kind() {
         io::ErrorKind::ConnectionRefused => "nothing listens at the port",
         io::ErrorKind::TimedOut => "no answer in time",
         io::ErrorKind::NotFound => "there is no socket at the path",

@@ -12,6 +12,8 @@ mod many;
 mod parts;
 #[path = "capture/promotion.rs"]
 mod promotion;
+#[path = "reading/reader.rs"]
+mod reader;
 #[path = "capture/refusals.rs"]
 mod refusals;
 #[path = "capture/restores.rs"]

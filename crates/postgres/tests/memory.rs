@@ -2,7 +2,10 @@
 //!
 //! Two hundred thousand rows; a million with `ANTIPHON_LONG` set.
 
-#[allow(dead_code, reason = "one test needs only a part of the stage")]
+#[allow(dead_code, reason = "one test needs only a part of the reader")]
+#[path = "reading/reader.rs"]
+mod reader;
+#[allow(dead_code, unused_imports, reason = "one test needs only a part of the stage")]
 #[path = "capture/stage.rs"]
 mod stage;
 

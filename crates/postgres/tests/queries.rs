@@ -11,9 +11,11 @@ mod doctor;
 mod late;
 #[path = "queries/polling.rs"]
 mod polling;
-#[path = "triggers/reading.rs"]
-mod reading;
+#[path = "reading/reader.rs"]
+mod reader;
 #[path = "queries/reconciling.rs"]
 mod reconciling;
 #[path = "queries/stage.rs"]
 mod stage;
+#[path = "reading/telling.rs"]
+mod telling;

@@ -6,9 +6,11 @@
 mod keeping;
 #[path = "triggers/ordering.rs"]
 mod ordering;
-#[path = "triggers/reading.rs"]
-mod reading;
+#[path = "reading/reader.rs"]
+mod reader;
 #[path = "triggers/recording.rs"]
 mod recording;
 #[path = "triggers/stage.rs"]
 mod stage;
+#[path = "reading/telling.rs"]
+mod telling;

@@ -6,6 +6,7 @@
 mod entities;
 mod log;
 mod people;
+mod plan;
 mod resync;
 mod serving;
 mod slots;
@@ -30,6 +31,7 @@ pub use self::{
     entities::{EntityStatus, Identity, Plan, Progress, Proposal, Step},
     log::LogReader,
     people::{Org, People, Place, TokenInfo, User},
+    plan::PlannedType,
     resync::{ResyncPlan, ResyncTable},
     serving::{ServeOptions, serve},
     slots::Slot,

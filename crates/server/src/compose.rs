@@ -29,7 +29,7 @@ use crate::{
     admin,
     app::{App, Shapes},
     auth::{Auth, AuthConfig, Gate, Origins},
-    desk,
+    descriptors, desk,
     live::Streams,
     mirrors::Mirrors,
     mutations::MutationLimits,
@@ -50,7 +50,8 @@ const MAINTENANCE: Duration = Duration::from_secs(60);
 /// Streams have so long to end by themselves at a stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// What peers may take: a minute between requests of a kept connection, half a minute for a socket that is full.
-const LIMITS: Limits = Limits { head: Duration::from_secs(60), stalled: Duration::from_secs(30), sent: None };
+const LIMITS: Limits =
+    Limits { head: Duration::from_secs(60), stalled: Duration::from_secs(30), sent: None, connections: usize::MAX };
 /// The source's name in the log.
 pub(crate) const SOURCE: &str = "main";
 
@@ -187,7 +188,7 @@ impl Service {
         });
         let page = if config.desk { Some(desk::beside(Arc::clone(&app))) } else { config.page };
         let router = router::router(Arc::clone(&app), page, origins);
-        let limits = Limits { sent: config.stream_bytes, ..LIMITS };
+        let limits = limits(config.stream_bytes);
         let (report, ended) = watch::channel(None);
         let report = |task| Ends { task, report: report.clone() };
         let [keys_stop, changes_stop, notices_stop, watch_stop] = [(); 4].map(|()| stop.clone());
@@ -246,6 +247,11 @@ impl Service {
             }
         }
     }
+}
+
+/// What peers may take of this process.
+fn limits(sent: Option<(u64, u64)>) -> Limits {
+    Limits { sent, connections: descriptors::for_peers(descriptors::raise()), ..LIMITS }
 }
 
 /// Reads who is let in from where.
@@ -409,7 +415,8 @@ impl Drop for Ends {
 fn log_fault(fault: Fault) -> Fault {
     match fault.code() {
         Code::SourceUnreachable => {
-            Fault::new(Code::LogUnreachable, "our own database does not answer").with_source(fault)
+            let detail = format!("our own database does not answer: {}", fault.detail());
+            Fault::new(Code::LogUnreachable, detail).with_source(fault)
         }
         _ => fault,
     }

@@ -9,6 +9,7 @@ mod app;
 mod auth;
 mod compose;
 mod copies;
+mod descriptors;
 mod desk;
 pub mod dev;
 mod entities;

@@ -14,6 +14,9 @@ pub(crate) fn measure() {
     if let Some(ticks) = read("stat").as_deref().and_then(processor_ticks) {
         metrics::gauge!("process_cpu_seconds_total").set(ticks as f64 / TICKS_PER_SECOND);
     }
+    if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        metrics::gauge!("process_max_fds").set(most as f64);
+    }
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
         metrics::gauge!("process_open_fds").set(open.count() as f64);
     }

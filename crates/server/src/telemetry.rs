@@ -129,6 +129,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("process_resident_memory_bytes", "Memory that the process holds"),
     ("process_cpu_seconds_total", "Processor time that the process has used"),
     ("process_open_fds", "Files and sockets that the process has open"),
+    ("process_max_fds", "So many files and sockets the process may have open"),
 ];
 
 /// Installs the recorder once for the process and returns how to read it; `None` where another one is installed.

@@ -26,7 +26,7 @@ const RENEW_MS: u64 = 3_000;
 /// An append takes milliseconds: whoever holds the row longer than this is gone, or as good as gone.
 const PATIENCE: &str = "set synchronous_commit = on; set lock_timeout = '5s'";
 
-const STORED: &str =
+pub(crate) const STORED: &str =
     "select acknowledged, lsn, ordinal, complete, xid, identity, fence from log.checkpoints where source = $1";
 
 #[async_trait]

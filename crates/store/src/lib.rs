@@ -6,6 +6,7 @@
 
 mod activity_log;
 mod cache;
+mod captured;
 mod changes;
 mod copies;
 mod directory;

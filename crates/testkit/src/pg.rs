@@ -105,13 +105,18 @@ impl Pg {
 
     /// Starts a cluster of one's own, which may be broken at will; `None` (and a skip) where it is not installed.
     pub async fn private(version: PgVersion, settings: &[(&str, &str)]) -> Option<Pg> {
-        let settings: Vec<(String, String)> =
-            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings = owned(settings);
         let found = blocking(move || start(version, &settings)).await;
         if found.is_none() {
             skipped(&version.to_string());
         }
         found
+    }
+
+    /// Starts a cluster of one's own from programs of one's own.
+    pub(crate) async fn private_of(version: PgVersion, programs: Installation, settings: &[(&str, &str)]) -> Pg {
+        let settings = owned(settings);
+        blocking(move || start_of(version, programs, &settings)).await
     }
 
     /// Returns the version.
@@ -343,7 +348,10 @@ async fn connect(url: &str) -> Client {
 }
 
 fn start(version: PgVersion, settings: &[(String, String)]) -> Option<Pg> {
-    let installation = version.installation()?;
+    Some(start_of(version, version.installation()?, settings))
+}
+
+fn start_of(version: PgVersion, installation: Installation, settings: &[(String, String)]) -> Pg {
     let folder = tempfile::Builder::new().prefix("antiphon-pg-").tempdir().map(tempfile::TempDir::keep);
     let folder = folder.unwrap_or_else(|error| panic!("no temporary folder for {version}: {error}"));
     let mut config = ClusterConfig::new(installation, folder);
@@ -351,9 +359,13 @@ fn start(version: PgVersion, settings: &[(String, String)]) -> Option<Pg> {
     config.ephemeral = true;
     config.settings = settings.to_vec();
     match Cluster::start(config) {
-        Ok(cluster) => Some(Pg { version, port: cluster.port(), cluster: Arc::new(Mutex::new(cluster)) }),
+        Ok(cluster) => Pg::adopt(version, cluster),
         Err(fault) => panic!("{version} does not start: {fault:?}"),
     }
+}
+
+fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -368,7 +380,7 @@ fn lock(cluster: &Mutex<Cluster>) -> MutexGuard<'_, Cluster> {
     cluster.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     let home = || PathBuf::from(env::var_os("HOME").unwrap_or_default());
     env::var_os("ANTIPHON_CACHE").map_or_else(|| home().join(".cache/antiphon"), PathBuf::from)
 }

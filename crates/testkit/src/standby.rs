@@ -24,11 +24,11 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// A copy of a cluster's data that does not run.
 #[derive(Debug)]
 pub struct Backup {
-    version: PgVersion,
-    installation: Installation,
-    folder: PathBuf,
+    pub(crate) version: PgVersion,
+    pub(crate) installation: Installation,
+    pub(crate) folder: PathBuf,
     /// User and group of the server that it was made of.
-    owner: (u32, u32),
+    pub(crate) owner: (u32, u32),
 }
 
 impl Pg {
@@ -67,7 +67,7 @@ impl Pg {
             let mut command = Command::new(program);
             command.args(["-c", "fast", "-X", "stream", "--no-sync", "-h", "127.0.0.1", "-U", "postgres", "-p"]);
             command.arg(self.port().to_string()).arg("-D").arg(&copy);
-            blocking(move || run(command)).await;
+            blocking(move || run(command, Path::new("/"))).await;
         } else {
             self.backup_by_statements(data, copy).await;
         }
@@ -86,7 +86,7 @@ impl Pg {
         let (data, folder) = (self.lock().data(), new_folder());
         let mut copy = Command::new("cp");
         copy.arg("-a").arg(&data).arg(folder.join("data"));
-        blocking(move || run(copy)).await;
+        blocking(move || run(copy, Path::new("/"))).await;
         self.restart().await;
         self.copied(folder)
     }
@@ -118,7 +118,7 @@ impl Pg {
         }
     }
 
-    fn copied(&self, folder: PathBuf) -> Backup {
+    pub(crate) fn copied(&self, folder: PathBuf) -> Backup {
         let server = self.lock();
         let metadata = fs::metadata(server.data()).unwrap_or_else(|error| panic!("the server's folder: {error}"));
         let owner = (metadata.uid(), metadata.gid());
@@ -142,7 +142,7 @@ impl Pg {
                 .unwrap_or_else(|error| panic!("no folder: {error}"));
             let mut command = Command::new("cp");
             command.arg("-a").args(taken).arg(&to);
-            run(command);
+            run(command, Path::new("/"));
         })
         .await;
         let ended = admin.query_one("select labelfile from pg_backup_stop(false)", &[]).await;
@@ -151,7 +151,7 @@ impl Pg {
         blocking(move || {
             let mut command = Command::new("cp");
             command.arg("-a").arg(data.join("pg_wal")).arg(&copy);
-            run(command);
+            run(command, Path::new("/"));
             fs::write(copy.join("backup_label"), label).unwrap_or_else(|error| panic!("no label: {error}"));
         })
         .await;
@@ -179,15 +179,16 @@ impl Backup {
     }
 }
 
-fn new_folder() -> PathBuf {
+pub(crate) fn new_folder() -> PathBuf {
     let folder = tempfile::Builder::new().prefix("antiphon-pg-").tempdir().map(tempfile::TempDir::keep);
     folder.unwrap_or_else(|error| panic!("no temporary folder for a copy: {error}"))
 }
 
-fn run(mut command: Command) {
-    let output = command.env("LC_ALL", "C").current_dir("/").stdin(Stdio::null()).output();
+pub(crate) fn run(mut command: Command, folder: &Path) {
+    let output = command.env("LC_ALL", "C").current_dir(folder).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
 }
 
 fn give(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {

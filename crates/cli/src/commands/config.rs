@@ -1,6 +1,8 @@
-//! `antiphon config`: the resolved configuration with the origin of each value, and its reference.
+//! `antiphon config`: the resolved configuration with the origin of each value, what it would change, and its reference.
 //!
 //! Law: passwords are never printed, not even with `--json`.
+
+mod plan;
 
 use antiphon_model::{Columns, Condition, EVERYONE, EntityType, Rule, Tenancy};
 use clap::{Subcommand, ValueEnum};
@@ -22,6 +24,11 @@ pub(crate) enum ConfigCommand {
         before_help = "Examples:\n  antiphon config print\n  ANTIPHON_SERVER_LISTEN=127.0.0.1:9000 antiphon config print --json"
     )]
     Print,
+    /// Tell what a server started with this configuration would do to what is captured; changes nothing
+    ///
+    /// Ends with an error where capture would stop, or readers would keep rows of another table.
+    #[command(before_help = "Examples:\n  antiphon config plan\n  antiphon --config next.toml config plan --json")]
+    Plan,
     /// Print the reference of every key
     #[command(hide = true)]
     Reference {
@@ -41,8 +48,9 @@ pub(crate) enum Format {
 }
 
 /// Runs a command of `config`.
-pub(crate) fn run(context: &Context, command: ConfigCommand) -> Result<(), Stop> {
+pub(crate) async fn run(context: &Context, command: ConfigCommand) -> Result<(), Stop> {
     match command {
+        ConfigCommand::Plan => plan::run(context).await,
         ConfigCommand::Print => print(context, &context.settings()?),
         ConfigCommand::Reference { format: Format::Markdown } => context.out.raw(&reference::configuration()),
         ConfigCommand::Reference { format: Format::Toml } => context.out.raw(&reference::example()),

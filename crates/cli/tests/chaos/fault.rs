@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use antiphon_testkit::{Direction, Faults, Frozen, Proxy};
+use antiphon_testkit::{Direction, Faults, Frozen, Proxy, StopMode};
 use rand::{Rng, rngs::StdRng};
 
 use crate::scene::Scene;
@@ -17,6 +17,10 @@ pub enum Fault {
     ServerFrozen,
     PostgresKilled,
     PostgresFrozen,
+    /// At once and without a checkpoint, as by an administrator in a hurry.
+    PostgresRestarted,
+    /// By an administrator, or by the server itself for its silence.
+    WalsenderEnded,
     BothKilled,
     Link(Link, Harm),
     DiskFull(Disk),
@@ -64,6 +68,8 @@ pub const FAULTS: &[(&str, Fault)] = &[
     ("server-frozen", Fault::ServerFrozen),
     ("postgres-killed", Fault::PostgresKilled),
     ("postgres-frozen", Fault::PostgresFrozen),
+    ("postgres-restarted", Fault::PostgresRestarted),
+    ("walsender-ended", Fault::WalsenderEnded),
     ("both-killed", Fault::BothKilled),
     ("clients-reset", Fault::Link(Link::Clients, Harm::Reset)),
     ("clients-reset-within", Fault::Link(Link::Clients, Harm::ResetWithin)),
@@ -115,6 +121,14 @@ impl Fault {
                 let frozen = Frozen::family(scene.pg.pid().expect("it runs")).expect("Postgres freezes");
                 pause(random, 200..1_500).await;
                 drop(frozen);
+            }
+            Fault::PostgresRestarted => {
+                scene.pg.halt(StopMode::Immediate).await;
+                scene.pg.restart().await;
+            }
+            Fault::WalsenderEnded => {
+                let end = "select pg_terminate_backend(active_pid) from pg_replication_slots where active_pid > 0";
+                scene.client().await.execute(end, &[]).await.expect("a superuser may");
             }
             Fault::BothKilled => {
                 scene.pg.kill9().await;

@@ -1,19 +1,25 @@
 //! Chaos against the real thing: the real binary and a real Postgres, broken at seeded moments while devices edit, and at
 //! the end source, log and devices compared by key and content, every edit accounted for (CHAOS-01).
 //!
+//! Beside the seeds there is a matrix: every check, under every fault, in every phase, on every version, as one table.
+//!
 //! The short form takes two seeds; `cargo xtask chaos --seeds N` is the long one. `ANTIPHON_CHAOS_SEEDS` sets how many,
 //! `ANTIPHON_SEED` the first, `ANTIPHON_CHAOS_ONLY` the name of one fault, `ANTIPHON_CHAOS_ROUNDS` how often each strikes.
 
 // The verdict is what this test is run for: it is shown, passed or not.
 #![allow(clippy::print_stdout)]
 
+mod blow;
 mod device;
 mod fault;
+mod ledger;
+mod matrix;
 mod native;
 mod run;
 mod scene;
 mod stop;
 mod verdict;
+mod witness;
 
 use antiphon_testkit::PgVersion;
 use run::{Run, Wish};

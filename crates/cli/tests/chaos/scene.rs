@@ -1,9 +1,13 @@
 //! The real binary on a real Postgres, every link between clients, server and databases through a proxy of its own, and
 //! the databases on small disks where this machine lets us mount them.
+//!
+//! Apart, the log has a server of its own, the spool a small disk, and beside the notes of people there are many that
+//! nobody reads, so that a copy takes a while, and a ledger of commits.
 
 use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,14 +16,16 @@ use serde_json::Value;
 use tokio::{process::Command, time::Instant};
 use tokio_postgres::{Client, NoTls};
 
-use crate::device::Owner;
+use crate::{device::Owner, ledger};
 
 const TABLE: &str = "create table notes (id text primary key, organization_id text not null, title text, body text,
                      votes int4 not null default 0)";
 /// Postgres gives a reader that it does not hear up after this, so that what is stranded comes free within a test.
-const SETTINGS: &[(&str, &str)] = &[("wal_sender_timeout", "4s"), ("max_connections", "300")];
+pub const SETTINGS: &[(&str, &str)] = &[("wal_sender_timeout", "4s"), ("max_connections", "300")];
 /// Room for a database and what a test writes, and little more.
 const DISK_BYTES: u64 = 96 << 20;
+/// Room for a large transaction, and little more.
+const SPOOL_BYTES: u64 = 64 << 20;
 /// Starting, recovering from a crash and catching up must each be done within this time.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Who writes, and where.
@@ -40,10 +46,22 @@ pub struct Links {
     pub log: Proxy,
 }
 
+/// What a scene has of its own where it is set apart.
+pub struct Apart {
+    /// Our own database, on its own server.
+    pub log: TestDb,
+    /// The spool's disk; none where it cannot be mounted.
+    pub spool: Option<SmallDisk>,
+    /// Who reads the ledger.
+    pub reader: Owner,
+}
+
 /// Everything that a test breaks.
 pub struct Scene {
+    /// The server of the source; another one after a promotion or a restore.
     pub pg: Pg,
     pub db: TestDb,
+    pub apart: Option<Apart>,
     pub links: Links,
     /// The disks of the source and of the log; none where they cannot be mounted.
     pub disks: Option<[SmallDisk; 2]>,
@@ -53,6 +71,8 @@ pub struct Scene {
     server: Process,
     past: Vec<String>,
     port: u16,
+    /// Where the source is, for whoever writes by SQL.
+    url: Arc<Mutex<String>>,
 }
 
 impl Scene {
@@ -62,43 +82,71 @@ impl Scene {
         let db = pg.database("chaos").await;
         let disks = small_disks(&pg, &db).await;
         db.connect().await.batch_execute(TABLE).await.expect("the table is made");
+        Some(Scene::serve((pg, db, disks), None, seed).await)
+    }
+
+    /// As `open`, with the log, the spool and a ledger apart.
+    pub async fn open_apart(version: PgVersion, seed: u64) -> Option<Scene> {
+        let pg = Pg::private(version, SETTINGS).await?;
+        let log = Pg::private(version, SETTINGS).await?.database("chaoslog").await;
+        let db = pg.database("chaos").await;
+        let client = db.connect().await;
+        client.batch_execute(TABLE).await.expect("the table is made");
+        client.batch_execute(ledger::TABLES).await.expect("the ledger is made");
+        Some(Scene::serve((pg, db, None), Some(log), seed).await)
+    }
+
+    async fn serve((pg, db, disks): (Pg, TestDb, Option<[SmallDisk; 2]>), log: Option<TestDb>, seed: u64) -> Scene {
         let port = free_port();
+        let log_address = log.as_ref().map_or(pg.address(), |log| log.pg().address());
         let links = Links {
             clients: Proxy::with_seed(([127, 0, 0, 1], port).into(), seed).await.expect("a proxy"),
             source: Proxy::with_seed(pg.address(), seed ^ 1 << 40).await.expect("a proxy"),
-            log: Proxy::with_seed(pg.address(), seed ^ 1 << 41).await.expect("a proxy"),
+            log: Proxy::with_seed(log_address, seed ^ 1 << 41).await.expect("a proxy"),
         };
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("antiphon.toml");
-        std::fs::write(&config, configuration(&db, &links, port, folder.path())).expect("the configuration is written");
-        let run = |arguments: &'static [&'static str]| done(command(&config, arguments));
-        run(&["migrate"]).await;
-        run(&["entities", "add", "note", "--yes"]).await;
-        for org in ["acme", "globex"] {
+        // The server is of our own user, whoever the databases are of.
+        let owner = std::fs::metadata(folder.path()).expect("our folder").uid();
+        let spool = log.as_ref().and_then(|_| SmallDisk::mount(SPOOL_BYTES, owner));
+        let spool_dir = spool.as_ref().map_or(folder.path().to_owned(), SmallDisk::path).join("spool");
+        let text = configuration(&db, log.as_ref(), &links, (port, &spool_dir));
+        std::fs::write(&config, text).expect("the configuration is written");
+        done(command(&config, &["migrate"])).await;
+        for entity in if log.is_some() { &["note", "entry"][..] } else { &["note"] } {
+            done(command(&config, &["entities", "add", entity, "--yes"])).await;
+        }
+        for org in ["acme", "globex", ledger::ORG] {
             done(command(&config, &["orgs", "create", org])).await;
         }
-        let mut owners = Vec::new();
-        for (number, (name, user, org)) in DEVICES.iter().enumerate() {
-            if !owners.iter().any(|owner: &Owner| owner.name.starts_with(user)) {
-                done(command(&config, &["users", "create", user])).await;
-                done(command(&config, &["users", "join", user, "--org", org])).await;
+        let base = format!("http://{}", links.clients.address());
+        let owners = people(&config, DEVICES, &base, seed).await;
+        let apart = match log {
+            Some(log) => {
+                let reader = people(&config, &[("dave-1", "dave", ledger::ORG)], &base, seed).await.remove(0);
+                Some(Apart { log, spool, reader })
             }
-            let token = done(command(&config, &["tokens", "create", user, "--json"])).await;
-            let token: Value = serde_json::from_str(&token).expect("the token is JSON");
-            owners.push(Owner {
-                name: (*name).to_owned(),
-                user,
-                org,
-                token: token["token"].as_str().expect("a token").to_owned(),
-                base: format!("http://{}", links.clients.address()),
-                seed: seed.wrapping_mul(31).wrapping_add(number as u64),
-            });
-        }
+            None => None,
+        };
         let server = Process::start(command(&config, &["serve"])).expect("the server starts");
-        let mut scene = Scene { pg, db, links, disks, owners, config, folder, server, past: Vec::new(), port };
+        let url = Arc::new(Mutex::new(db.url()));
+        let past = Vec::new();
+        let mut scene = Scene { pg, db, apart, links, disks, owners, config, folder, server, past, port, url };
         let line = scene.server.wait_for_line(|line| line.contains("http://"), DEADLINE).await;
         line.expect("the server says its address");
-        Some(scene)
+        scene
+    }
+
+    /// Puts another server in the place of the source's: promoted, or restored.
+    pub fn replace_source(&mut self, pg: Pg) {
+        *self.url.lock().unwrap_or_else(PoisonError::into_inner) = pg.url(self.db.name());
+        self.links.source.lead_to(pg.address());
+        self.pg = pg;
+    }
+
+    /// Returns where the source is, now and later.
+    pub fn url(&self) -> Arc<Mutex<String>> {
+        Arc::clone(&self.url)
     }
 
     /// Returns the folder of this scene's files.
@@ -205,25 +253,49 @@ impl Scene {
 
     /// Connects to the source, without a proxy in between.
     pub async fn client(&self) -> Client {
-        self.db.connect().await
+        self.pg.connect(self.db.name()).await
     }
 
     /// Connects to our own database, without a proxy in between.
     pub async fn log_client(&self) -> Client {
-        self.db.connect_log().await
+        self.apart.as_ref().map_or(&self.db, |apart| &apart.log).connect_log().await
     }
 }
 
-fn configuration(db: &TestDb, links: &Links, port: u16, folder: &Path) -> String {
-    let (url, log_url) = (db.url_through(links.source.address()), db.log_url_through(links.log.address()));
-    let (slot, publication, spool) = (db.slot(), db.publication(), folder.join("spool"));
+fn configuration(db: &TestDb, log: Option<&TestDb>, links: &Links, (port, spool): (u16, &Path)) -> String {
+    let url = db.url_through(links.source.address());
+    let log_url = log.unwrap_or(db).log_url_through(links.log.address());
+    let (slot, publication) = (db.slot(), db.publication());
+    let entry = if log.is_some() { ledger::ENTITY } else { "" };
     format!(
         "[database]\nurl = \"{url}\"\nlog_url = \"{log_url}\"\nslot = \"{slot}\"\npublication = \"{publication}\"\n\
          spool_dir = \"{}\"\n\n[server]\nlisten = \"127.0.0.1:{port}\"\n\n[limits]\nmutations_per_second = 0\n\n\
          [[entities]]\ntype = \"note\"\ntable = \"public.notes\"\norg = \"organization_id\"\n\
-         [entities.fields]\ntitle = {{ merge = \"manual\" }}\nvotes = {{ merge = \"counter\" }}\n",
+         [entities.fields]\ntitle = {{ merge = \"manual\" }}\nvotes = {{ merge = \"counter\" }}\n{entry}",
         spool.display()
     )
+}
+
+/// Makes people with a token each, and returns the devices of theirs.
+async fn people(config: &Path, devices: &[(&str, &'static str, &'static str)], base: &str, seed: u64) -> Vec<Owner> {
+    let mut owners: Vec<Owner> = Vec::new();
+    for (number, (name, user, org)) in devices.iter().enumerate() {
+        if !owners.iter().any(|owner| owner.user == *user) {
+            done(command(config, &["users", "create", user])).await;
+            done(command(config, &["users", "join", user, "--org", org])).await;
+        }
+        let token = done(command(config, &["tokens", "create", user, "--json"])).await;
+        let token: Value = serde_json::from_str(&token).expect("the token is JSON");
+        owners.push(Owner {
+            name: (*name).to_owned(),
+            user,
+            org,
+            token: token["token"].as_str().expect("a token").to_owned(),
+            base: base.to_owned(),
+            seed: seed.wrapping_mul(31).wrapping_add(number as u64),
+        });
+    }
+    owners
 }
 
 /// Puts both databases on disks of their own.

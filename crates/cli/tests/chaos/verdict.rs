@@ -131,7 +131,8 @@ async fn read_source(client: &Client) -> Result<BTreeMap<Place, SourceRow>> {
 }
 
 async fn read_log(client: &Client) -> Result<Vec<LogRow>> {
-    let sql = "select id, org, coalesce(entity, ''), action, image, tx, lsn, seq from log.activities order by id";
+    let sql = "select id, org, coalesce(entity, ''), action, image, tx, lsn, seq from log.activities
+               where type = 'note' or action = 5 order by id";
     let rows = client.query(sql, &[]).await?;
     let read = |row: &tokio_postgres::Row| {
         let image = row.get::<_, Option<String>>(4).map(|image| serde_json::from_str(&image)).transpose()?;

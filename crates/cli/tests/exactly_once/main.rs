@@ -8,6 +8,7 @@
 
 mod failover;
 mod hints;
+mod means;
 mod scene;
 mod verify;
 mod workload;
@@ -90,7 +91,7 @@ async fn copy_and_stream_together_equal_the_table_under_load_and_changing_keys_c
         let workload = Arc::new(Workload::of(scene.ids().await));
         let mut writers = workload.start(&scene.pg, scene.database(), SESSIONS, seed);
         // In the middle of the copy, wherever that is: it has to go on at its last chunk.
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        scene.until_log("a chunk", "select exists (select from log.snapshots where rows_done > 0)").await;
         scene.kill_server().await;
         scene.copied().await;
         workload.stop();
@@ -130,7 +131,7 @@ async fn readers_at_one_server_miss_and_double_nothing_while_the_capturing_other
             joiners.push(Joiner::start(&scene, both(1 - leads)));
             match leads {
                 0 => scene.kill_server().await,
-                _ => other.kill().await,
+                _ => scene.kill_another(&mut other).await,
             }
             joiners.push(Joiner::start(&scene, both(1 - leads)));
             joiners.push(Joiner::start(&scene, both(leads)));

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use antiphon_testkit::{Pg, PgVersion, Process, Signal, TestDb, get, sse};
+use antiphon_testkit::{Pg, PgVersion, Process, Signal, SteppedClock, TestDb, get, sse};
 use tokio::{process::Command, task::JoinHandle, time::Instant};
 use tokio_postgres::{Client, NoTls};
 
@@ -21,9 +21,45 @@ const ENDED: Duration = Duration::from_secs(30);
 /// Starting, recovering from a crash and catching up must each be done within this time.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
+/// What servers and databases run under, where it is not this machine as it is.
+#[derive(Debug, Default)]
+pub struct Under {
+    /// A wall clock of their own.
+    pub clock: Option<SteppedClock>,
+    /// How many descriptors a server is given, and up to how many it may ask for.
+    pub descriptors: Option<(u64, u64)>,
+}
+
+impl Under {
+    /// Starts a Postgres under it.
+    async fn postgres(&self, version: PgVersion) -> Option<Pg> {
+        match &self.clock {
+            Some(clock) => clock.postgres(version, &[]).await,
+            None => Pg::private(version, &[]).await,
+        }
+    }
+
+    /// Makes the command that starts a server under it.
+    fn serve(&self, config: &std::path::Path, more: &[&str]) -> Command {
+        let mut command = match self.descriptors {
+            Some((soft, hard)) => {
+                let mut shell = Command::new("/bin/sh");
+                let limits = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+                shell.arg("-c").arg(limits).arg(env!("CARGO_BIN_EXE_antiphon"));
+                shell
+            }
+            None => Command::new(env!("CARGO_BIN_EXE_antiphon")),
+        };
+        command.arg("--config").arg(config).arg("serve").args(more);
+        command.envs(self.clock.iter().flat_map(SteppedClock::variables));
+        command
+    }
+}
+
 /// A server under test with its database and its one address.
 pub struct Scene {
     pub pg: Pg,
+    under: Under,
     db: TestDb,
     config: PathBuf,
     _folder: tempfile::TempDir,
@@ -40,7 +76,12 @@ pub struct Reader {
 impl Scene {
     /// Prepares database, table with `rows` rows, configuration, organisations and token, and starts the server.
     pub async fn open(version: PgVersion, rows: i32) -> Option<Scene> {
-        let pg = Pg::private(version, &[]).await?;
+        Scene::open_under(version, rows, Under::default()).await
+    }
+
+    /// As `open`, under something else than this machine as it is.
+    pub async fn open_under(version: PgVersion, rows: i32, under: Under) -> Option<Scene> {
+        let pg = under.postgres(version).await?;
         let db = pg.database("exactlyonce").await;
         let client = db.connect().await;
         client.batch_execute(TABLE).await.expect("the table is made");
@@ -67,8 +108,8 @@ impl Scene {
         let token = done(run(&["tokens", "create", "alice", "--json"])).await;
         let token: serde_json::Value = serde_json::from_str(&token).expect("the token is JSON");
         let token = token["token"].as_str().expect("a token").to_owned();
-        let server = Process::start(run(&["serve"])).expect("the server starts");
-        let mut scene = Scene { pg, db, config, _folder: folder, port, token, server };
+        let server = Process::start(under.serve(&config, &[])).expect("the server starts");
+        let mut scene = Scene { pg, under, db, config, _folder: folder, port, token, server };
         let line = scene.server.wait_for_line(|line| line.contains("http://"), DEADLINE).await;
         line.expect("the server says its address");
         Some(scene)
@@ -133,7 +174,21 @@ impl Scene {
     }
 
     fn start_server(&mut self) {
-        self.server = Process::start(command(&self.config, &["serve"])).expect("the server starts");
+        self.server = Process::start(self.under.serve(&self.config, &[])).expect("the server starts");
+    }
+
+    /// Returns the first server.
+    pub fn server(&mut self) -> &mut Process {
+        &mut self.server
+    }
+
+    /// Waits until a statement on our own database answers true.
+    pub async fn until_log(&self, what: &str, condition: &str) {
+        let (client, deadline) = (self.log_client().await, Instant::now() + DEADLINE);
+        while !client.query_one(condition, &[]).await.expect("the log can be read").get::<_, bool>(0) {
+            assert!(Instant::now() < deadline, "{what}: never came\n{}", self.server.lines().join("\n"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until one of these servers captures, and returns which.
@@ -154,13 +209,8 @@ impl Scene {
 
     /// Waits until the initial copy of the table is in the log.
     pub async fn copied(&self) {
-        let client = self.log_client().await;
-        let deadline = Instant::now() + DEADLINE;
         let sql = "select exists (select from log.snapshots where type = 'item' and complete)";
-        while !client.query_one(sql, &[]).await.expect("the log can be read").get::<_, bool>(0) {
-            assert!(Instant::now() < deadline, "the copy never ended:\n{}", self.server.lines().join("\n"));
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        self.until_log("the end of the copy", sql).await;
     }
 
     /// Returns the ids of the rows there are.
@@ -183,6 +233,17 @@ impl Scene {
     pub async fn sentinel(&self) -> String {
         let sql = "insert into items (organization_id, payload) values ('acme', 'sentinel') returning id::text";
         self.client().await.query_one(sql, &[]).await.expect("the sentinel is written").get(0)
+    }
+
+    /// Commits a row of another organisation, and returns its id.
+    pub async fn marked(&self, what: &str) -> String {
+        let sql = "insert into items (organization_id, payload) values ('globex', $1) returning id::text";
+        self.client().await.query_one(sql, &[&what]).await.expect("the row is written").get(0)
+    }
+
+    /// Steps the clock that the scene runs under.
+    pub fn step_clock(&self, ahead_seconds: i64) {
+        self.under.clock.as_ref().expect("a clock of its own").step(ahead_seconds);
     }
 
     /// Starts a reader of an organisation that begins with the log's first activity.
@@ -210,8 +271,18 @@ impl Scene {
     /// Starts another server on the same databases.
     pub fn another(&self) -> Another {
         let listen = format!("127.0.0.1:{}", free_port());
-        let server = Process::start(serve_at(&self.config, &listen)).expect("the other server starts");
-        Another { config: self.config.clone(), listen, server }
+        let server = self.start_at(&listen);
+        Another { listen, server }
+    }
+
+    /// Kills another server, and starts it again at once.
+    pub async fn kill_another(&self, other: &mut Another) {
+        other.server.kill9().await.expect("the other server was running");
+        other.server = self.start_at(&other.listen);
+    }
+
+    fn start_at(&self, listen: &str) -> Process {
+        Process::start(self.under.serve(&self.config, &["--listen", listen])).expect("the other server starts")
     }
 
     /// Waits until the reader was shown the sentinel, and returns all that it was shown.
@@ -236,7 +307,6 @@ impl Scene {
 
 /// Another server of a scene, at an address of its own.
 pub struct Another {
-    config: PathBuf,
     listen: String,
     server: Process,
 }
@@ -246,16 +316,6 @@ impl Another {
     pub fn base(&self) -> String {
         format!("http://{}", self.listen)
     }
-
-    /// Kills it, and starts it again at once.
-    pub async fn kill(&mut self) {
-        self.server.kill9().await.expect("the other server was running");
-        self.server = Process::start(serve_at(&self.config, &self.listen)).expect("the other server starts");
-    }
-}
-
-fn serve_at(config: &std::path::Path, listen: &str) -> Command {
-    command(config, &["serve", "--listen", listen])
 }
 
 /// Reads until the sentinel, connecting anew with the last id after each cut.

@@ -6,7 +6,7 @@ use antiphon_testkit::{Pg, PgVersion};
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
-use crate::stage::{Reader, Stage, column, until, within};
+use crate::stage::{Stage, column, reader_of, until, within};
 
 /// What is told once capture has begun.
 const BEGAN: &str = "began";
@@ -80,7 +80,7 @@ async fn a_commit_that_the_slot_leaves_out_is_visible_before_capture_begins_cap_
         let ((capture, seen), xid) = tokio::join!(begin, scene);
         assert!(seen.sees(xid), "a snapshot at the beginning of capture misses {xid}");
         // Which is what it takes, because the stream does not bring it.
-        let mut reader = Reader { capture, checkpoint: Checkpoint::start() };
+        let mut reader = reader_of(capture, Checkpoint::start());
         stage.run("insert into notes (id) values (2)").await;
         assert_eq!(column(&reader.changes(1).await, 0), ["2"]);
     }

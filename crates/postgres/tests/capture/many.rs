@@ -12,7 +12,7 @@ use antiphon_postgres::{
 };
 use antiphon_testkit::{Pg, PgVersion};
 
-use crate::stage::{Reader, Stage, long, notes, within};
+use crate::stage::{Reader, Stage, capture_end, long, notes, reader_of, within};
 
 /// A first connection to a large catalogue takes no longer.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ async fn a_value_that_the_server_cannot_send_stops_capture_by_name_and_is_never_
         let checkpoint = reader.checkpoint.clone();
         // As text it is twice as long, which is more than the server can hold in one piece.
         stage.run("insert into notes (id, blob) values (1, convert_to(repeat('x', 560000000), 'UTF8'))").await;
-        let fault = tokio::time::timeout(Duration::from_secs(240), reader.capture_end()).await.expect("told in time");
+        let fault = tokio::time::timeout(Duration::from_secs(240), capture_end(reader)).await.expect("told in time");
         assert_eq!(fault.code(), Code::PoisonWal, "{fault}");
         assert!(
             fault.detail().contains("invalid memory alloc request size") || fault.detail().contains("string buffer"),
@@ -111,8 +111,8 @@ async fn a_value_that_the_server_cannot_send_stops_capture_by_name_and_is_never_
         let again = loop {
             match source.connect(&checkpoint, &|_| {}).await {
                 Ok(capture) => {
-                    let reader = Reader { capture, checkpoint: checkpoint.clone() };
-                    break tokio::time::timeout(Duration::from_secs(240), reader.capture_end()).await.expect("in time");
+                    let reader = reader_of(capture, checkpoint.clone());
+                    break tokio::time::timeout(Duration::from_secs(240), capture_end(reader)).await.expect("in time");
                 }
                 Err(fault) => assert_eq!(fault.code(), Code::SlotInUse, "{fault}"),
             }

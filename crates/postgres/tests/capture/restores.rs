@@ -7,7 +7,7 @@ use antiphon_model::{Checkpoint, Code, Lsn};
 use antiphon_postgres::{LogSource, slots};
 use antiphon_testkit::{Pg, PgVersion};
 
-use crate::stage::{Reader, Stage, until, within};
+use crate::stage::{Reader, Stage, column, reader_of, until, within};
 
 /// Connects to a server that stands where the captured one stood, and returns what is said of it, at once or once the
 /// stream shows it.
@@ -16,7 +16,7 @@ async fn recognised(stage: &Stage, server: &Pg, checkpoint: &Checkpoint) -> Faul
     match within(source.connect(checkpoint, &|_| {})).await {
         Err(fault) => fault,
         Ok(capture) => {
-            let mut reader = Reader { capture, checkpoint: checkpoint.clone() };
+            let mut reader = reader_of(capture, checkpoint.clone());
             loop {
                 match reader.next().await {
                     Err(fault) => return fault,
@@ -29,6 +29,17 @@ async fn recognised(stage: &Stage, server: &Pg, checkpoint: &Checkpoint) -> Faul
             }
         }
     }
+}
+
+/// Captures so many rows, each a commit, tells the server that they are durable, and stops.
+async fn captured(stage: &Stage, rows: usize) -> Checkpoint {
+    let mut reader = Reader::connect(&stage.source(), Checkpoint::start()).await.unwrap();
+    for id in 1..=rows {
+        stage.run(&format!("insert into notes (id) values ({id})")).await;
+    }
+    reader.changes(rows).await;
+    reader.acknowledge();
+    reader.checkpoint
 }
 
 async fn write_past(stage: &Stage, server: &Pg, checkpoint: &Checkpoint) {
@@ -80,12 +91,7 @@ async fn restored_files_with_the_slot_in_them_are_recognised_by_their_history_op
     for version in PgVersion::tested() {
         let Some(pg) = Pg::private(version, &[]).await else { continue };
         let stage = Stage::set(&pg, "files").await;
-        let mut reader = Reader::connect(&stage.source(), Checkpoint::start()).await.unwrap();
-        stage.run("insert into notes (id) values (1)").await;
-        reader.changes(1).await;
-        reader.acknowledge();
-        let checkpoint = reader.checkpoint.clone();
-        drop(reader);
+        let checkpoint = captured(&stage, 1).await;
         let copy = pg.copy_of_files().await;
         let stage = Stage { client: stage.db.connect().await, ..stage };
         let mut reader = Reader::connect(&stage.source(), checkpoint).await.unwrap();
@@ -127,12 +133,7 @@ async fn a_slot_that_was_dropped_and_made_again_is_not_taken_for_the_old_one_pg_
     for version in PgVersion::tested() {
         let Some(pg) = Pg::shared(version).await else { continue };
         let stage = Stage::set(&pg, "again").await;
-        let mut reader = Reader::connect(&stage.source(), Checkpoint::start()).await.unwrap();
-        stage.run("insert into notes (id) values (1)").await;
-        reader.changes(1).await;
-        reader.acknowledge();
-        let checkpoint = reader.checkpoint.clone();
-        drop(reader);
+        let checkpoint = captured(&stage, 1).await;
         let slot = stage.db.slot();
         until(&stage.client, &format!("select not active from pg_replication_slots where slot_name = '{slot}'")).await;
         slots::drop(&stage.client, &slot, true).await.unwrap();
@@ -149,14 +150,7 @@ async fn a_server_that_crashed_proves_its_history_and_goes_on_pg_12() {
     for version in PgVersion::tested() {
         let Some(pg) = Pg::private(version, &[]).await else { continue };
         let stage = Stage::set(&pg, "crashed").await;
-        let mut reader = Reader::connect(&stage.source(), Checkpoint::start()).await.unwrap();
-        for id in 1..=3 {
-            stage.run(&format!("insert into notes (id) values ({id})")).await;
-        }
-        reader.changes(3).await;
-        reader.acknowledge();
-        let checkpoint = reader.checkpoint.clone();
-        drop(reader);
+        let checkpoint = captured(&stage, 3).await;
         pg.kill9().await;
         pg.restart().await;
         let stage = Stage { client: stage.db.connect().await, ..stage };
@@ -169,4 +163,28 @@ async fn a_server_that_crashed_proves_its_history_and_goes_on_pg_12() {
         }
         assert_eq!(new, 1, "{version}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgraded_server_is_another_one_and_is_captured_anew_or_not_at_all_pg_34() {
+    // The oldest of this run, and the newest: slots are left behind up to 16, and kept by no package from 17 on.
+    let (Some(old), Some(new)) = (PgVersion::tested().into_iter().min(), PgVersion::tested().into_iter().max()) else {
+        return;
+    };
+    if old == new || old >= PgVersion::V17 {
+        return;
+    }
+    let Some(pg) = Pg::private(old, &[]).await else { return };
+    let stage = Stage::set(&pg, "upgraded").await;
+    let checkpoint = captured(&stage, 2).await;
+    let Some(upgraded) = pg.upgraded(new, &[]).await else { return };
+    let fault = recognised(&stage, &upgraded, &checkpoint).await;
+    assert_eq!(fault.code(), Code::SourceReplaced, "{fault}");
+    let client = upgraded.connect(stage.db.name()).await;
+    assert_eq!(slots::find(&client, &stage.db.slot()).await.unwrap(), None, "a slot was made in silence");
+    // Begun anew, by an operator, it streams what is written from then on; publication and rows came along.
+    let source = LogSource::new(stage.config_of(&upgraded.url(stage.db.name()))).unwrap();
+    let mut anew = Reader::connect(&source, Checkpoint::start()).await.unwrap();
+    client.batch_execute("insert into notes (id) select max(id) + 1 from notes").await.unwrap();
+    assert_eq!(column(&anew.changes(1).await, 0), ["3"]);
 }

@@ -2,16 +2,20 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use antiphon_model::{Cell, Change, EntityType, OldRow, Polling, RelationName, Sync, Tenancy, Transaction, Tuple};
+use antiphon_model::{Cell, Change, EntityType, OldRow, Polling, Transaction, Tuple};
 use antiphon_postgres::{ConnectionInfo, QueryConfig, QuerySource};
 use antiphon_testkit::{Pg, TestDb};
 use tokio_postgres::Client;
 
-pub use crate::reading::{Reader, cells, told, until, within};
+use crate::reader;
+pub use crate::{
+    reader::{Reader, until, within},
+    telling::{cells, told},
+};
 
-/// The table `notes`: `at` is set by whoever writes, so that tests decide.
-const NOTES: &str = "create table notes (id int primary key, org text not null default 'acme', body text,
-    at timestamptz default now(), gone timestamptz); create index on notes (at, id);";
+/// What `notes` has besides: `at` is set by whoever writes, so that tests decide.
+const POLLED: &str = "alter table notes add at timestamptz default now(), add gone timestamptz;
+    create index on notes (at, id);";
 
 /// A database with the table `notes`.
 pub struct Stage {
@@ -23,7 +27,7 @@ impl Stage {
     pub async fn set(pg: &Pg, hint: &str) -> Stage {
         let db = pg.database(hint).await;
         let client = db.connect().await;
-        client.batch_execute(NOTES).await.unwrap();
+        client.batch_execute(&format!("{}; {POLLED}", reader::NOTES)).await.unwrap();
         Stage { db, client }
     }
 
@@ -56,25 +60,16 @@ impl Stage {
 }
 
 pub fn entity(name: &str, table: &str, cursor: &str, soft_delete: Option<&str>) -> Arc<EntityType> {
-    Arc::new(EntityType {
-        name: name.into(),
-        table: RelationName { schema: "public".into(), name: table.into() },
-        org: Tenancy::Column("org".into()),
-        key: vec!["id".into()],
-        tx: "tx".into(),
-        hidden: Vec::new(),
-        sync: Sync::All,
-        filter: Vec::new(),
-        together: Vec::new(),
-        refs: Default::default(),
-        fields: Default::default(),
-        rules: Vec::new(),
-        polling: Polling { cursor: Some(cursor.into()), soft_delete: soft_delete.map(str::to_owned) },
-    })
+    polled(&reader::entity(name, table), cursor, soft_delete)
 }
 
 pub fn notes() -> Arc<EntityType> {
-    entity("note", "notes", "at", None)
+    polled(&reader::notes(), "at", None)
+}
+
+fn polled(entity: &EntityType, cursor: &str, soft_delete: Option<&str>) -> Arc<EntityType> {
+    let polling = Polling { cursor: Some(cursor.into()), soft_delete: soft_delete.map(str::to_owned) };
+    Arc::new(EntityType { polling, ..entity.clone() })
 }
 
 /// What was told, without the columns `at` and `gone`: `insert 1,acme,a`.

@@ -3,11 +3,13 @@
 //! Why not `axum::serve`: it waits for ever for a request's head, for ever for a socket that takes nothing, and leaves
 //! its connections behind when it is cut. Laws: a head comes within its time; a write that makes no progress for its
 //! time ends the connection, and with it the stream behind it (a reader that stops reading costs no memory for long);
-//! when this future is dropped, every connection is cut. Streams take their socket over (see `takeover`).
+//! when this future is dropped, every connection is cut; no more are open at once than descriptors allow (see
+//! `descriptors`). Streams take their socket over (see `takeover`).
 
 use std::{
     convert::Infallible,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -24,7 +26,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{Instant, Sleep, sleep, sleep_until},
 };
@@ -48,11 +50,14 @@ pub(super) struct Limits {
     pub(super) stalled: Duration,
     /// Bytes of streams.
     pub(super) sent: StreamBytes,
+    /// So many are open at once.
+    pub(super) connections: usize,
 }
 
 /// Serves until `drain`; returns when every connection has ended.
 pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits, drain: CancellationToken) {
     let mut connections = JoinSet::new();
+    let mut door = Door::new(listener, limits.connections);
     let taken = TakenOver { tasks: TaskTracker::new(), cut: CancellationToken::new() };
     // Whoever drops this future cuts what was taken over, too.
     let _cut = taken.cut.clone().drop_guard();
@@ -60,10 +65,10 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         tokio::select! {
             () = drain.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
-            accepted = listener.accept() => match accepted {
-                Ok((socket, peer)) => {
+            accepted = door.accept() => match accepted {
+                Ok((socket, peer, place)) => {
                     let service = Served { line: Arc::new(Line::new(peer.ip(), limits.sent)), router: router.clone() };
-                    connections.spawn(connection(socket, service, limits, drain.clone(), taken.clone()));
+                    connections.spawn(connection((socket, place), service, limits, drain.clone(), taken.clone()));
                 }
                 Err(error) if of_one_connection(&error) => {}
                 Err(error) => {
@@ -77,12 +82,50 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         }
     }
     // New connections are refused by the system from here on.
-    drop(listener);
+    drop(door);
     while let Some(ended) = connections.join_next().await {
         report(ended);
     }
     taken.tasks.close();
     taken.tasks.wait().await;
+}
+
+/// Where connections come in, and how many more may.
+struct Door {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    most: usize,
+    /// Whether nobody is let in at present, which is told once.
+    full: bool,
+}
+
+impl Door {
+    fn new(listener: TcpListener, most: usize) -> Door {
+        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+        Door { listener, places: Arc::new(Semaphore::new(most)), most, full: false }
+    }
+
+    /// Waits for a place, then for who takes it; the place is free again when what is returned is dropped.
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let free = self.places.available_permits();
+        if free == 0 && !self.full {
+            self.full = true;
+            tracing::warn!(
+                connections = self.most,
+                "{} connections are open, as many as this process may have descriptors for; new ones wait until some \
+                 end, and capture goes on; raise the limit of open files (LimitNOFILE, ulimit -n)",
+                self.most
+            );
+        }
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(io::Error::other)?;
+        // Not at the first that leaves, which the next in the queue replaces: else every turn would be told.
+        if self.full && free > self.most / 10 {
+            self.full = false;
+            tracing::info!(connections = self.most - free, "new connections are taken again");
+        }
+        let (socket, peer) = self.listener.accept().await?;
+        Ok((socket, peer, place))
+    }
 }
 
 /// What answers the requests of one connection.
@@ -103,7 +146,7 @@ struct TakenOver {
 type Slot = Arc<Mutex<Option<(Run, Vec<u8>, bool)>>>;
 
 async fn connection(
-    socket: TcpStream,
+    (socket, place): (TcpStream, OwnedSemaphorePermit),
     served: Served,
     limits: Limits,
     drain: CancellationToken,
@@ -127,7 +170,7 @@ async fn connection(
         ended = &mut connection => ended,
         () = left.notified() => {
             let socket = connection.into_parts().io.into_inner().io;
-            take_over(socket, &slot, &taken_over);
+            take_over((socket, place), &slot, &taken_over);
             return;
         }
         () = drain.cancelled() => {
@@ -161,12 +204,15 @@ async fn answer(
 }
 
 /// Runs what takes a socket over, in a task of its own: the one of HTTP was larger.
-fn take_over(socket: TcpStream, slot: &Slot, taken_over: &TakenOver) {
+fn take_over((socket, place): (TcpStream, OwnedSemaphorePermit), slot: &Slot, taken_over: &TakenOver) {
     let left = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some((run, head, chunked)) = left else { return };
     let cut = taken_over.cut.clone();
     let running = run(Taken { socket, head, chunked });
-    let tracked = taken_over.tasks.track_future(async move { cut.run_until_cancelled(running).await.unwrap_or(()) });
+    let tracked = taken_over.tasks.track_future(async move {
+        cut.run_until_cancelled(running).await;
+        drop(place);
+    });
     drop(antiphon_engine::spawn("stream", tracked));
 }
 

@@ -16,6 +16,7 @@ use super::*;
 const SOON: Duration = Duration::from_secs(20);
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(3_600);
+const PATIENT: Limits = Limits { head: NEVER, stalled: NEVER, sent: None, connections: 9 };
 
 /// Tells when a body, and with it the stream behind it, is dropped.
 struct Dropped(Arc<Notify>);
@@ -69,21 +70,21 @@ async fn ends(socket: &mut TcpStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_head_that_never_ends_is_not_waited_for() {
-    let mut served = served(Limits { head: Duration::from_millis(100), stalled: NEVER, sent: None }).await;
+    let mut served = served(Limits { head: Duration::from_millis(100), ..PATIENT }).await;
     served.socket.write_all(b"GET /quick HTTP/1.1\r\nhost: he").await.expect("sent");
     assert!(!String::from_utf8_lossy(&ends(&mut served.socket).await).contains("done"));
 }
 
 #[tokio::test]
 async fn a_peer_that_takes_nothing_loses_its_connection_and_its_stream_str_06() {
-    let mut served = served(Limits { head: NEVER, stalled: Duration::from_millis(200), sent: None }).await;
+    let mut served = served(Limits { stalled: Duration::from_millis(200), ..PATIENT }).await;
     ask(&mut served.socket, "/endless").await;
     timeout(SOON, served.dropped.notified()).await.expect("the stream behind it is dropped");
 }
 
 #[tokio::test]
 async fn a_drain_ends_idle_connections_at_once_and_lets_answers_finish() {
-    let mut served = served(Limits { head: NEVER, stalled: NEVER, sent: None }).await;
+    let mut served = served(PATIENT).await;
     ask(&mut served.socket, "/quick").await;
     let mut first = [0; 12];
     timeout(SOON, served.socket.read_exact(&mut first)).await.expect("in time").expect("an answer");
@@ -95,10 +96,26 @@ async fn a_drain_ends_idle_connections_at_once_and_lets_answers_finish() {
 
 #[tokio::test]
 async fn whoever_cuts_the_server_cuts_its_connections() {
-    let mut served = served(Limits { head: NEVER, stalled: NEVER, sent: None }).await;
+    let mut served = served(PATIENT).await;
     ask(&mut served.socket, "/endless").await;
     let mut first = [0; 12];
     timeout(SOON, served.socket.read_exact(&mut first)).await.expect("in time").expect("an answer");
     served.server.abort();
     timeout(SOON, served.dropped.notified()).await.expect("the stream behind it is dropped");
+}
+
+#[tokio::test]
+async fn who_finds_no_place_waits_and_is_answered_when_somebody_leaves_op_08() {
+    let mut first = served(Limits { connections: 1, ..PATIENT }).await;
+    let address = first.socket.peer_addr().expect("an address");
+    ask(&mut first.socket, "/endless").await;
+    let mut begun = [0; 12];
+    timeout(SOON, first.socket.read_exact(&mut begun)).await.expect("in time").expect("an answer");
+    let mut second = TcpStream::connect(address).await.expect("the system takes it");
+    ask(&mut second, "/quick").await;
+    let early = timeout(Duration::from_millis(100), second.read(&mut begun)).await;
+    assert!(early.is_err(), "it was answered while every place was taken");
+    drop(first.socket);
+    timeout(SOON, second.read_exact(&mut begun)).await.expect("in time").expect("an answer");
+    assert_eq!(&begun, b"HTTP/1.1 200");
 }
