@@ -62,6 +62,8 @@ fn fixed_seeds_in_which_people_type_break_no_promise_sim_03_core_10() {
         81_324,
         90_189,
         90_192,
+        200_679,
+        200_809,
         1_795_313_754,
         1_795_313_829,
         1_795_313_883,

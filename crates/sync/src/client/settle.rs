@@ -182,6 +182,10 @@ impl Client {
         let rule = |entry: &Entry| judge(entry, strategy, &theirs, self.config.delete_asks);
         let ruling = if mine && strategy != Strategy::Text { Ruling::Rebase } else { rule(&entry) };
         self.touched(&entry.entity);
+        if mine && ruling == Ruling::Rebase && entry.mine().is_some_and(|value| *value != theirs.value) {
+            // A device that lost what it had saved has not shown it: what stood there is told (seed 200679).
+            self.note(now, &entry, Some(theirs.clone()), Rule::MineWins);
+        }
         if matches!(ruling, Ruling::Merged(_)) && self.has_typed_on(&entry) && !self.breaks(Law::TypedOnIsMerged) {
             // Theirs would be missing in what was typed on: that is what is merged.
             self.take_up(now, &entry);
