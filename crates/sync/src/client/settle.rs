@@ -182,7 +182,9 @@ impl Client {
         let rule = |entry: &Entry| judge(entry, strategy, &theirs, self.config.delete_asks);
         let ruling = if mine && strategy != Strategy::Text { Ruling::Rebase } else { rule(&entry) };
         self.touched(&entry.entity);
-        if mine && ruling == Ruling::Rebase && entry.mine().is_some_and(|value| *value != theirs.value) {
+        let covers =
+            [entry.mine(), entry.base.as_ref()].iter().all(|seen| seen.is_some_and(|seen| *seen != theirs.value));
+        if mine && ruling == Ruling::Rebase && covers {
             // A device that lost what it had saved has not shown it: what stood there is told (seed 200679).
             self.note(now, &entry, Some(theirs.clone()), Rule::MineWins);
         }
