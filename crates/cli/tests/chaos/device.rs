@@ -29,6 +29,8 @@ pub use self::{
 const ANSWER: Duration = Duration::from_millis(2_500);
 /// A stream without a word for so long is opened anew.
 const SILENCE: Duration = Duration::from_millis(2_500);
+/// After a reset, what was applied and is not shown for so long is listed.
+const UNSHOWN: Duration = Duration::from_secs(3);
 /// So many edits wait before the person stops typing.
 const OUTBOX_MAX: usize = 40;
 /// So many rows are enough.
@@ -51,6 +53,9 @@ pub struct State {
     pub outbox: Outbox,
     pub replica: Replica,
     clock: (u128, u32),
+    /// Whether a reset was told: what is applied between a list and the new epoch's first row comes with neither, and the
+    /// copied row may have the id of a later writer only, so a device asks for it.
+    reset: bool,
     /// Answers and events that no faithful server gives.
     pub complaints: Vec<String>,
     /// Codes with which the server put edits off, kept because a person would be shown them.
@@ -159,6 +164,9 @@ impl Device {
     async fn read(self: Arc<Device>, mut random: StdRng) {
         let mut last: Option<String> = None;
         loop {
+            if self.look().misses_something() {
+                self.look().replica.position = None;
+            }
             if self.look().replica.position.is_none() {
                 last = None;
                 if let Err(error) = self.list().await {
@@ -207,18 +215,26 @@ impl Device {
                 }
                 "reset" => {
                     replica.position = None;
+                    state.reset = true;
                     return Ok(());
                 }
                 "offset" | "notice" => {}
                 other => state.complaints.push(format!("an event of no known kind: {other} {data}")),
             }
             *last = event.id.or(last.take());
+            if state.misses_something() {
+                return Ok(());
+            }
         }
         bail!("the stream ended")
     }
 }
 
 impl State {
+    fn misses_something(&self) -> bool {
+        self.reset && self.outbox.waits(UNSHOWN)
+    }
+
     /// Makes one edit of what the device sees.
     fn type_something(&mut self, name: &str, random: &mut StdRng) {
         if self.outbox.entries.len() >= OUTBOX_MAX {

@@ -3,7 +3,10 @@
 //! It stands for a client's outbox at its plainest: in order, the same id until there is an answer, and out only when
 //! the stream or a list has shown the effect. An edit that was refused for good leaves with its code: explained.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -32,6 +35,8 @@ pub struct Entry {
     told: bool,
     /// The transaction that applied it, once answered.
     pub xid: Option<u64>,
+    /// When it was answered so.
+    since: Option<Instant>,
     /// How often it was sent.
     pub tries: u32,
 }
@@ -99,7 +104,16 @@ impl Outbox {
     /// Takes a new edit.
     pub fn push(&mut self, id: String, entity: &str, kind: Kind, seen: Option<String>) {
         self.made += 1;
-        self.entries.push_back(Entry { id, entity: entity.to_owned(), kind, seen, told: false, xid: None, tries: 0 });
+        self.entries.push_back(Entry {
+            id,
+            entity: entity.to_owned(),
+            kind,
+            seen,
+            told: false,
+            xid: None,
+            since: None,
+            tries: 0,
+        });
     }
 
     /// Returns how many edits are neither here nor accounted for.
@@ -143,6 +157,7 @@ impl Outbox {
                 let entry = &mut self.entries[at];
                 let xid = result["commit"]["xid"].as_str().and_then(|xid| xid.parse().ok());
                 entry.xid = Some(xid.ok_or_else(|| format!("applied without a transaction: {result}"))?);
+                entry.since = Some(Instant::now());
                 self.duplicates += u64::from(status == "duplicate");
                 let (entity, field, id) = (entry.entity.clone(), entry.kind.field(), entry.id.clone());
                 self.own.insert((entity.clone(), field), id.clone());
@@ -164,6 +179,11 @@ impl Outbox {
             _ => return Err(format!("an answer that no edit of ours deserves: {result}")),
         }
         Ok(())
+    }
+
+    /// Tells whether an edit that was applied has waited so long to be shown.
+    pub fn waits(&self, long: Duration) -> bool {
+        self.entries.iter().filter_map(|entry| entry.since).any(|since| since.elapsed() > long)
     }
 
     /// Takes edits out whose effect was shown.
