@@ -3,6 +3,8 @@
 //! Reference and candidate read copies of one slot, so both decode the same log. The server's disk is real (`fsync` on):
 //! what is called durable is.
 
+mod methods;
+
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use antiphon_testkit::{Pg, PgVersion};
@@ -80,6 +82,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     for rate in [1_000, 5_000] {
         bench.latency(&options, rate, &mut report).await?;
     }
+    bench.methods(&options, &mut report).await?;
     report.print()
 }
 
@@ -88,7 +91,7 @@ impl Bench {
     async fn drain(&mut self, options: &Options, report: &mut Report) -> Result<()> {
         self.slot("backlog").await?;
         eprintln!("writing a backlog of {} changes", options.changes);
-        workload::small_transactions(&self.client, options.changes).await?;
+        workload::small_transactions(&self.client, options.changes, false).await?;
         let before: String = self.client.query_one("select pg_current_wal_flush_lsn()::text", &[]).await?.get(0);
         let end = self.end().await?;
         let mut rounds: Vec<[Line; 3]> = Vec::new();
@@ -255,10 +258,15 @@ impl Bench {
     async fn start(&mut self, slot: &str, arguments: &[&str]) -> Result<(Child, Lines)> {
         let log = format!("bench_log_{slot}");
         self.client.batch_execute(&format!("create database {log}")).await?;
+        self.child((&self.database, &log), slot, arguments)
+    }
+
+    /// Starts a child from a source's database into a log's.
+    fn child(&self, (source, log): (&str, &str), slot: &str, arguments: &[&str]) -> Result<(Child, Lines)> {
         let spool: PathBuf = self.folder.path().join(slot);
         std::fs::create_dir_all(&spool)?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["child", "--url", &self.pg.url(&self.database), "--log-url", &self.pg.url(&log), "--slot", slot]);
+        command.args(["child", "--url", &self.pg.url(source), "--log-url", &self.pg.url(log), "--slot", slot]);
         command.arg("--spool").arg(spool).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn()?;

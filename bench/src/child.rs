@@ -7,10 +7,12 @@ use std::{collections::BTreeMap, io::Read, sync::Arc};
 
 use antiphon_engine::{
     Bus, CaptureConfig, CaptureService, Fault,
-    ports::{ActivityLog, Leadership, Schemas},
+    ports::{ActivityLog, Leadership, Schemas, Source},
 };
-use antiphon_model::{EntityType, Lsn, RelationName, SourceState, Tenancy};
-use antiphon_postgres::{ConnectionInfo, LogSource, SourceConfig};
+use antiphon_model::{EntityType, Lsn, Polling, RelationName, SourceState, Tenancy};
+use antiphon_postgres::{
+    ConnectionInfo, LogSource, QueryConfig, QuerySource, SourceConfig, TriggerConfig, TriggerSource,
+};
 use antiphon_store::{Connect, Store};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
@@ -42,9 +44,23 @@ pub(crate) struct Options {
     /// Stop once everything up to here is durable; otherwise at the end of standard input
     #[arg(long)]
     pub(crate) end: Option<Lsn>,
+    /// Stop once so many activities are durable
+    #[arg(long, conflicts_with = "end")]
+    pub(crate) count: Option<u64>,
+    /// How changes are captured
+    #[arg(long, value_enum, default_value = "log")]
+    pub(crate) method: Method,
     /// Keep each activity's latency
     #[arg(long)]
     pub(crate) latencies: bool,
+}
+
+/// A capture method.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Log,
+    Trigger,
+    Query,
 }
 
 /// What the child says at its end.
@@ -100,15 +116,26 @@ fn entity() -> Arc<EntityType> {
         refs: BTreeMap::new(),
         fields: BTreeMap::new(),
         rules: Vec::new(),
-        polling: Default::default(),
+        polling: Polling { cursor: Some("created_at".into()), soft_delete: None },
+    })
+}
+
+fn source(info: ConnectionInfo, options: &Options) -> Result<Arc<dyn Source>> {
+    let entities = vec![entity()];
+    Ok(match options.method {
+        Method::Log => {
+            let config = SourceConfig::new(info, options.slot.clone(), "bench", entities, &options.spool);
+            Arc::new(LogSource::new(config)?)
+        }
+        Method::Trigger => Arc::new(TriggerSource::new(TriggerConfig::new(info, entities))?),
+        Method::Query => Arc::new(QuerySource::new(QueryConfig::new(info, entities))?),
     })
 }
 
 /// Runs until told to stop.
 pub(crate) async fn run(options: Options) -> Result<()> {
     let info = ConnectionInfo::parse(&options.url)?;
-    let source =
-        LogSource::new(SourceConfig::new(info, options.slot.clone(), "bench", vec![entity()], &options.spool))?;
+    let source = source(info, &options)?;
     let Log { activities: log, leadership, schemas, sizes } = log(&options).await?;
     let watched = Watched::new(leadership, options.latencies);
     let bus = Bus::new(log.clone(), log.head().await?);
@@ -118,7 +145,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         source_name: "main".into(),
         holder: "bench".into(),
         entities: vec![entity()],
-        source: Arc::new(source),
+        source,
         leadership: Arc::new(watched.clone()),
         schemas,
         bus,
@@ -130,9 +157,10 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let streams = |state: SourceState| matches!(state, SourceState::CatchingUp | SourceState::Streaming);
     handle.subscribe().wait_for(|status| streams(status.state)).await.context("capture ended")?;
     eprintln!("ready");
-    match options.end {
-        Some(end) => watched.reached(end).await,
-        None => drop(tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??),
+    match (options.end, options.count) {
+        (Some(end), _) => watched.reached(|reached| reached.lsn >= end).await,
+        (None, Some(count)) => watched.reached(|reached| reached.activities >= count).await,
+        (None, None) => drop(tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??),
     }
     let ended = now();
     let log = match &sizes {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 /// One line of the table.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Line {
     /// What ran.
     pub(crate) what: String,

@@ -21,7 +21,7 @@ const SAMPLES_A_LIST: u32 = 5;
 const SESSIONS: &str = "select pid, coalesce(datname like 'bench_log_%' or backend_type = 'walwriter', false)
   from pg_stat_activity
   where backend_type in ('walsender', 'walwriter') or datname like 'bench_log_%'
-     or (datname = 'bench_app' and application_name like 'antiphon%')";
+     or (datname like 'bench_app%' and application_name like 'antiphon%')";
 
 /// CPU seconds of the server.
 #[derive(Clone, Copy, Debug, Default)]

@@ -27,7 +27,24 @@ pub(crate) struct Seen {
     pub(crate) activities: u64,
     /// When the first did.
     pub(crate) first_at: Option<Micros>,
-    pending: Vec<(ActivityId, Lsn, Vec<Micros>)>,
+    pending: Vec<Pending>,
+}
+
+/// A batch that is not durable yet.
+struct Pending {
+    last: ActivityId,
+    lsn: Lsn,
+    count: u64,
+    commits: Vec<Micros>,
+}
+
+/// How far the log is durable.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reached {
+    /// The source's position.
+    pub(crate) lsn: Lsn,
+    /// Activities since the start.
+    pub(crate) activities: u64,
 }
 
 /// Wraps a log.
@@ -35,21 +52,21 @@ pub(crate) struct Seen {
 pub(crate) struct Watched {
     inner: Arc<dyn Leadership>,
     keep_latencies: bool,
-    reached: watch::Sender<Lsn>,
+    reached: watch::Sender<Reached>,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Watched {
     /// Wraps `inner`; `keep_latencies` costs memory for each activity.
     pub(crate) fn new(inner: Arc<dyn Leadership>, keep_latencies: bool) -> Watched {
-        Watched { inner, keep_latencies, reached: watch::Sender::new(Lsn::ZERO), seen: Arc::default() }
+        Watched { inner, keep_latencies, reached: watch::Sender::new(Reached::default()), seen: Arc::default() }
     }
 
-    /// Waits until everything up to a position is durable.
-    pub(crate) async fn reached(&self, end: Lsn) {
+    /// Waits until enough is durable.
+    pub(crate) async fn reached(&self, enough: impl Fn(Reached) -> bool) {
         let mut reached = self.reached.subscribe();
         // The sender lives in self.
-        drop(reached.wait_for(|lsn| *lsn >= end).await);
+        drop(reached.wait_for(|reached| enough(*reached)).await);
     }
 
     /// Looks at what was seen.
@@ -84,7 +101,7 @@ impl LogWriter for Writer {
         let count = batch.activities.len() as u64;
         self.watched.seen(|seen| {
             seen.activities += count;
-            seen.pending.push((last, batch.checkpoint.acknowledged, commits));
+            seen.pending.push(Pending { last, lsn: batch.checkpoint.acknowledged, count, commits });
         });
         Ok(last)
     }
@@ -100,20 +117,20 @@ impl LogFlusher for Flusher {
     async fn flush(&mut self, up_to: ActivityId) -> Result<(), Fault> {
         self.inner.flush(up_to).await?;
         let at = now();
-        let reached = self.watched.seen(|seen| {
+        let moved = self.watched.seen(|seen| {
             seen.first_at.get_or_insert(at);
-            let mut reached = Lsn::ZERO;
-            let done = seen.pending.iter().take_while(|(last, ..)| *last <= up_to).count();
-            for (_, lsn, commits) in seen.pending.drain(..done).collect::<Vec<_>>() {
-                reached = reached.max(lsn);
-                seen.latencies_ms.extend(commits.iter().map(|commit| (at.0 - commit.0) as f64 / 1000.0));
+            let mut moved = Reached::default();
+            let done = seen.pending.iter().take_while(|batch| batch.last <= up_to).count();
+            for batch in seen.pending.drain(..done).collect::<Vec<_>>() {
+                moved.lsn = moved.lsn.max(batch.lsn);
+                moved.activities += batch.count;
+                seen.latencies_ms.extend(batch.commits.iter().map(|commit| (at.0 - commit.0) as f64 / 1000.0));
             }
-            reached
-        });
-        self.watched.reached.send_if_modified(|known| {
-            let moved = reached > *known;
-            *known = reached.max(*known);
             moved
+        });
+        self.watched.reached.send_modify(|reached| {
+            reached.lsn = reached.lsn.max(moved.lsn);
+            reached.activities += moved.activities;
         });
         Ok(())
     }

@@ -23,8 +23,11 @@ pub(crate) async fn create(client: &Client) -> Result<()> {
 }
 
 /// Writes small transactions of ten single-row statements: 10 inserts to 3 updates to 1 delete, `changes` in all.
-pub(crate) async fn small_transactions(client: &Client, changes: u64) -> Result<()> {
+///
+/// Updates set `created_at` as well where `touching`, for whoever polls by it.
+pub(crate) async fn small_transactions(client: &Client, changes: u64, touching: bool) -> Result<()> {
     let transactions = changes / 10;
+    let touch = if touching { ", created_at = clock_timestamp()" } else { "" };
     let sql = format!(
         "do $$
          declare n int8 := 0; u int8 := 0; d int8 := 0; kind int;
@@ -38,7 +41,7 @@ pub(crate) async fn small_transactions(client: &Client, changes: u64) -> Result<
                  values (n, {ROW});
                elsif kind < 13 then
                  u := u + 1;
-                 update items set title = 'Changed ' || t, priority = 9 where id = u * 2;
+                 update items set title = 'Changed ' || t, priority = 9{touch} where id = u * 2;
                else
                  d := d + 1;
                  delete from items where id = d * 2 - 1;
