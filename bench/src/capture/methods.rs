@@ -3,7 +3,7 @@
 //! The same small transactions are written three times: with nothing installed, beside triggers, and beside polls. Their
 //! drains stand beside `pg_recvlogical`'s, as a share of its rate. Law: each database is new, so what is read is theirs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio_postgres::Client;
@@ -17,6 +17,9 @@ use crate::{
 const WORK: &str = "10 changes a tx";
 /// Of the backlog's changes: what triggers and polls read takes longer.
 const SHARE: u64 = 5;
+
+/// Whether polls have noted that there are no rows yet.
+const NOTED: &str = "select exists (select from antiphon.poll_tables)";
 
 /// What writing took.
 struct Written {
@@ -41,6 +44,9 @@ impl Bench {
             // It installs what it needs, and notes that there are no rows yet.
             let (mut child, mut lines) = self.child((&source, &log), method, &arguments)?;
             lines.ready(&mut child).await?;
+            while method == "query" && !client.query_one(NOTED, &[]).await?.get::<_, bool>(0) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
             lines.outcome(child).await?;
             let written = write(&client, changes).await?;
             report.lines.push(written_line(&format!("writes, captured by {method}"), &written, &alone));

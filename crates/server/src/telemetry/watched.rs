@@ -27,7 +27,7 @@ fn labels() -> BTreeMap<String, BTreeSet<String>> {
         }
     }
     labels.insert("up".into(), BTreeSet::new());
-    for room in ["engine", "postgres", "store", "server"] {
+    for room in ["engine", "postgres", "store", "connectors", "server"] {
         collect(&root().join("crates").join(room).join("src"), &mut labels);
     }
     labels
