@@ -40,7 +40,12 @@ pub async fn shown_or_confirmed(stage: &Stage) {
         if stage.tells_history() {
             assert_eq!(change["commit"]["xid"], written["commit"]["xid"], "{transport:?}");
         }
-        assert_eq!(tasks.until("confirm").await["transactionIds"], json!([made]), "{transport:?}");
+        let mut first = tasks.until("confirm").await["transactionIds"].clone();
+        while !stage.tells_history() && !first.as_array().expect("ids").contains(&json!(made)) {
+            // The second word of the edit before, which came once with its row and once for itself.
+            first = tasks.until("confirm").await["transactionIds"].clone();
+        }
+        assert_eq!(first, json!([made]), "{transport:?}");
 
         let tx = json!({ "transactionId": edited, "sourceId": "test", "changedField": "title", "expectedTransactionId": made });
         let path = format!("/v1/orgs/acme/entities/note/{key}");
@@ -61,8 +66,8 @@ pub async fn shown_or_confirmed(stage: &Stage) {
             confirmed.extend(tasks.until("confirm").await["transactionIds"].as_array().expect("ids").iter().cloned());
             if !stage.tells_history() {
                 // A row may be found before the edit that wrote it is told of: then both confirm it.
-                confirmed.dedup();
-                confirmed.retain(|id| *id != json!(made));
+                let mut known = std::collections::HashSet::from([json!(made)]);
+                confirmed.retain(|id| known.insert(id.clone()));
             }
         }
         assert_eq!(confirmed, [json!(edited), json!(gone)], "{transport:?}");
