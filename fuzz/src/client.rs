@@ -64,7 +64,7 @@ fn prepared() -> Driven {
     let entity = EntityKey::new("note", "1");
     let set = |field: &str| Edit::Set {
         entity: entity.clone(),
-        fields: Map::from_iter([(field.to_owned(), Value::from("mine"))]),
+        fields: Map::from_iter([(field.to_owned(), Value::from("mine"))]).into(),
     };
     let add = Edit::Add { entity: entity.clone(), field: "votes".into(), by: 2.into() };
     for edit in [set("title"), set("body"), add, set("rank")] {
