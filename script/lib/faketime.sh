@@ -15,23 +15,9 @@ antiphon_faketime_path() {
   return 1
 }
 
-# Fetches the package with apt and unpacks it into the cache; without root, apt's lists must be there.
-antiphon_faketime_fetch() {
-  local work
-  command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || return
-  if [ "$(id -u)" -eq 0 ]; then apt-get update -qq >&2 || return; fi
-  mkdir -p "$ANTIPHON_CACHE" && work=$(mktemp -d "$ANTIPHON_CACHE/faketime-new.XXXXXX") || return
-  # shellcheck disable=SC2015
-  (cd "$work" && apt-get download -qq libfaketime) >&2 &&
-    dpkg-deb -x "$work"/libfaketime_*.deb "$work/files" &&
-    rm -rf "$ANTIPHON_CACHE/faketime" &&
-    mv "$work/files" "$ANTIPHON_CACHE/faketime" || { rm -rf "$work"; return 1; }
-  rm -rf "$work"
-}
-
 # Makes the library exist, otherwise it is a skip.
 antiphon_faketime() {
-  if antiphon_faketime_path >/dev/null || antiphon_faketime_fetch; then
+  if antiphon_faketime_path >/dev/null || unpack_debian libfaketime faketime; then
     say "faketime: $(antiphon_faketime_path)"
     return 0
   fi

@@ -44,3 +44,17 @@ count_skip() {
 at_least() {
   [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
 }
+
+# Fetches Debian's package $1 with apt and unpacks it into the cache as $2; without root, apt's lists must be there.
+unpack_debian() {
+  local work folder=$ANTIPHON_CACHE/$2
+  command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || return
+  if [ "$(id -u)" -eq 0 ]; then apt-get update -qq >&2 || return; fi
+  mkdir -p "$ANTIPHON_CACHE" && work=$(mktemp -d "$folder-new.XXXXXX") || return
+  # shellcheck disable=SC2015
+  (cd "$work" && apt-get download -qq "$1") >&2 &&
+    dpkg-deb -x "$work/$1"_*.deb "$work/files" &&
+    rm -rf "$folder" &&
+    mv "$work/files" "$folder" || { rm -rf "$work"; return 1; }
+  rm -rf "$work"
+}

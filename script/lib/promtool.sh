@@ -13,23 +13,9 @@ antiphon_promtool_path() {
   return 1
 }
 
-# Fetches the package with apt and unpacks it into the cache; without root, apt's lists must be there.
-antiphon_promtool_fetch() {
-  local work
-  command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || return
-  if [ "$(id -u)" -eq 0 ]; then apt-get update -qq >&2 || return; fi
-  mkdir -p "$ANTIPHON_CACHE" && work=$(mktemp -d "$ANTIPHON_CACHE/promtool.XXXXXX") || return
-  # shellcheck disable=SC2015
-  (cd "$work" && apt-get download -qq prometheus) >&2 &&
-    dpkg-deb -x "$work"/prometheus_*.deb "$work/files" &&
-    rm -rf "$ANTIPHON_CACHE/prometheus" &&
-    mv "$work/files" "$ANTIPHON_CACHE/prometheus" || { rm -rf "$work"; return 1; }
-  rm -rf "$work"
-}
-
 # Makes promtool exist, otherwise it is a skip.
 antiphon_promtool() {
-  if antiphon_promtool_path >/dev/null || antiphon_promtool_fetch; then
+  if antiphon_promtool_path >/dev/null || unpack_debian prometheus prometheus; then
     say "promtool: $(antiphon_promtool_path)"
     return 0
   fi

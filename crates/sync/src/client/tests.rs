@@ -234,25 +234,6 @@ fn edits_made_offline_survive_a_restart_and_go_out_once_core_02_sy_59() {
 }
 
 #[test]
-fn what_a_device_wrote_and_forgot_is_told_where_it_is_covered_core_08() {
-    let (mut server, mut device) = listed();
-    device.settle(&mut server);
-    let before = device.store.clone();
-    device.set("1", "title", "first");
-    device.run(&mut server);
-    // Its disk goes back to what it held before, and its person types into what is shown.
-    let mut device = Device { online: false, now: device.now, ..Device::with("a", before) };
-    device.run(&mut server);
-    device.set("1", "title", "second");
-    device.online = true;
-    device.run(&mut server);
-    assert_eq!((server.value("1", "title"), device.states()), ("second".into(), vec![]));
-    let line = device.client.journal().last().expect("a line");
-    assert_eq!((line.rule, line.mine.clone()), (Rule::MineWins, Some("second".into())));
-    assert_eq!(line.theirs.as_ref().map(|theirs| theirs.value.clone()), Some("first".into()));
-}
-
-#[test]
 fn an_answer_that_is_lost_is_asked_for_again_and_nothing_is_applied_twice_sy_29() {
     let (mut server, mut device) = listed();
     device.lose_answers = true;

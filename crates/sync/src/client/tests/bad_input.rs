@@ -174,6 +174,25 @@ fn a_copied_store_gets_ids_of_its_own_and_says_so_once_core_01() {
 }
 
 #[test]
+fn what_a_device_wrote_and_forgot_is_told_where_it_is_covered_core_08() {
+    let (mut server, mut device) = listed();
+    device.settle(&mut server);
+    let before = device.store.clone();
+    device.set("1", "title", "first");
+    device.run(&mut server);
+    // Its disk goes back to what it held before, and its person types into what is shown.
+    let mut device = Device { online: false, now: device.now, ..Device::with("a", before) };
+    device.run(&mut server);
+    device.set("1", "title", "second");
+    device.online = true;
+    device.run(&mut server);
+    assert_eq!((server.value("1", "title"), device.states()), ("second".into(), vec![]));
+    let line = device.client.journal().last().expect("a line");
+    assert_eq!((line.rule, line.mine.clone()), (Rule::MineWins, Some("second".into())));
+    assert_eq!(line.theirs.as_ref().map(|theirs| theirs.value.clone()), Some("first".into()));
+}
+
+#[test]
 fn an_edit_of_a_type_that_is_gone_is_refused_kept_and_exportable() {
     let (mut server, mut device) = edited();
     server.forget_type();
