@@ -3,13 +3,13 @@
 
 use antiphon_model::EntityType;
 use antiphon_server::admin::{CaptureMethod, ServeOptions};
-use antiphon_testkit::{Pg, PgVersion};
+use antiphon_testkit::Pg;
 use serde_json::{Value, json};
 
 use crate::{
     confirmation::shown_or_confirmed,
     mutations::{id, send},
-    stage::{Setup, Stage, entity},
+    stage::{Setup, Stage, entity, private_clusters},
     transports::{ALL, Reader},
 };
 
@@ -19,11 +19,7 @@ fn by_queries() -> Setup {
 
 /// Clusters whose log holds nothing that could be decoded; they are these tests' own.
 async fn clusters() -> Vec<Pg> {
-    let mut clusters = Vec::new();
-    for version in PgVersion::tested() {
-        clusters.extend(Pg::private(version, &[("wal_level", "minimal"), ("max_wal_senders", "0")]).await);
-    }
-    clusters
+    private_clusters(&[("wal_level", "minimal"), ("max_wal_senders", "0")]).await
 }
 
 #[tokio::test]

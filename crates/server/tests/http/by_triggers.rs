@@ -1,13 +1,13 @@
 //! The whole way, from an edit to every reader, where capture is by triggers and the log is not decoded (CAP-30, CAP-31).
 
 use antiphon_server::admin::{CaptureMethod, ServeOptions};
-use antiphon_testkit::{Pg, PgVersion};
+use antiphon_testkit::Pg;
 use serde_json::{Value, json};
 
 use crate::{
     confirmation::shown_or_confirmed,
     mutations::{id, send},
-    stage::{Setup, Stage},
+    stage::{Setup, Stage, private_clusters},
     transports::{ALL, Reader},
 };
 
@@ -19,11 +19,7 @@ fn by_triggers() -> Setup {
 ///
 /// They are these tests' own: a transaction that is open for long in one test holds back what is read in another.
 async fn clusters() -> Vec<Pg> {
-    let mut clusters = Vec::new();
-    for version in PgVersion::tested() {
-        clusters.extend(Pg::private(version, &[("wal_level", "replica"), ("max_replication_slots", "0")]).await);
-    }
-    clusters
+    private_clusters(&[("wal_level", "replica"), ("max_replication_slots", "0")]).await
 }
 
 #[tokio::test]

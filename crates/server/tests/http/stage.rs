@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use antiphon_model::{EntityType, RelationName, Role, Rule, Sync, Tenancy};
 use antiphon_server::Service;
 use antiphon_server::admin::{Admin, AdminConfig, AuthConfig, CaptureMethod, Identity, People, ServeOptions, serve};
-use antiphon_testkit::{Pg, Response, Sse, TestDb, get, sse};
+use antiphon_testkit::{Pg, PgVersion, Response, Sse, TestDb, get, sse};
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -322,4 +322,13 @@ pub async fn next(stream: &mut Sse, kind: &str) -> (Option<String>, Value) {
             return (event.id, serde_json::from_str(&event.data).expect("JSON"));
         }
     }
+}
+
+/// A cluster of each version with these settings, for the tests of one file alone.
+pub async fn private_clusters(settings: &[(&str, &str)]) -> Vec<Pg> {
+    let mut clusters = Vec::new();
+    for version in PgVersion::tested() {
+        clusters.extend(Pg::private(version, settings).await);
+    }
+    clusters
 }
