@@ -94,7 +94,12 @@ async fn edits_under_a_role_of_the_application_have_their_author_and_nobody_else
         assert_eq!(answer.status, 201, "{}", answer.text());
         let change = reader.change().await;
         assert_eq!((&change["tx"]["transactionId"], &change["tx"]["actor"]), (&json!(made), &"alice".into()));
-        // A message that nobody sealed is nobody's; the row that it names is looked at all the same.
+        // A message that nobody sealed is nobody's, though it comes behind an edit of hers; the row that it names is looked
+        // at all the same. Polling waits while this lock is held.
+        let locker = stage.db.connect().await;
+        let hold = "begin; lock table antiphon.audit_state in share row exclusive mode";
+        locker.batch_execute(hold).await.expect("locked");
+        edit(&stage, "1", "title", "b", &made).await;
         stage
             .run(
                 "insert into antiphon.poll_said (xid, relation, key, org, deletes, said) select pg_current_xact_id(),
@@ -102,6 +107,7 @@ async fn edits_under_a_role_of_the_application_have_their_author_and_nobody_else
                  delete from notes where id = '1'",
             )
             .await;
+        locker.batch_execute("commit").await.expect("let go");
         let change = reader.change().await;
         assert_eq!((&change["action"], &change["tx"]["sourceId"]), (&"delete".into(), &"sql".into()), "{change}");
         assert_eq!(change["tx"]["actor"], Value::Null);
