@@ -19,7 +19,7 @@ use antiphon_testkit::PgVersion;
 use failover::Joiner;
 use hints::Listener;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use scene::Scene;
+use scene::{Method, Scene, Under};
 use workload::Workload;
 
 /// So many sessions write at once.
@@ -42,12 +42,58 @@ async fn nothing_is_lost_or_doubled_whatever_is_killed_or_ended_pg_12_op_01_op_0
     }
 }
 
-async fn run(mut scene: Scene, kills: u64, seed: u64) {
-    let mut random = StdRng::seed_from_u64(seed);
-    let reader = scene.follow("acme");
-    let hints = Listener::start(scene.log_url());
-    let workload = Arc::new(Workload::default());
-    let mut writers = workload.start(&scene.pg, scene.database(), SESSIONS, seed);
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_doubled_by_triggers_whatever_is_killed_or_ended_cap_30_cap_31_op_01_op_13() {
+    let (kills, seed) = (number("ANTIPHON_KILLS", 6), number("ANTIPHON_SEED", u64::from(std::process::id())));
+    println!("seed {seed}, kills {kills}");
+    for version in PgVersion::tested() {
+        let under = Under { method: Method::Trigger, ..Under::default() };
+        let Some(scene) = Scene::open_under(version, 0, under).await else { continue };
+        scene.copied().await;
+        run(scene, kills.div_ceil(2), seed).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polled_rows_come_to_the_tables_state_and_never_go_back_whatever_is_killed_or_ended_cap_40_op_01_op_13() {
+    let (kills, seed) = (number("ANTIPHON_KILLS", 6), number("ANTIPHON_SEED", u64::from(std::process::id())));
+    println!("seed {seed}, kills {kills}");
+    for version in PgVersion::tested() {
+        let under = Under { method: Method::Query, ..Under::default() };
+        // Some rows from before, so that the copy is interrupted too.
+        let Some(mut scene) = Scene::open_under(version, 2_000, under).await else { continue };
+        let mut random = StdRng::seed_from_u64(seed);
+        let reader = scene.follow("acme");
+        let workload = Arc::new(Workload::of(scene.ids().await));
+        let mut writers = workload.start(&scene.pg, scene.database(), SESSIONS, seed);
+        kill(&mut scene, kills.div_ceil(2), &mut random, &workload).await;
+        workload.stop();
+        while writers.join_next().await.is_some() {}
+        scene.copied().await;
+        scene.reconcile().await;
+        let sentinel = scene.sentinel().await;
+        let shown = scene.collect(reader, &sentinel).await;
+        let log = verify::log(&scene.log_client().await).await.expect("the log can be read");
+        let source = verify::source(&scene.client().await).await.expect("the source can be read");
+        let verdict = verify::compare_end(&log, &source);
+        let seen = verify::compare_reader(&shown, &log, "acme");
+        println!(
+            "{} commits, {} rows, {} activities, {} shown",
+            workload.commits(),
+            source.len(),
+            log.len(),
+            shown.len()
+        );
+        println!("log:    {verdict}");
+        println!("reader: {seen}");
+        assert!(workload.commits() > 20, "too little was written to prove anything");
+        assert!(verdict.clean(), "seed {seed}: {verdict:#?}");
+        assert!(seen.clean(), "seed {seed}: {seen:#?}");
+    }
+}
+
+/// Kills server, database or both at random moments, or has the server end.
+async fn kill(scene: &mut Scene, kills: u64, random: &mut StdRng, workload: &Workload) {
     for kill in 0..kills {
         // The moment of a kill is what is random here; nothing waits for a condition.
         tokio::time::sleep(Duration::from_millis(random.random_range(200..2_000))).await;
@@ -63,6 +109,15 @@ async fn run(mut scene: Scene, kills: u64, seed: u64) {
         }
         println!("kill {} of {kills}, {} commits", kill + 1, workload.commits());
     }
+}
+
+async fn run(mut scene: Scene, kills: u64, seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let reader = scene.follow("acme");
+    let hints = Listener::start(scene.log_url());
+    let workload = Arc::new(Workload::default());
+    let mut writers = workload.start(&scene.pg, scene.database(), SESSIONS, seed);
+    kill(&mut scene, kills, &mut random, &workload).await;
     workload.stop();
     while writers.join_next().await.is_some() {}
     let sentinel = scene.sentinel().await;

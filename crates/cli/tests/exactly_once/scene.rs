@@ -21,9 +21,39 @@ const ENDED: Duration = Duration::from_secs(30);
 /// Starting, recovering from a crash and catching up must each be done within this time.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What servers and databases run under, where it is not this machine as it is.
+/// What a table has that is polled: each write moves it.
+const CURSOR: &str = "alter table items add updated_at timestamptz not null default clock_timestamp();
+    create function moved() returns trigger language plpgsql as
+      'begin new.updated_at := clock_timestamp(); return new; end';
+    create trigger moved before update on items for each row execute function moved();";
+
+/// How a scene's server captures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// By the log.
+    #[default]
+    Log,
+    /// By triggers that record rows.
+    Trigger,
+    /// By queries for rows whose cursor was raised.
+    Query,
+}
+
+impl Method {
+    fn name(self) -> &'static str {
+        match self {
+            Method::Log => "log",
+            Method::Trigger => "trigger",
+            Method::Query => "query",
+        }
+    }
+}
+
+/// What servers and databases run under, where it is not this machine as it is, by its log.
 #[derive(Debug, Default)]
 pub struct Under {
+    /// How changes are captured.
+    pub method: Method,
     /// A wall clock of their own.
     pub clock: Option<SteppedClock>,
     /// How many descriptors a server is given, and up to how many it may ask for.
@@ -85,21 +115,28 @@ impl Scene {
         let db = pg.database("exactlyonce").await;
         let client = db.connect().await;
         client.batch_execute(TABLE).await.expect("the table is made");
+        let polled = under.method == Method::Query;
+        if polled {
+            client.batch_execute(CURSOR).await.expect("the table has a cursor");
+        }
         client.execute(ROWS, &[&rows]).await.expect("the rows are made");
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join("antiphon.toml");
         let port = free_port();
         let text = format!(
-            "[database]\nurl = \"{}\"\nlog_url = \"{}\"\nslot = \"{}\"\npublication = \"{}\"\n\n[server]\nlisten = \"127.0.0.1:{port}\"\n",
+            "[database]\nurl = \"{}\"\nlog_url = \"{}\"\nslot = \"{}\"\npublication = \"{}\"\n\n[server]\nlisten = \"127.0.0.1:{port}\"\n\n[capture]\nmethod = \"{}\"\n",
             db.url(),
             db.log_url(),
             db.slot(),
             db.publication(),
+            under.method.name(),
         );
         std::fs::write(&config, text).expect("the configuration is written");
         let run = |arguments: &[&str]| command(&config, arguments);
         done(run(&["migrate"])).await;
-        done(run(&["entities", "add", "item", "--table", "public.items", "--org", "organization_id", "--yes"])).await;
+        let mut add = vec!["entities", "add", "item", "--table", "public.items", "--org", "organization_id", "--yes"];
+        add.extend(["--cursor", "updated_at"].iter().filter(|_| polled));
+        done(run(&add)).await;
         for org in ["acme", "globex"] {
             done(run(&["orgs", "create", org])).await;
         }
@@ -203,6 +240,19 @@ impl Scene {
                 }
             }
             assert!(Instant::now() < deadline, "nobody captures:\n{}", self.server.lines().join("\n"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Has what was told compared with the table, and waits until that is done: nothing else finds deletes by plain SQL
+    /// where tables are polled.
+    pub async fn reconcile(&mut self) {
+        done(command(&self.config, &["capture", "reconcile"])).await;
+        let (client, deadline) = (self.client().await, Instant::now() + DEADLINE);
+        let asked = "select bool_or(asked) from antiphon.poll_tables";
+        while client.query_one(asked, &[]).await.expect("it is known").get::<_, bool>(0) {
+            self.supervise().await;
+            assert!(Instant::now() < deadline, "never reconciled:\n{}", self.server.lines().join("\n"));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

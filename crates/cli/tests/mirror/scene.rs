@@ -144,7 +144,8 @@ impl Scene {
         source.batch_execute(&slot).await.expect("the slot is made");
         // Source and replica share a cluster: the slot is made apart, or both would wait for each other.
         let subscription = format!(
-            "create subscription {SLOT} connection '{}' publication {SLOT} with (create_slot = false, slot_name = {SLOT})",
+            "create subscription {SLOT} connection '{}' publication {SLOT}
+             with (create_slot = false, slot_name = {SLOT}, streaming = off)",
             self.source.url(),
         );
         self.replica.connect().await.batch_execute(&subscription).await.expect("the subscription is made");

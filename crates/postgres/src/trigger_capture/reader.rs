@@ -43,11 +43,15 @@ const LOOK: &str = concat!(
     horizon!(),
     "select (extract(epoch from pg_catalog.statement_timestamp()) * 1000000)::int8, h.below::text,
         pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text, pg_catalog.pg_is_in_recovery(),
-        s.last_position, exists(select from antiphon.audit a where a.xid >= s.ordered_below and a.xid < h.below)
+        s.last_position, exists(select from antiphon.audit a where a.xid >= s.ordered_below and a.xid < h.below),
+        s.ordered_below::text
     from antiphon.audit_state s, horizon h"
 );
 /// Two readers give places one after the other, and each sees what the one before it gave.
 const TAKE_TURN: &str = "select ordered_below::text, last_position from antiphon.audit_state for update";
+const STATE: &str = "select ordered_below::text, last_position from antiphon.audit_state";
+/// Whoever waited for a row may have the lower number: one that took a higher number for a row than somebody above the
+/// horizon did is left for later, and so is all that must come behind it.
 const ARRANGE: &str = concat!(
     "with ",
     horizon!(),
@@ -56,15 +60,23 @@ const ARRANGE: &str = concat!(
             pg_catalog.sum(40 + coalesce(pg_catalog.octet_length(a.new), 0) + coalesce(pg_catalog.octet_length(a.old), 0)
                 + coalesce(pg_catalog.octet_length(a.said), 0))::int8 as bytes
         from antiphon.audit a
-        where a.xid >= $1::text::xid8 and a.xid < (select below from horizon)
+        where a.xid >= $1::text::xid8
         group by a.xid
+    ), cut as (
+        select s.xid, pg_catalog.max(s.last) over (order by s.xid rows between unbounded preceding and 1 preceding) as below,
+            pg_catalog.min(s.last) over (order by s.xid rows between current row and unbounded following) as above
+        from (select f.xid, f.last from fresh f union all select h.below, null from horizon h) s
+    ), bound as (
+        select c.xid as below from cut c, horizon h
+        where c.xid <= h.below and coalesce(c.below < c.above, true) order by c.xid desc limit 1
     ), placed as (
         insert into antiphon.audit_order (position, xid, changes, bytes, at)
         select $2 + pg_catalog.row_number() over (order by last), xid, changes, bytes, at from fresh
+        where xid < (select below from bound)
         returning position
     )
     update antiphon.audit_state set last_position = coalesce((select pg_catalog.max(position) from placed), last_position),
-        ordered_below = (select below from horizon)"
+        ordered_below = (select below from bound)"
 );
 const PLACES: &str = "
     select position, xid::text, changes, bytes, (extract(epoch from at) * 1000000)::int8
@@ -97,6 +109,8 @@ pub(super) struct Look {
 pub(crate) struct Reader {
     client: Client,
     looks: Looks,
+    /// The horizon for which places were given last.
+    arranged: Option<Xid>,
     shapes: HashMap<(u32, i64), Arc<Shape>>,
     /// Shapes of rows that were recorded with their columns.
     described: HashMap<(u32, String), Arc<Shape>>,
@@ -122,7 +136,7 @@ impl Reader {
     pub(crate) fn new(client: Client, position: u64) -> Reader {
         let (shapes, described) = (HashMap::new(), HashMap::new());
         let (looks, within) = (Looks::default(), None);
-        Reader { client, looks, shapes, described, position, within, stale: false, polled: false }
+        Reader { client, looks, arranged: None, shapes, described, position, within, stale: false, polled: false }
     }
 
     /// Takes rows for states that were found by looking.
@@ -155,24 +169,29 @@ impl Reader {
             return Err(Fault::new(Code::InRecovery, ""));
         }
         let clock = Micros(row.get(0));
-        let mut last_position: i64 = row.get(4);
+        let (oldest, next) = (xid(&row, 1), xid(&row, 2));
+        let (mut last_position, mut ordered_below): (i64, Xid) = (row.get(4), oldest);
         if row.get(5) {
-            last_position = self.arrange().await?;
+            ordered_below = xid(&row, 6);
+            // What is left for later stays so while the horizon is where it is: whatever comes in takes higher numbers.
+            if self.arranged.replace(oldest) != Some(oldest) {
+                (ordered_below, last_position) = self.arrange().await?;
+            }
         }
         // What was placed after this look may lie above it; the next look says so.
-        let (oldest, next) = (xid(&row, 1), xid(&row, 2));
-        let reached = self.looks.look(oldest, next, clock);
+        let reached = self.looks.look(oldest.min(ordered_below), next, clock);
         Ok(Look { reached, clock, oldest, next, last_position: last_position.unsigned_abs() })
     }
 
-    async fn arrange(&mut self) -> Result<i64, Fault> {
+    /// Gives places; returns below which number everything has its place, and the highest place.
+    async fn arrange(&mut self) -> Result<(Xid, i64), Fault> {
         let transaction = self.client.transaction().await.map_err(errors::sql)?;
         let row = transaction.query_one(TAKE_TURN, &[]).await.map_err(gone)?;
         let (below, last): (String, i64) = (row.get(0), row.get(1));
         transaction.execute(ARRANGE, &[&below, &last]).await.map_err(gone)?;
-        let last = transaction.query_one("select last_position from antiphon.audit_state", &[]).await.map_err(gone)?;
+        let state = transaction.query_one(STATE, &[]).await.map_err(gone)?;
         transaction.commit().await.map_err(errors::sql)?;
-        Ok(last.get(0))
+        Ok((xid(&state, 0), state.get(1)))
     }
 
     /// Reads the next transactions, or the next part of a large one; empty where nothing is left.

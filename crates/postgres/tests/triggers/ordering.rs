@@ -111,6 +111,36 @@ async fn whoever_waited_for_a_row_comes_after_whom_it_waited_for_cap_31() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_waited_comes_after_whom_it_waited_for_though_a_third_one_holds_that_back_cap_31_tg_02() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::set(&pg, "third").await;
+        stage.run("insert into notes (id) values (1), (2), (3)").await;
+        let mut reader = Reader::connect(&stage.source(), Checkpoint::start()).await.unwrap();
+        let (first, third) = (stage.db.connect().await, stage.db.connect().await);
+        // In the order of their numbers: one that will wait, one that stays open, one that is waited for.
+        first.batch_execute("begin; update notes set body = 'x' where id = 2").await.unwrap();
+        third.batch_execute("begin; update notes set body = 'third' where id = 3").await.unwrap();
+        stage.run("update notes set body = 'second' where id = 1").await;
+        first.batch_execute("update notes set body = 'first' where id = 1; commit").await.unwrap();
+        // The first is below the one that is open, and must not come without the one that it waited for.
+        let before = stage.count("select (extract(epoch from clock_timestamp()) * 1000000)::int8").await;
+        while reader.capture.source_clock().0 < before + 600_000 {
+            match reader.next().await.unwrap() {
+                Captured::Transactions(transactions) => panic!("{transactions:?} came before whom it waited for"),
+                Captured::Progress { at, .. } => assert!(at.0 <= before, "what is read up to was told too far"),
+            }
+        }
+        third.batch_execute("commit").await.unwrap();
+        let told = told(&reader.changes(4).await);
+        let third = "update 3,acme,third".to_owned();
+        assert!(told.contains(&third), "{told:?}");
+        let others: Vec<&String> = told.iter().filter(|one| **one != third).collect();
+        assert_eq!(others, ["update 1,acme,second", "update 2,acme,x", "update 1,acme,first"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_large_transaction_comes_in_parts_that_a_crash_does_not_lose_tg_04() {
     for_each_postgres(|pg| async move {
         let stage = Stage::set(&pg, "parts").await;
