@@ -30,6 +30,7 @@ use deadpool_postgres::Pool;
 pub(crate) use self::{
     look::{check_sight, reconciled},
     objects::REMOVE,
+    table::noted,
 };
 use crate::{
     catalogue::TableInfo,

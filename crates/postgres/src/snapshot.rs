@@ -23,7 +23,7 @@ pub use writers::Earlier;
 use crate::{
     ConnectionInfo,
     catalogue::{self, ColumnInfo, Identity, TableInfo},
-    connect, errors, quote,
+    connect, errors, query_capture, quote,
     rows::{
         self,
         place::{self, Level},
@@ -174,6 +174,9 @@ impl Copying {
             select.conditions.push(format!("t.{} is not null", quote::ident(org)?));
         }
         select.conditions.extend(rows::alive(table, &self.entity)?);
+        if self.mark == Mark::Placed {
+            select.conditions.push(query_capture::noted(table, &self.entity)?);
+        }
         Ok(select)
     }
 

@@ -88,6 +88,27 @@ fn identified(columns: &[RecordedColumn]) -> impl Iterator<Item = &str> {
     columns.iter().filter(|(_, _, _, kind)| kind == "k").map(|(name, ..)| name.as_str())
 }
 
+/// The columns by which rows are told apart: the key, and the organisation where the key is unique only within it.
+fn key<'a>(table: &'a TableInfo, entity: &EntityType) -> Result<Vec<&'a ColumnInfo>, Fault> {
+    let org = entity
+        .org_column()
+        .filter(|org| !entity.key.iter().any(|key| key == org) && !table.unique_within(&entity.key, None));
+    entity.key.iter().map(String::as_str).chain(org).map(|name| rows::column(table, name)).collect()
+}
+
+fn key_array(columns: &[&ColumnInfo]) -> Result<String, Fault> {
+    let texts: Result<Vec<_>, Fault> =
+        columns.iter().map(|column| Ok(format!("t.{}::pg_catalog.text", quote::ident(&column.name)?))).collect();
+    Ok(format!("array[{}]::pg_catalog.text[]", texts?.join(", ")))
+}
+
+/// Whether a row `t` is noted as told, as a condition: a copy tells those alone. One that it told and nobody noted could
+/// be deleted before a poll sees it, and nothing would ever find that.
+pub(crate) fn noted(table: &TableInfo, entity: &EntityType) -> Result<String, Fault> {
+    let (oid, key) = (table.oid, key_array(&key(table, entity)?)?);
+    Ok(format!("exists(select from antiphon.poll_told w where w.relation = {oid} and w.key = {key})"))
+}
+
 impl Polled {
     /// Describes a declared table, and keeps its shape for whoever reads its recorded rows.
     pub(super) async fn describe(client: &Client, entity: &Arc<EntityType>) -> Result<Polled, Fault> {
@@ -128,12 +149,9 @@ impl Polled {
         self.column(self.entity.polling.cursor.as_deref().unwrap_or_default())
     }
 
-    /// The columns by which rows are told apart: the key, and the organisation where the key is unique only within it.
+    /// The columns by which rows are told apart.
     pub(super) fn key(&self) -> Result<Vec<&ColumnInfo>, Fault> {
-        let org = self.entity.org_column().filter(|org| {
-            !self.entity.key.iter().any(|key| key == org) && !self.table.unique_within(&self.entity.key, None)
-        });
-        self.entity.key.iter().map(String::as_str).chain(org).map(|name| self.column(name)).collect()
+        key(&self.table, &self.entity)
     }
 
     /// The key as SQL: a list of columns of `t`.
@@ -146,10 +164,7 @@ impl Polled {
 
     /// The key as it is kept.
     pub(super) fn key_array(&self) -> Result<String, Fault> {
-        let columns = self.key()?;
-        let texts: Result<Vec<_>, Fault> =
-            columns.iter().map(|column| Ok(format!("t.{}::pg_catalog.text", quote::ident(&column.name)?))).collect();
-        Ok(format!("array[{}]::pg_catalog.text[]", texts?.join(", ")))
+        key_array(&self.key()?)
     }
 
     /// The values of a kept key, each as its column's type.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use antiphon_engine::ports::{SnapshotProgress, Source};
 use antiphon_model::Checkpoint;
 use antiphon_postgres::{QueryConfig, QuerySource, ask_reconcile};
 use antiphon_testkit::for_each_postgres;
 
-use crate::stage::{Folded, Reader, Stage, brief, entity};
+use crate::stage::{Folded, Reader, Stage, brief, cells, entity};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletes_and_updates_that_leave_the_cursor_alone_are_found_when_asked_for_pl_01_pl_08_cap_41() {
@@ -25,6 +26,29 @@ async fn deletes_and_updates_that_leave_the_cursor_alone_are_found_when_asked_fo
         folded.apply(&reader.changes(2_500).await);
         assert_eq!(folded.rows, stage.rows().await);
         assert_eq!((folded.creates, folded.updates, folded.deletes), (1, 2_495, 5));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_tells_no_row_whose_end_nobody_would_find_pl_01_cap_41() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::set(&pg, "copied").await;
+        stage.run("insert into notes (id, body) values (1, 'a'), (2, 'a')").await;
+        let source = stage.source();
+        let mut reader = Reader::connect(&source, Checkpoint::start()).await.unwrap();
+        // What was there is noted. No poll sees this row, as none sees one that goes before the next poll.
+        stage.run("insert into notes (id, body, at) values (3, 'b', null)").await;
+        let mut table = source.snapshot_table("note").await.unwrap();
+        let chunk = table.chunk(&SnapshotProgress::fresh("note"), 10).await.unwrap();
+        let copied: Vec<String> = chunk.rows.iter().map(cells).collect();
+        assert_eq!(copied.len(), 2, "{copied:?}");
+        // A reconciliation tells it, and then its end.
+        ask_reconcile(&stage.info(), &[]).await.unwrap();
+        assert_eq!(brief(&reader.changes(1).await), ["insert 3,acme,b"]);
+        stage.run("delete from notes where id = 3").await;
+        ask_reconcile(&stage.info(), &[]).await.unwrap();
+        assert_eq!(brief(&reader.changes(1).await), ["delete 3,acme,-"]);
     })
     .await;
 }
