@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use antiphon_model::{Code, EntityType, Micros, SourceState, SourceStatus};
+use antiphon_model::{Checkpoint, Code, EntityType, Micros, SourceState, SourceStatus};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ use crate::{
     events::{Connected, StateChanged},
     follow::follow,
     pipeline::{self, Observed, Works},
-    ports::{Leadership, Notices, Schemas, Source},
+    ports::{Capture, Leadership, Notices, Schemas, Source},
     reaction,
 };
 
@@ -172,10 +172,9 @@ impl CaptureService {
             return Some(Fault::new(Code::LogCorrupt, detail));
         }
         config.bus.refresh(tenure.head);
-        let waits = |fault: Fault| self.show(SourceState::Initialising, Some(&fault), None);
         let capture = tokio::select! {
             biased;
-            capture = config.source.connect(&tenure.checkpoint, &waits) => capture,
+            capture = self.connect(&tenure.checkpoint) => capture,
             // The wait for others' transactions may outlast a lease.
             fault = pipeline::renew(&mut *tenure.lease) => Err(fault),
             () = stop.cancelled() => return None,
@@ -199,6 +198,22 @@ impl CaptureService {
             observer: self.observer(),
         };
         pipeline::run(works, tenure, capture, stop).await
+    }
+
+    /// Connects to the source. Whoever held the lease before may hold the slot a little longer: that is waited for with
+    /// the lease in hand, because to take it anew for each attempt would end nobody's hold on the slot any sooner.
+    async fn connect(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Capture>, Fault> {
+        let waits = |fault: Fault| self.show(SourceState::Initialising, Some(&fault), None);
+        let mut attempt = 0;
+        loop {
+            match self.config.source.connect(checkpoint, &waits).await {
+                Err(fault) if fault.code() == Code::SlotInUse => {
+                    attempt += 1;
+                    tokio::time::sleep(self.react(&fault, attempt)).await;
+                }
+                connected => return connected,
+            }
+        }
     }
 
     fn observer(&self) -> Arc<dyn Fn(Observed) + Send + Sync> {

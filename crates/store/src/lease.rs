@@ -2,7 +2,7 @@
 //!
 //! The row's fence is what protects the log (house 8); the lease only decides who tries. It is taken over when its
 //! holder gave it back, when it expired by the database's clock, or at once when its holder's session is gone: each
-//! holder keeps a session-level advisory lock on its lease connection, which the server frees with the connection.
+//! tenure keeps a session-level advisory lock on its lease connection, which the server frees with the connection.
 
 use antiphon_engine::{
     Fault,
@@ -25,6 +25,20 @@ const RENEW_MS: u64 = 3_000;
 
 /// An append takes milliseconds: whoever holds the row longer than this is gone, or as good as gone.
 const PATIENCE: &str = "set synchronous_commit = on; set lock_timeout = '5s'";
+
+/// Before anybody ever held it.
+const FIRST: &str =
+    "insert into log.checkpoints (source, fence, holder, expires_at, acknowledged, lsn, ordinal, complete, xid)
+    values ($1, 0, '', '-infinity', 0, 0, 0, true, 0) on conflict do nothing";
+/// The present fence, whether its lease is free by what stands there, and whether its holder's session is gone.
+const LOOK: &str = "select fence, holder = $2 or expires_at < clock_timestamp(),
+      pg_try_advisory_lock(hashtext('antiphon lease ' || source), (fence % 2147483647)::int4)
+    from log.checkpoints where source = $1";
+const LOCK: &str = "select pg_try_advisory_lock(hashtext('antiphon lease ' || $1), ($2::int8 % 2147483647)::int4)";
+const UNLOCK: &str = "select pg_advisory_unlock(hashtext('antiphon lease ' || $1), ($2::int8 % 2147483647)::int4)";
+const TAKE: &str = "update log.checkpoints
+    set fence = fence + 1, holder = $3, expires_at = clock_timestamp() + make_interval(secs => $4)
+    where source = $1 and fence = $2 and ($5 or holder = $3 or expires_at < clock_timestamp())";
 
 pub(crate) const STORED: &str =
     "select acknowledged, lsn, ordinal, complete, xid, identity, fence from log.checkpoints where source = $1";
@@ -69,28 +83,42 @@ impl Leadership for Store {
 }
 
 /// Takes the lease and returns the new fence; `None` while another holder is alive.
+///
+/// Each tenure has a lock of its own, by its fence, and takes it before its fence is known: whoever finds the lock of the
+/// present fence free knows that this holder is gone, and not one before it.
 async fn take(client: &Client, source: &str, holder: &str) -> Result<Option<i64>, Fault> {
-    let lock = "select pg_try_advisory_lock(hashtext('antiphon lease'), hashtext($1))";
-    let alone: bool = client.query_one(lock, &[&source]).await.map_err(errors::sql)?.get(0);
-    let sql = "insert into log.checkpoints as c
-                 (source, fence, holder, expires_at, acknowledged, lsn, ordinal, complete, xid)
-               values ($1, 1, $2, clock_timestamp() + make_interval(secs => $3), 0, 0, 0, true, 0)
-               on conflict (source) do update
-                 set fence = c.fence + 1, holder = excluded.holder, expires_at = excluded.expires_at
-                 where $4 or c.holder = excluded.holder or c.expires_at < clock_timestamp()
-               returning fence";
-    let ttl = f64::from(TTL_SECONDS);
-    let values: [&(dyn ToSql + Sync); 4] = [&source, &holder, &ttl, &alone];
     client.batch_execute(PATIENCE).await.map_err(errors::sql)?;
-    let row = match client.query_opt(sql, &values).await {
+    let row = match client.query_opt(LOOK, &[&source, &holder]).await.map_err(errors::sql)? {
+        Some(row) => row,
+        None => {
+            client.execute(FIRST, &[&source]).await.map_err(errors::sql)?;
+            client.query_one(LOOK, &[&source, &holder]).await.map_err(errors::sql)?
+        }
+    };
+    let (known, free, alone): (i64, bool, bool) = (row.get(0), row.get(1), row.get(2));
+    if !free && !alone {
+        return Ok(None);
+    }
+    let next = known + 1;
+    let locked: bool = client.query_one(LOCK, &[&source, &next]).await.map_err(errors::sql)?.get(0);
+    if !locked {
+        // Another server takes it at this moment.
+        return Ok(None);
+    }
+    let ttl = f64::from(TTL_SECONDS);
+    let values: [&(dyn ToSql + Sync); 5] = [&source, &known, &holder, &ttl, &alone];
+    let taken = match client.execute(TAKE, &values).await {
         Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
             evict(client, source, holder, alone).await?;
-            client.query_opt(sql, &values).await
+            client.execute(TAKE, &values).await
         }
         taken => taken,
     };
     client.batch_execute("reset lock_timeout").await.map_err(errors::sql)?;
-    Ok(row.map_err(errors::sql)?.map(|row| row.get(0)))
+    if alone {
+        client.execute(UNLOCK, &[&source, &known]).await.map_err(errors::sql)?;
+    }
+    Ok((taken.map_err(errors::sql)? > 0).then_some(next))
 }
 
 /// Ends the session of a former writer that holds the row, where the lease is ours to take.
@@ -151,10 +179,6 @@ impl Lease for Held {
         if renewed == 0 {
             return Err(Fault::new(Code::Fenced, "another server has taken over the lease"));
         }
-        // Where the lock was still held by a half-open session at the time, it is taken as soon as that is gone.
-        let lock = "select pg_try_advisory_lock(hashtext('antiphon lease'), hashtext($1))
-                    where not exists (select from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())";
-        self.client.execute(lock, &[&self.source]).await.map_err(errors::sql)?;
         Ok(())
     }
 

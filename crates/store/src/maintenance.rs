@@ -90,6 +90,8 @@ impl Store {
                 done.indexed.push(number);
             }
         }
+        // The connection's end would free it too, in its own time: whoever comes right after would find it taken.
+        client.execute("select pg_advisory_unlock($1)", &[&LOCK]).await.map_err(errors::sql)?;
         Ok(done)
     }
 }
