@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use antiphon_testkit::{Frozen, Pg, PgVersion, StopMode};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{
     fault::{Fault, Harm, Link},
     ledger,
     matrix::{Phase, begin_anew},
     run::Run,
-    scene::SETTINGS,
+    scene::{DEADLINE, SETTINGS},
 };
 
 /// Longer than the silence after which a database, a server and a device give each other up.
@@ -127,9 +128,19 @@ async fn promoted(run: &mut Run) {
     for statement in ["alter system set synchronized_standby_slots = 'second'", "select pg_reload_conf()"] {
         admin.batch_execute(statement).await.expect("the primary waits for it");
     }
-    let held =
-        "select synced and not temporary and invalidation_reason is null from pg_replication_slots where slot_name";
-    standby.until("postgres", &format!("{held} = '{slot}'")).await;
+    let held = "select synced and not temporary and invalidation_reason is null from pg_replication_slots
+        where slot_name = $1";
+    let (there, deadline) = (standby.connect("postgres").await, Instant::now() + DEADLINE);
+    while !there.query_opt(held, &[&slot]).await.expect("the slots").is_some_and(|row| row.get::<_, bool>(0)) {
+        // A slot is carried over once the primary's has come to where the standby began, by what this writes.
+        admin.execute("select pg_log_standby_snapshot()", &[]).await.expect("a snapshot in the log");
+        if Instant::now() >= deadline {
+            let slots = admin.query_one("select string_agg(s::text, '; ') from pg_replication_slots s", &[]).await;
+            let slots: String = slots.expect("the slots").get(0);
+            panic!("the slot is not carried over:\n{slots}\n{}", run.scene.sessions().await);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
     primary.kill9().await;
     standby.promote().await;
     run.scene.replace_source(standby);

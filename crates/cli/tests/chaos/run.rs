@@ -24,7 +24,7 @@ use crate::{
 
 /// Whatever was left of a fault is over, and everything done that waited, within this time, also on a busy machine: the
 /// longest wait is for a transaction whose server is gone and whose database was not told, ten seconds.
-const REST: Duration = Duration::from_secs(90);
+const REST: Duration = Duration::from_secs(180);
 
 /// What is asked for.
 pub struct Wish {

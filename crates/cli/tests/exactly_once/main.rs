@@ -139,10 +139,20 @@ async fn run(mut scene: Scene, kills: u64, seed: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copy_and_stream_together_equal_the_table_under_load_and_changing_keys_cap_20_pg_88_pg_91_pg_92() {
+    copy_under_load(Method::Log, 20_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_and_what_triggers_record_equal_the_table_under_load_and_changing_keys_cap_20_cap_31() {
+    copy_under_load(Method::Trigger, 5_000).await;
+}
+
+async fn copy_under_load(method: Method, rows: i32) {
     let seed = number("ANTIPHON_SEED", u64::from(std::process::id()));
     println!("seed {seed}");
     for version in PgVersion::tested() {
-        let Some(mut scene) = Scene::open(version, 20_000).await else { continue };
+        let under = Under { method, ..Under::default() };
+        let Some(mut scene) = Scene::open_under(version, rows, under).await else { continue };
         let workload = Arc::new(Workload::of(scene.ids().await));
         let mut writers = workload.start(&scene.pg, scene.database(), SESSIONS, seed);
         // In the middle of the copy, wherever that is: it has to go on at its last chunk.

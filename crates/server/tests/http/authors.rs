@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use antiphon_engine::{Authorship, MESSAGE_PREFIX, SealKey, seal};
 use antiphon_model::{EntityType, RelationName, Sync, Tenancy, Tx, Xid};
+use antiphon_server::admin::CaptureMethod;
 use antiphon_testkit::{Pg, for_each_postgres};
 use serde_json::{Value, json};
 
 use crate::{
-    stage::{Setup, Stage},
+    stage::{Setup, Stage, usual_method},
     transports::{ALL, Reader, Transport},
 };
 
@@ -64,7 +65,14 @@ impl<'a> Hand<'a> {
     }
 
     async fn write_message(&self, content: &[u8]) {
-        let sql = "select pg_logical_emit_message(true, $1, $2::bytea)";
+        let sql = match usual_method() {
+            CaptureMethod::Trigger => {
+                "insert into antiphon.audit (xid, statement, seq, op, said)
+                 select pg_current_xact_id(), n, n, 'M', $2::bytea from nextval('antiphon.audit_seq') n
+                 where $1::text is not null"
+            }
+            CaptureMethod::Log | CaptureMethod::Query => "select pg_logical_emit_message(true, $1, $2::bytea)",
+        };
         self.stage.client.execute(sql, &[&MESSAGE_PREFIX, &content]).await.expect("a message");
     }
 

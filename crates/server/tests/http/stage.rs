@@ -113,7 +113,8 @@ async fn tokens(people: &People) -> [String; 3] {
     <[String; 3]>::try_from(tokens).expect("three")
 }
 
-fn usual_method() -> CaptureMethod {
+/// Returns how the tests that do not say so capture.
+pub fn usual_method() -> CaptureMethod {
     let word = std::env::var("ANTIPHON_CAPTURE_METHOD").unwrap_or_else(|_| CaptureMethod::Log.as_str().to_owned());
     CaptureMethod::parse(&word).unwrap_or_else(|| panic!("ANTIPHON_CAPTURE_METHOD is {word:?}"))
 }
