@@ -7,7 +7,7 @@ use antiphon_testkit::{Response, for_each_postgres, get};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::stage::{SOON, Stage, next};
+use crate::stage::{SOON, Stage, by_log, next};
 
 /// What a reader could begin with.
 const BEGINNINGS: &[&str] = &[
@@ -52,7 +52,7 @@ async fn nothing_to_begin_with(stage: &Stage, base: &str) {
 #[tokio::test]
 async fn before_the_slot_of_an_epoch_is_there_no_server_answers_what_a_reader_could_begin_with_log_04() {
     for_each_postgres(|pg| async move {
-        let stage = Stage::open(&pg).await;
+        let stage = Stage::open_with(&pg, by_log()).await;
         let (follower, other) = stage.another().await;
         let leader = stage.url("");
         stage.run("insert into notes (id, org, title) values ('ghost', 'acme', 'boo')").await;

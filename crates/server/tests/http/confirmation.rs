@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     mutations::{id, send},
-    stage::Stage,
+    stage::{Stage, by_log},
     transports::{ALL, Reader},
 };
 
@@ -85,7 +85,7 @@ pub async fn shown_or_confirmed(stage: &Stage) {
 #[tokio::test]
 async fn a_mutation_that_changed_no_captured_row_is_confirmed_all_the_same_str_02a() {
     for_each_postgres(|pg| async move {
-        let stage = Stage::open(&pg).await;
+        let stage = Stage::open_with(&pg, by_log()).await;
         // The table leaves the publication: what is written there is not captured, only the mutation's message is.
         let leave = format!("alter publication {} drop table notes", stage.db.publication());
         let mut reader = Reader::open(&stage, ALL[0], &stage.alice, "acme", "offset=now").await;

@@ -4,7 +4,7 @@ use antiphon_model::EntityType;
 use antiphon_testkit::for_each_postgres;
 use serde_json::Value;
 
-use crate::stage::{SOON, Stage, entity, next};
+use crate::stage::{SOON, Stage, by_log, entity, next};
 
 fn declared(names: &[&'static str]) -> Vec<EntityType> {
     names.iter().map(|name| entity(&(name, name, &["id"]))).collect()
@@ -43,7 +43,7 @@ async fn present(stage: &Stage, name: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_table_added_later_is_copied_while_others_stream_and_one_that_fails_fails_alone_cap_21_cap_22() {
     for_each_postgres(|pg| async move {
-        let mut stage = Stage::open(&pg).await;
+        let mut stage = Stage::open_with(&pg, by_log()).await;
         for name in ["late", "lost", "unseen"] {
             table(&stage, name, 600).await;
         }

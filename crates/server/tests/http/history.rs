@@ -271,14 +271,14 @@ async fn the_activities_of_a_transaction_are_found_by_its_id_and_cut_like_the_st
         // Whoever sets the metadata by hand can give rows of two organisations one id.
         let of_both = "1700000000000.0000.import";
         let tx_of = format!("{{\"transactionId\":\"{of_both}\",\"sourceId\":\"import\",\"changedField\":null}}");
-        stage.run("alter table notes disable trigger user").await;
+        stage.run("alter table notes disable trigger \"~antiphon_stamp\"").await;
         stage
             .run(&format!(
                 "insert into notes (id, org, title, rank, tx) values ('1', 'acme', 'one', 1, '{tx_of}'),
                  ('2', 'acme', 'two', 2, '{tx_of}'), ('g', 'globex', 'theirs', 1, '{tx_of}')"
             ))
             .await;
-        stage.run("alter table notes enable trigger user").await;
+        stage.run("alter table notes enable trigger \"~antiphon_stamp\"").await;
         brought(&stage, "\"two\"").await;
         let path = |id: &str, more: &str| format!("/v1/orgs/acme/activities?transactionId={id}{more}");
         let page = stage.json("/v1/orgs/acme/live?offset=-1&limit=1000").await;

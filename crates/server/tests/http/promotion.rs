@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use antiphon_testkit::{Pg, PgVersion, Proxy, StopMode};
 use serde_json::Value;
 
-use crate::stage::{SOON, Setup, Stage, next};
+use crate::stage::{SOON, Setup, Stage, by_log, next};
 
 /// A primary behind an address that moves, with a service over it, and the primary's standby.
 struct Scene {
@@ -19,7 +19,7 @@ impl Scene {
     async fn set(log: Option<Pg>) -> Option<Scene> {
         let primary = Pg::private(PgVersion::V18, &[]).await?;
         let proxy = Proxy::start(primary.address()).await.expect("a proxy");
-        let setup = Setup { through: Some(proxy.address()), log, ..Setup::default() };
+        let setup = Setup { through: Some(proxy.address()), log, ..by_log() };
         let stage = Stage::open_with(&primary, setup).await;
         let copies = [("sync_replication_slots", "on"), ("hot_standby_feedback", "on")];
         let standby = primary.standby("second", &copies).await;

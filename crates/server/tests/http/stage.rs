@@ -119,6 +119,11 @@ pub fn usual_method() -> CaptureMethod {
     CaptureMethod::parse(&word).unwrap_or_else(|| panic!("ANTIPHON_CAPTURE_METHOD is {word:?}"))
 }
 
+/// For what is about slots and publications, which other methods have not.
+pub fn by_log() -> Setup {
+    Setup { method: Some(CaptureMethod::Log), ..Setup::default() }
+}
+
 impl Setup {
     fn carried(&self, tables: &[String]) -> String {
         if self.together { "all tables".to_owned() } else { format!("table {}", tables.join(", ")) }
