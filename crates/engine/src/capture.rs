@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use antiphon_model::{Checkpoint, Code, EntityType, Micros, SourceState, SourceStatus};
+use antiphon_model::{Code, EntityType, Micros, SourceState, SourceStatus};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ use crate::{
     events::{Connected, StateChanged},
     follow::follow,
     pipeline::{self, Observed, Works},
-    ports::{Capture, Leadership, Notices, Schemas, Source},
+    ports::{Capture, Leadership, Notices, Schemas, Source, Tenure},
     reaction,
 };
 
@@ -172,15 +172,9 @@ impl CaptureService {
             return Some(Fault::new(Code::LogCorrupt, detail));
         }
         config.bus.refresh(tenure.head);
-        let capture = tokio::select! {
-            biased;
-            capture = self.connect(&tenure.checkpoint) => capture,
-            // The wait for others' transactions may outlast a lease.
-            fault = pipeline::renew(&mut *tenure.lease) => Err(fault),
-            () = stop.cancelled() => return None,
-        };
-        let capture = match capture {
-            Ok(capture) => capture,
+        let capture = match self.connect(&mut tenure, &stop).await {
+            Ok(Some(capture)) => capture,
+            Ok(None) => return None,
             Err(fault) => return Some(fault),
         };
         *streamed = true;
@@ -200,18 +194,32 @@ impl CaptureService {
         pipeline::run(works, tenure, capture, stop).await
     }
 
-    /// Connects to the source. Whoever held the lease before may hold the slot a little longer: that is waited for with
-    /// the lease in hand, because to take it anew for each attempt would end nobody's hold on the slot any sooner.
-    async fn connect(&self, checkpoint: &Checkpoint) -> Result<Box<dyn Capture>, Fault> {
+    /// Connects to the source; `None` where `stop` came first.
+    ///
+    /// Whoever held the lease before may hold the slot a little longer: that is waited for with the lease in hand, because
+    /// to take it anew for each attempt would end nobody's hold on the slot any sooner. An attempt is made under a lease
+    /// that is known to be ours: the checkpoint of a lost one may lie behind the slot (found by seed 5675).
+    async fn connect(&self, tenure: &mut Tenure, stop: &CancellationToken) -> Result<Option<Box<dyn Capture>>, Fault> {
         let waits = |fault: Fault| self.show(SourceState::Initialising, Some(&fault), None);
         let mut attempt = 0;
         loop {
-            match self.config.source.connect(checkpoint, &waits).await {
+            let connected = tokio::select! {
+                biased;
+                connected = self.config.source.connect(&tenure.checkpoint, &waits) => connected,
+                // The wait for others' transactions may outlast a lease.
+                fault = pipeline::renew(&mut *tenure.lease) => return Err(fault),
+                () = stop.cancelled() => return Ok(None),
+            };
+            match connected {
                 Err(fault) if fault.code() == Code::SlotInUse => {
                     attempt += 1;
-                    tokio::time::sleep(self.react(&fault, attempt)).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(self.react(&fault, attempt)) => {}
+                        () = stop.cancelled() => return Ok(None),
+                    }
+                    tenure.lease.renew().await?;
                 }
-                connected => return connected,
+                connected => return connected.map(Some),
             }
         }
     }

@@ -60,6 +60,11 @@ impl Saving {
         self.handed.insert(key.clone(), handed);
     }
 
+    /// Notes entries that were read from the store: other tabs save there too (seed 387).
+    pub(super) fn read(&mut self, entries: &[Entry]) {
+        self.handed.extend(entries.iter().map(|entry| (entry.key.clone(), entry.handed)));
+    }
+
     /// Tells whether a save is on its way.
     pub(super) fn is_under_way(&self) -> bool {
         self.in_flight.is_some()
@@ -185,7 +190,8 @@ impl Client {
         // Ids go on above all that were ever made here, whatever is left of the record that says so.
         let last = entries.iter().map(|entry| &entry.id).chain(meta.as_ref().map(|meta| &meta.clock)).max().cloned();
         let clock = Clock::new(&config.source, last.as_ref()).ok_or(Corrupt::BadSource)?;
-        let handed = entries.iter().map(|entry| (entry.key.clone(), entry.handed)).collect();
+        let mut saving = Saving::default();
+        saving.read(&entries);
         let mut client = Client {
             random: Random::new(config.seed),
             clock,
@@ -200,7 +206,7 @@ impl Client {
             journal,
             undo: Default::default(),
             dirty: Default::default(),
-            saving: Saving { handed, ..Saving::default() },
+            saving,
             leading: None,
             unplugged: false,
             tabs: Tabs::of(turn.fence, turn.save),

@@ -93,6 +93,7 @@ impl Client {
             return self.tell(Told::Nonsense("a store of a newer version".into()));
         };
         self.meet_held(now, &held.entries);
+        self.saving.read(&held.entries);
         let heir = self.tabs.role == Role::Heir;
         let former = (std::mem::take(&mut self.types), std::mem::take(&mut self.building));
         self.tabs.save = held.turn.save;
@@ -164,6 +165,7 @@ impl Client {
             _ => false,
         });
         let added: Vec<Entry> = added.filter_map(|(_, text)| form::from_text(text).ok()).collect();
+        self.saving.read(&added);
         for entry in &added {
             self.outbox.insert(entry.clone());
         }

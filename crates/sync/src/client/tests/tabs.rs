@@ -418,3 +418,19 @@ fn an_edit_that_a_note_brings_back_while_its_tab_saves_it_is_one_edit_core_16_sy
         assert_eq!(browser.outbox(1).len(), 0);
     }
 }
+
+#[test]
+fn what_another_tab_saved_goes_out_once_it_is_saved_as_sent_core_02_core_16() {
+    let mut browser = Browser::two();
+    browser.tabs[0].full = true;
+    browser.set(0, "rank", 1);
+    browser.settle();
+    assert_eq!(browser.server.applied, 1, "what the store never had goes out though nothing can be saved");
+    // This one the store holds as an edit that never left: who finds it there after a crash believes so.
+    browser.set(1, "title", "mine");
+    browser.settle();
+    assert_eq!((browser.server.applied, browser.outbox(0).len()), (1, 1));
+    browser.tabs[0].full = false;
+    browser.run(6);
+    assert_eq!((browser.server.applied, browser.server.value("1", "title")), (2, "mine".into()));
+}
