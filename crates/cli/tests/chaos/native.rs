@@ -114,8 +114,8 @@ async fn live(config: Config, shown: Arc<Mutex<Shown>>, editing: Arc<AtomicBool>
             for _ in 0..if now { random.random_range(0..6) } else { 0 } {
                 type_something(&mut replica, &mut lock(&shown), &mut random);
             }
-            // At rest it is in touch until there is nothing left to do.
-            let span_ms = if now { random.random_range(300..1_800) } else { 10_000 };
+            // At rest it is in touch until there is nothing left to do, which a busy machine takes its time for.
+            let span_ms = if now { random.random_range(300..1_800) } else { 60_000 };
             in_touch(&mut replica, &shown, Duration::from_millis(span_ms), !now).await;
             decide(&mut replica, &mut lock(&shown));
             show(&replica, &mut lock(&shown));
