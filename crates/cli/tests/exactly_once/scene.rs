@@ -249,7 +249,7 @@ impl Scene {
     pub async fn reconcile(&mut self) {
         done(command(&self.config, &["capture", "reconcile"])).await;
         let (client, deadline) = (self.client().await, Instant::now() + DEADLINE);
-        let asked = "select bool_or(asked) from antiphon.poll_tables";
+        let asked = "select bool_or(asked is not null) from antiphon.poll_tables";
         while client.query_one(asked, &[]).await.expect("it is known").get::<_, bool>(0) {
             self.supervise().await;
             assert!(Instant::now() < deadline, "never reconciled:\n{}", self.server.lines().join("\n"));

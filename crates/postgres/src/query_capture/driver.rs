@@ -238,7 +238,7 @@ impl Driver {
             }
         }
         self.end_poll(index, (seen, step), highest).await?;
-        Ok(recorded + self.reconcile(index).await?)
+        Ok(recorded + self.reconcile(index, began.elapsed()).await?)
     }
 
     async fn end_poll(
@@ -258,7 +258,7 @@ impl Driver {
         Ok(())
     }
 
-    async fn reconcile(&mut self, index: usize) -> Result<u64, Option<Fault>> {
+    async fn reconcile(&mut self, index: usize, polling: Duration) -> Result<u64, Option<Fault>> {
         let table = &mut self.tables[index];
         let Some((polled, _)) = &table.polled else { return Ok(0) };
         let due = self.config.reconcile_interval.is_some_and(|interval| table.reconciled_at.elapsed() >= interval);
@@ -266,7 +266,7 @@ impl Driver {
             table.reconcile = Some(Reconcile::new());
         }
         let Some(reconcile) = &mut table.reconcile else { return Ok(0) };
-        match reconcile.go_on(&mut self.client, polled).await {
+        match reconcile.go_on(&mut self.client, polled, polling).await {
             Ok((recorded, ended)) => {
                 if ended {
                     table.reconcile = None;

@@ -25,14 +25,14 @@ const SIGHT: &str = "
     select r.rolsuper or pg_catalog.pg_has_role('pg_read_all_stats', 'usage'), current_user::text
     from pg_catalog.pg_roles r where r.rolname = current_user";
 const KNOWN: &str = "
-    select watermark, from_moment, from_value, clock, asked from antiphon.poll_tables where relation = $1";
+    select watermark, from_moment, from_value, clock, asked is not null from antiphon.poll_tables where relation = $1";
 const KEEP: &str = "
     insert into antiphon.poll_tables (relation, watermark, from_moment, from_value, clock) values ($1, $2, $3, $4, $5)
     on conflict (relation) do update set watermark = excluded.watermark, from_moment = excluded.from_moment,
         from_value = excluded.from_value, clock = excluded.clock";
 
 const ASK: &str = "
-    update antiphon.poll_tables set asked = true
+    update antiphon.poll_tables set asked = pg_catalog.clock_timestamp()
     where pg_catalog.cardinality($1::text[]) = 0
         or relation in (select pg_catalog.to_regclass(n.name)::pg_catalog.oid from pg_catalog.unnest($1::text[]) n (name))";
 

@@ -19,7 +19,7 @@ create table if not exists antiphon.poll_tables (
   from_value text,
   clock int8,
   every_seconds int8,
-  asked bool not null default false,
+  asked timestamptz,
   reconciled timestamptz
 );
 create table if not exists antiphon.poll_told (

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::errors;
 
-/// So long between two polls.
+/// At least so long between two polls.
 const TURN: Duration = Duration::from_millis(100);
 
 /// How far a reconciliation is.
@@ -25,6 +25,8 @@ const TURN: Duration = Duration::from_millis(100);
 pub(super) struct Reconcile {
     step: Step,
     began: Instant,
+    /// The same by the database's clock, once it has looked at something.
+    began_at: Option<String>,
     sum: Found,
 }
 
@@ -39,12 +41,22 @@ enum Step {
 impl Reconcile {
     /// Begins one.
     pub(super) fn new() -> Reconcile {
-        Reconcile { step: Step::Rows(None), began: Instant::now(), sum: Found::default() }
+        Reconcile { step: Step::Rows(None), began: Instant::now(), began_at: None, sum: Found::default() }
     }
 
-    /// Goes on for a short while; returns how many changes were recorded, and whether it has come to its end.
-    pub(super) async fn go_on(&mut self, client: &mut Client, polled: &Polled) -> Result<(u64, bool), Refused> {
+    /// Goes on for a short while, and not for less than polling took; returns how many changes were recorded, and whether
+    /// it has come to its end.
+    pub(super) async fn go_on(
+        &mut self,
+        client: &mut Client,
+        polled: &Polled,
+        polling: Duration,
+    ) -> Result<(u64, bool), Refused> {
         let (turn, mut recorded) = (Instant::now(), 0);
+        if self.began_at.is_none() {
+            let row = client.query_one("select pg_catalog.clock_timestamp()::text", &[]).await.map_err(errors::sql)?;
+            self.began_at = Some(row.get(0));
+        }
         loop {
             let candidates = match &self.step {
                 Step::Rows(after) => Candidates::ByKey(after.clone()),
@@ -63,7 +75,7 @@ impl Reconcile {
                 }
                 (Step::Told(_), after) => Step::Told(after),
             };
-            if turn.elapsed() >= TURN {
+            if turn.elapsed() >= TURN.max(polling) {
                 return Ok((recorded, false));
             }
         }
@@ -86,9 +98,11 @@ impl Reconcile {
     }
 
     async fn end(&self, client: &Client, polled: &Polled) -> Result<(), Fault> {
-        let done = "update antiphon.poll_tables set asked = false, reconciled = pg_catalog.clock_timestamp()
+        // Who asked after it began is answered by the next one: some rows were looked at before.
+        let done = "update antiphon.poll_tables set reconciled = pg_catalog.clock_timestamp(),
+                asked = case when asked > $2::pg_catalog.text::pg_catalog.timestamptz then asked end
             where relation = $1";
-        client.execute(done, &[&polled.table.oid]).await.map_err(errors::sql)?;
+        client.execute(done, &[&polled.table.oid, &self.began_at]).await.map_err(errors::sql)?;
         let ended = Some((self.sum.deletes, self.sum.creates + self.sum.updates));
         let table = &polled.table.name;
         TableReconciled { table, deletes: 0, updates: 0, rows_per_second: self.rate(), ended }.emit();

@@ -7,7 +7,7 @@ use antiphon_model::Checkpoint;
 use antiphon_postgres::{QueryConfig, QuerySource, ask_reconcile};
 use antiphon_testkit::for_each_postgres;
 
-use crate::stage::{Folded, Reader, Stage, brief, cells, entity};
+use crate::stage::{Folded, Reader, Stage, brief, cells, entity, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletes_and_updates_that_leave_the_cursor_alone_are_found_when_asked_for_pl_01_pl_08_cap_41() {
@@ -26,6 +26,35 @@ async fn deletes_and_updates_that_leave_the_cursor_alone_are_found_when_asked_fo
         folded.apply(&reader.changes(2_500).await);
         assert_eq!(folded.rows, stage.rows().await);
         assert_eq!((folded.creates, folded.updates, folded.deletes), (1, 2_495, 5));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_while_one_is_under_way_is_answered_by_the_next_one_cap_41() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::set(&pg, "again").await;
+        stage.run("insert into notes (id, body, at) values (1, 'a', '2020-01-01'), (2, 'a', now())").await;
+        let mut reader = Reader::connect(&stage.source(), Checkpoint::start()).await.unwrap();
+        stage
+            .run(
+                "create table ends (n int); create function ended() returns trigger language plpgsql as
+                   'begin insert into ends values (1); return null; end';
+                 create trigger ended after update of reconciled on antiphon.poll_tables
+                   for each row execute function ended()",
+            )
+            .await;
+        // No poll looks at this row. The reconciliation does, and waits for whoever holds what was noted of it.
+        let locker = stage.db.connect().await;
+        locker.batch_execute("begin; select from antiphon.poll_told where key = '{1}' for update").await.unwrap();
+        stage.run("update notes set body = 'quiet' where id = 1").await;
+        ask_reconcile(&stage.info(), &[]).await.unwrap();
+        until(&stage.client, "select exists(select from pg_locks where not granted)").await;
+        ask_reconcile(&stage.info(), &[]).await.unwrap();
+        locker.batch_execute("commit").await.unwrap();
+        assert_eq!(brief(&reader.changes(1).await), ["update 1,acme,quiet"]);
+        until(&stage.client, "select bool_and(asked is null) from antiphon.poll_tables").await;
+        assert_eq!(stage.client.query_one("select count(*) from ends", &[]).await.unwrap().get::<_, i64>(0), 2);
     })
     .await;
 }
