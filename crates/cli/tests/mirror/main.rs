@@ -3,7 +3,8 @@
 //!
 //! The short form is among the tests. `ANTIPHON_MIRROR_TRANSACTIONS` sets how many pgbench transactions there are (1,500
 //! without it), `ANTIPHON_MIRROR_ACCOUNTS` on how many accounts (10,000 without it, 100,000 at most),
-//! `ANTIPHON_MIRROR_SECONDS` a bound in time, `ANTIPHON_SEED` the seed.
+//! `ANTIPHON_MIRROR_SECONDS` a bound in time, `ANTIPHON_CAPTURE_METHOD` how the source is captured (`log` without it),
+//! `ANTIPHON_SEED` the seed.
 
 // The verdict is what this test is run for: it is shown, passed or not.
 #![allow(clippy::print_stdout)]

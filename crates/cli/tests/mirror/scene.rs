@@ -61,8 +61,9 @@ impl Scene {
         let replica = pg.database("replica").await;
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
+        let method = std::env::var("ANTIPHON_CAPTURE_METHOD").unwrap_or_else(|_| "log".to_owned());
         let text = format!(
-            "[database]\nurl = \"{}\"\nlog_url = \"{}\"\nslot = \"{}\"\npublication = \"{}\"\n\n\
+            "[capture]\nmethod = \"{method}\"\n\n[database]\nurl = \"{}\"\nlog_url = \"{}\"\nslot = \"{}\"\npublication = \"{}\"\n\n\
              [server]\nlisten = \"127.0.0.1:{port}\"\n\n[[mirrors]]\nname = \"{MIRROR}\"\nurl_env = \"MIRROR_URL\"\n",
             source.url(),
             source.log_url(),
