@@ -35,7 +35,7 @@ async fn nothing_is_lost_or_doubled_whatever_is_killed_or_ended_pg_12_op_01_op_0
     let seed = number("ANTIPHON_SEED", u64::from(std::process::id()));
     println!("seed {seed}, kills {kills}");
     for version in PgVersion::tested() {
-        let Some(scene) = Scene::open(version, 0).await else { continue };
+        let Some(mut scene) = Scene::open(version, 0).await else { continue };
         // Rows of this test come by stream alone: the copy of the empty table is over before the first of them.
         scene.copied().await;
         run(scene, kills.div_ceil(2), seed).await;
@@ -48,7 +48,7 @@ async fn nothing_is_lost_or_doubled_by_triggers_whatever_is_killed_or_ended_cap_
     println!("seed {seed}, kills {kills}");
     for version in PgVersion::tested() {
         let under = Under { method: Method::Trigger, ..Under::default() };
-        let Some(scene) = Scene::open_under(version, 0, under).await else { continue };
+        let Some(mut scene) = Scene::open_under(version, 0, under).await else { continue };
         scene.copied().await;
         run(scene, kills.div_ceil(2), seed).await;
     }

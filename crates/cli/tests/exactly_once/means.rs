@@ -28,7 +28,7 @@ impl Loaded {
     async fn open(version: PgVersion, under: Under) -> Option<Loaded> {
         let seed = number("ANTIPHON_SEED", u64::from(std::process::id()));
         println!("seed {seed}");
-        let scene = Scene::open_under(version, 0, under).await?;
+        let mut scene = Scene::open_under(version, 0, under).await?;
         scene.copied().await;
         let reader = scene.follow("acme");
         let workload = Arc::new(Workload::default());

@@ -257,10 +257,15 @@ impl Scene {
         }
     }
 
-    /// Waits until the initial copy of the table is in the log.
-    pub async fn copied(&self) {
+    /// Waits until the initial copy of the table is in the log, also with a server that found no database at its start.
+    pub async fn copied(&mut self) {
+        let (client, deadline) = (self.log_client().await, Instant::now() + DEADLINE);
         let sql = "select exists (select from log.snapshots where type = 'item' and complete)";
-        self.until_log("the end of the copy", sql).await;
+        while !client.query_one(sql, &[]).await.expect("the log can be read").get::<_, bool>(0) {
+            self.supervise().await;
+            assert!(Instant::now() < deadline, "the copy never ends:\n{}", self.server.lines().join("\n"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Returns the ids of the rows there are.

@@ -30,6 +30,11 @@ const PAGE_ACTIVITIES: std::ops::RangeInclusive<usize> = 64..=8_192;
 /// A target to which nothing is written is asked this often whether it is still there.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// Looks at whether the source shows a transaction follow one another closely at first,
+const VISIBLE_WAIT_MIN: Duration = Duration::from_millis(5);
+/// and end here: the mirror is then shown as trying again.
+const VISIBLE_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// A mirror at work over one connection.
 pub(super) struct Session {
     config: Arc<MirrorConfig>,
@@ -362,12 +367,12 @@ impl Session {
 
     /// Tells whether an activity's type is mirrored, and takes in its shape where that is another than before.
     pub(super) async fn mirrors(&mut self, activity: &Activity) -> Result<bool, Fault> {
-        let Some(shaped) = self.shapes.get_mut(&activity.entity_type) else { return Ok(false) };
+        let Some(shaped) = self.shapes.get(&activity.entity_type) else { return Ok(false) };
         if shaped.schema == Some(activity.schema) {
             return Ok(true);
         }
-        shaped.schema = Some(activity.schema);
         let entity = Arc::clone(&shaped.layout.entity);
+        self.until_visible(activity).await?;
         let shape = self.config.catalogue.shape(&entity).await?;
         let mut layout = Layout::resolve(self.writer.client(), &entity, &shape).await?;
         let missing = layout.reconcile(self.writer.client()).await?;
@@ -392,6 +397,20 @@ impl Session {
         }
         self.shapes.insert(entity.name.clone(), Shaped { layout, schema: Some(activity.schema) });
         Ok(true)
+    }
+
+    /// Waits until the source shows an activity's transaction: a commit is in the log before it is visible, and what is
+    /// asked of the source by then is as it was before.
+    async fn until_visible(&self, activity: &Activity) -> Result<(), Fault> {
+        let mut wait = VISIBLE_WAIT_MIN;
+        while wait < VISIBLE_WAIT_MAX {
+            if self.config.source.visibility().await?.sees(activity.commit.xid) {
+                return Ok(());
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Err(Fault::new(Code::TryAgain, "the transaction that changed a table is not visible in the source yet"))
     }
 
     fn columns(&self, entity_type: &str) -> impl Iterator<Item = &String> {
