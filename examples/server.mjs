@@ -41,6 +41,8 @@ function pass(incoming, outgoing) {
 server.on("upgrade", (incoming, socket, head) => {
   const headers = { ...incoming.headers, host: new URL(antiphon).host };
   const onward = request(antiphon + incoming.url, { headers });
+  // A browser that goes away resets its socket, also before the server has answered.
+  socket.on("error", () => onward.destroy());
   onward.on("upgrade", (answer, upstream, first) => {
     const lines = Object.entries(answer.headers).map(([name, value]) => `${name}: ${value}\r\n`);
     socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join("")}\r\n`);

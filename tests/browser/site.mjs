@@ -79,6 +79,8 @@ export async function startSite(info, more = {}) {
     outgoing.end(file[1]());
   });
   server.on("upgrade", (incoming, socket, head) => {
+    // From here on the socket is ours, and a browser that goes away resets it: nobody else hears of that.
+    socket.on("error", () => socket.destroy());
     if (site.cut) return socket.destroy();
     site.asked.push(`${incoming.method} ${incoming.url}`);
     // As a proxy does that knows nothing of upgrades, or answers in the server's stead.
@@ -125,7 +127,6 @@ function upgrade(site, incoming, socket, head) {
     socket.write(first);
     upstream.pipe(halving(site, socket)).pipe(socket).pipe(upstream);
     upstream.on("error", end);
-    socket.on("error", end);
     socket.once("close", () => { upstream.destroy(); site.upgraded.delete(socket); });
   });
   onward.on("response", () => socket.destroy());
@@ -164,6 +165,7 @@ function pass(site, incoming, outgoing) {
   const onward = request(site.api + incoming.url, { method: incoming.method, headers: incoming.headers }, (answer) => {
     outgoing.writeHead(answer.statusCode, answer.headers);
     outgoing.flushHeaders();
+    answer.on("error", () => outgoing.destroy());
     const stream = incoming.url.includes("live=sse");
     if (answer.statusCode === 200 && stream) count(site, () => outgoing.destroy(), outgoing);
     // As a proxy does that keeps an answer until it is whole.
@@ -173,9 +175,9 @@ function pass(site, incoming, outgoing) {
       return;
     }
     (stream ? answer.pipe(halving(site, outgoing)) : answer).pipe(outgoing);
-    answer.on("error", () => outgoing.destroy());
   });
   onward.on("error", () => outgoing.destroy());
+  incoming.on("error", () => onward.destroy());
   outgoing.once("close", () => onward.destroy());
   incoming.pipe(onward);
 }
