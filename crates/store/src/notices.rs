@@ -2,8 +2,8 @@
 //!
 //! One connection listens; another one, opened at the first hint, tells. Neither is ever waited for by the writer: of
 //! hints that wait, only the newest head is kept. Hints are the only thing that travels.
-//! Law: nothing depends on a hint. What cannot be told is counted and dropped; what was missed while nobody listened is
-//! made good by `Notice::Listening`, upon which every follower reads the head.
+//! Law: nothing depends on a hint. What cannot be told is counted, and told as soon as something can; what was missed
+//! while nobody listened is made good by `Notice::Listening`, upon which every follower reads the head.
 //! The channel's name comes from the installation's key, so that only servers of one log wake one another.
 
 use std::{sync::Arc, time::Duration};
@@ -53,7 +53,7 @@ impl Store {
 #[async_trait]
 impl Notices for PgNotices {
     fn publish(&self, hint: Hint) {
-        self.waiting.send_modify(|waiting| *waiting = Some(waiting.map_or(hint, |before| before.and(hint))));
+        self.wait(hint);
     }
 
     fn subscribe(&self) -> broadcast::Receiver<Notice> {
@@ -62,6 +62,11 @@ impl Notices for PgNotices {
 }
 
 impl PgNotices {
+    /// Has a hint wait with those that wait already.
+    fn wait(&self, hint: Hint) {
+        self.waiting.send_modify(|waiting| *waiting = Some(waiting.map_or(hint, |other| other.and(hint))));
+    }
+
     /// Listens and tells until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         tokio::select! {
@@ -141,8 +146,8 @@ impl PgNotices {
                 // INVARIANT: the sender is ours.
                 return std::future::pending().await;
             }
-            let hint = self.waiting.send_replace(None);
-            let Some(payload) = hint.and_then(|hint| hint.encode()) else {
+            let Some(hint) = self.waiting.send_replace(None) else { continue };
+            let Some(payload) = hint.encode() else {
                 metrics::counter!("antiphon_notices_failed_total").increment(1);
                 continue;
             };
@@ -153,6 +158,7 @@ impl PgNotices {
                 }
                 Err(fault) => {
                     client = None;
+                    self.wait(hint);
                     metrics::counter!("antiphon_notices_failed_total").increment(1);
                     tracing::debug!(error = %fault.chain(), "other servers could not be told of new activities");
                     tokio::time::sleep(backoff::wait(attempt, seed())).await;
