@@ -17,6 +17,8 @@ const SLOT: &str = "native";
 /// A server under test with its databases.
 pub struct Scene {
     pub pg: Pg,
+    /// The mirror's own, killed apart from the source's.
+    target_pg: Pg,
     pub source: TestDb,
     pub target: TestDb,
     pub replica: TestDb,
@@ -31,8 +33,7 @@ impl Scene {
     pub async fn open(version: PgVersion, accounts: u64) -> Option<Scene> {
         // Little memory for decoding, so that large transactions are streamed before they end.
         let settings = [("logical_decoding_work_mem", "256kB"), ("max_replication_slots", "20")];
-        let pg = Pg::private(version, &settings).await?;
-        let mut scene = Scene::prepare(pg).await;
+        let mut scene = Scene::prepare(version, &settings).await?;
         pgbench::fill(&scene, accounts).await;
         scene.refuses_what_has_no_key().await;
         pgbench::give_key(&scene.source.connect().await).await;
@@ -56,8 +57,9 @@ impl Scene {
     }
 
     /// Prepares databases and configuration without any table.
-    pub async fn prepare(pg: Pg) -> Scene {
-        let (source, target) = (pg.database("source").await, pg.database("target").await);
+    pub async fn prepare(version: PgVersion, settings: &[(&str, &str)]) -> Option<Scene> {
+        let (pg, target_pg) = (Pg::private(version, settings).await?, Pg::private(version, &[]).await?);
+        let (source, target) = (pg.database("source").await, target_pg.database("target").await);
         let replica = pg.database("replica").await;
         let folder = tempfile::tempdir().expect("a folder");
         let port = free_port();
@@ -75,7 +77,7 @@ impl Scene {
         assert_eq!(migrated.code, 0, "{}", migrated.stderr);
         // Anything that ends by itself, until the server is started.
         let server = Process::start(tokio::process::Command::new("/bin/true")).expect("a process");
-        Scene { pg, source, target, replica, folder, port, admin: String::new(), server }
+        Some(Scene { pg, target_pg, source, target, replica, folder, port, admin: String::new(), server })
     }
 
     /// Runs a command to its good end.
@@ -170,7 +172,13 @@ impl Scene {
     pub async fn kill_target_connections(&self) {
         let sql =
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'antiphon mirror ' || $1";
-        self.pg.admin().await.query(sql, &[&MIRROR]).await.expect("the connections are ended");
+        self.target_pg.admin().await.query(sql, &[&MIRROR]).await.expect("the connections are ended");
+    }
+
+    /// Kills the Postgres of the mirror and starts it again.
+    pub async fn kill_target(&self) {
+        self.target_pg.kill9().await;
+        self.target_pg.restart().await;
     }
 
     /// Kills the process that sends the source's log.

@@ -1,14 +1,13 @@
 //! What a mirror does about a target that refuses, and about what changes under it: named states, nothing skipped.
 
-use antiphon_testkit::{Pg, PgVersion};
+use antiphon_testkit::PgVersion;
 use serde_json::Value;
 
 use crate::scene::Scene;
 
 /// A source with one table of notes, mirrored.
 async fn notes(version: PgVersion) -> Option<Scene> {
-    let pg = Pg::private(version, &[]).await?;
-    let mut scene = Scene::prepare(pg).await;
+    let mut scene = Scene::prepare(version, &[]).await?;
     let sql = "create table small (id int primary key, note text); insert into small values (1, 'one')";
     scene.source.connect().await.batch_execute(sql).await.expect("the table is made");
     scene.done(&["entities", "add", "small", "--table", "public.small", "--org", "*", "--yes"]);
@@ -97,8 +96,7 @@ async fn a_new_epoch_and_a_lost_cursor_begin_anew_and_rows_that_went_meanwhile_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_writes_into_nothing_that_it_did_not_make_pip_07() {
     for version in PgVersion::tested() {
-        let Some(pg) = Pg::private(version, &[]).await else { continue };
-        let mut scene = Scene::prepare(pg).await;
+        let Some(mut scene) = Scene::prepare(version, &[]).await else { continue };
         let sql = "create table small (id int primary key, note text)";
         for db in [&scene.source, &scene.target] {
             db.connect().await.batch_execute(sql).await.expect("the table is made");
