@@ -58,6 +58,15 @@ impl Scene {
 
     /// Prepares databases and configuration without any table.
     pub async fn prepare(version: PgVersion, settings: &[(&str, &str)]) -> Option<Scene> {
+        Scene::prepare_with(version, settings, |source, _| source.log_url()).await
+    }
+
+    /// As `prepare`, with the log elsewhere: beside the source or beside the mirror, as the address that is returned says.
+    pub async fn prepare_with(
+        version: PgVersion,
+        settings: &[(&str, &str)],
+        log: impl FnOnce(&TestDb, &TestDb) -> String,
+    ) -> Option<Scene> {
         let (pg, target_pg) = (Pg::private(version, settings).await?, Pg::private(version, &[]).await?);
         let (source, target) = (pg.database("source").await, target_pg.database("target").await);
         let replica = pg.database("replica").await;
@@ -68,7 +77,7 @@ impl Scene {
             "[capture]\nmethod = \"{method}\"\n\n[database]\nurl = \"{}\"\nlog_url = \"{}\"\nslot = \"{}\"\npublication = \"{}\"\n\n\
              [server]\nlisten = \"127.0.0.1:{port}\"\n\n[[mirrors]]\nname = \"{MIRROR}\"\nurl_env = \"MIRROR_URL\"\n",
             source.url(),
-            source.log_url(),
+            log(&source, &target),
             source.slot(),
             source.publication(),
         );

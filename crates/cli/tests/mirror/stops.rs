@@ -7,13 +7,16 @@ use crate::scene::Scene;
 
 /// A source with one table of notes, mirrored.
 async fn notes(version: PgVersion) -> Option<Scene> {
-    let mut scene = Scene::prepare(version, &[]).await?;
+    Some(serve(Scene::prepare(version, &[]).await?).await)
+}
+
+async fn serve(mut scene: Scene) -> Scene {
     let sql = "create table small (id int primary key, note text); insert into small values (1, 'one')";
     scene.source.connect().await.batch_execute(sql).await.expect("the table is made");
     scene.done(&["entities", "add", "small", "--table", "public.small", "--org", "*", "--yes"]);
     scene.serve().await;
     scene.until(|status| status["state"] == "following").await;
-    Some(scene)
+    scene
 }
 
 async fn blocked(scene: &mut Scene, code: &str) -> Value {
@@ -75,6 +78,35 @@ async fn a_new_column_comes_with_the_values_of_rows_that_did_not_change_pip_01()
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         scene.until(|status| status["state"] == "following").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_column_is_asked_for_once_the_source_shows_it_pip_01() {
+    // A commit that waits for a standby is in the source's log, and sent, before anybody sees it.
+    let settings = [("synchronous_standby_names", "nobody"), ("synchronous_commit", "local")];
+    for version in PgVersion::tested() {
+        let prepared = Scene::prepare_with(version, &settings, |_, target| target.log_url()).await;
+        let Some(scene) = prepared else { continue };
+        let mut scene = serve(scene).await;
+        let source = scene.source.connect().await;
+        let writing = antiphon_testkit::spawn("writing", async move {
+            let sql = "set synchronous_commit = on; begin; alter table small add mark text;
+                       insert into small (id, note, mark) values (2, 'two', 'own'); commit";
+            source.batch_execute(sql).await
+        });
+        let status = scene.until(|status| status["state"] == "retrying").await;
+        assert_eq!(status["reason"], "TRY_AGAIN", "{status}");
+        assert_eq!(note(&scene, 2).await, None);
+        let admin = scene.pg.admin().await;
+        for statement in ["alter system set synchronous_standby_names = ''", "select pg_reload_conf()"] {
+            admin.batch_execute(statement).await.expect("nobody waits any more");
+        }
+        writing.await.expect("no panic").expect("the row is written");
+        scene.until(|status| status["state"] == "following" && status["behind"] == 0).await;
+        let client = scene.target.connect().await;
+        let mark = client.query_one("select mark from small where id = 2", &[]).await.expect("the column came");
+        assert_eq!(mark.get::<_, Option<String>>(0).as_deref(), Some("own"));
     }
 }
 
