@@ -11,6 +11,7 @@ mod writing;
 
 use std::fmt;
 
+pub(crate) use self::writing::may_pass;
 pub use self::{
     capture::{acknowledged_is_durable, complete, ends_marked, in_order, replays_to_rows},
     reading::{permitted, rising, views_equal},
