@@ -16,7 +16,9 @@ use tokio::{
 use tokio_postgres::Client;
 
 use crate::{
-    child, latency,
+    child,
+    debezium::{Debezium, Slot},
+    latency,
     recvlogical::{self, Outcome as Reference},
     report::{Latency, Line, Report},
     server::{Meter, Spent},
@@ -51,6 +53,7 @@ struct Bench {
     database: String,
     client: Client,
     folder: tempfile::TempDir,
+    debezium: Option<Debezium>,
     slots: usize,
 }
 
@@ -75,7 +78,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     drop(antiphon_testkit::spawn("connection", connection));
     workload::create(&client).await?;
     let folder = tempfile::tempdir()?;
-    let mut bench = Bench { pg, database: "bench_app".into(), client, folder, slots: 0 };
+    let debezium = Debezium::prepare(folder.path()).await?;
+    let mut bench = Bench { pg, database: "bench_app".into(), client, folder, debezium, slots: 0 };
     let mut report = Report { server, ..Report::default() };
     bench.drain(&options, &mut report).await?;
     bench.large(&options, &mut report).await?;
@@ -117,6 +121,8 @@ impl Bench {
             median.note = format!("median of {}; {}", options.rounds, median.note);
             report.lines.push(median);
         }
+        let rate = report.lines[0].changes_per_second;
+        report.lines.extend(self.debezium("backlog", "10 changes a tx", options.changes, rate).await?);
         self.drop_slot("backlog").await
     }
 
@@ -139,6 +145,7 @@ impl Bench {
         let log = self.antiphon("large", &before, false).await?;
         let rate = options.large_rows as f64 / reference.0.seconds;
         report.lines.push(line("antiphon, durable log", work, options.large_rows, &log, rate));
+        report.lines.extend(self.debezium("large", work, options.large_rows, rate).await?);
         self.drop_slot("large").await?;
         self.client.batch_execute("truncate items").await?;
 
@@ -252,6 +259,23 @@ impl Bench {
         let outcome = lines.outcome(child).await;
         self.drop_slot(&copy).await?;
         Ok((outcome?, meter.end().await?))
+    }
+
+    /// The peer in Java, where its jars are given.
+    async fn debezium(&mut self, slot: &str, workload: &str, changes: u64, reference: f64) -> Result<Option<Line>> {
+        let Some(debezium) = self.debezium.clone() else { return Ok(None) };
+        eprintln!("the same by Debezium");
+        let copy = self.copy(slot).await?;
+        let at = Slot { port: self.pg.port(), database: &self.database, name: &copy };
+        let meter = self.meter().await?;
+        // The last change is the one that the others find their end at.
+        let outcome = debezium.drain(&at, changes + 1).await?;
+        let spent = meter.end().await?;
+        self.drop_slot(&copy).await?;
+        let mut line = reference_line("Debezium's embedded engine, counting", workload, changes, &(outcome, spent));
+        line.ratio = Some(line.changes_per_second / reference);
+        line.note = "once; one gigabyte of heap; its seconds without the start of the virtual machine".into();
+        Ok(Some(line))
     }
 
     /// Starts a child on a slot with a log of its own.

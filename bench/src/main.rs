@@ -8,6 +8,7 @@ mod backlog;
 mod capture;
 mod child;
 mod copies;
+mod debezium;
 mod discard;
 mod figures;
 mod fleet;
