@@ -261,6 +261,11 @@ impl TestDb {
         format!("{}_slot", self.name)
     }
 
+    /// Returns a folder for the spool of large transactions; it goes with the cluster.
+    pub fn spool(&self) -> PathBuf {
+        self.pg.lock().data().with_file_name("spool").join(self.slot())
+    }
+
     /// Returns a name for a publication.
     pub fn publication(&self) -> String {
         format!("{}_pub", self.name)

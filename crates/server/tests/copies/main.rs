@@ -78,7 +78,7 @@ impl Process {
         let runtime = runtime.expect("a runtime");
         let trap = Arc::clone(trap);
         let (url, log_url) = (db.url_through(proxy), db.log_url());
-        let spool = std::env::temp_dir().join(db.slot());
+        let spool = db.spool();
         let (slot, publication) = (db.slot(), db.publication());
         runtime.spawn(async move {
             let entities = vec![entity("plain", &["id"]), entity("wide", &["id"]), entity("pairs", &["list", "n"])];

@@ -206,7 +206,7 @@ impl Stage {
             slot: db.slot(),
             publication: db.publication(),
             entities,
-            spool_dir: std::env::temp_dir().join(db.slot()),
+            spool_dir: db.spool(),
             spool_bytes_max: 1 << 30,
             method,
             poll_interval: (method == CaptureMethod::Query).then_some(Duration::from_millis(50)),
