@@ -28,6 +28,8 @@ pub(crate) const PINNED: &[(&str, &str)] = &[
     ("client_encoding", "UTF8"),
     ("row_security", "off"),
     ("default_transaction_read_only", "off"),
+    // Tables of ours that are new have no statistics: what is guessed of them looks dear enough to be compiled, each time.
+    ("jit", "off"),
     // A role's own limits would end pooled sessions and long reads; each statement of ours sets what it needs.
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
