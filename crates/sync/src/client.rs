@@ -14,6 +14,7 @@ mod export;
 mod face;
 mod fetch;
 mod held;
+mod input;
 mod journal;
 mod judge;
 mod keys;
@@ -21,6 +22,7 @@ mod law;
 mod lists;
 mod message;
 mod outbox;
+mod output;
 mod pace;
 mod plug;
 mod recent;
@@ -45,11 +47,9 @@ mod vector;
 mod view;
 pub mod words;
 
-use crate::ordered::{OrderedMap, OrderedSet};
 use std::{borrow::Cow, collections::VecDeque};
 
 use antiphon_model::TransactionId;
-use serde::{Deserialize, Serialize};
 
 pub use self::{
     decide::{Decision, Undecided},
@@ -57,9 +57,11 @@ pub use self::{
     entry::{Change, EntityKey, Entry, EntryKey, Refused, Theirs},
     export::{Export, ImportRefused, Imported, Owner, store_outbox},
     face::{Call, Face, Verb},
+    input::{Config, Input, Now},
     journal::{Line, Rule},
     law::Law,
     outbox::{ENTRIES_MAX, Edit, Outbox, Waits},
+    output::{EditRefused, Made, Output, Request, Told},
     role::{Role, RoleEvent, role_step},
     rows::{Row, TypeMarks, Versions},
     save::{Corrupt, Loaded},
@@ -85,296 +87,14 @@ use self::{
     undo::Undo,
     words::{Problem, Schema},
 };
-use crate::Clock;
-use crate::form::{self, Form, Written};
 pub use crate::json::{Object, Value};
+use crate::{
+    Clock, form,
+    ordered::{OrderedMap, OrderedSet},
+};
 
 /// A request without an answer for so long is given up, in milliseconds.
 const REQUEST_MS: u64 = 30_000;
-
-/// Two clocks: one that tells the time and may jump, one that only goes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Form, Written)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Now {
-    /// Milliseconds since 1970.
-    pub wall_ms: u64,
-    /// Milliseconds of a clock that never goes back.
-    pub tick_ms: u64,
-}
-
-/// What a client is.
-#[derive(Clone, Debug, Serialize, Deserialize, Form, Written)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Config {
-    /// The name of this instance: random at each start, never stored.
-    pub source: String,
-    /// Where randomness begins.
-    pub seed: u64,
-    /// Whether a delete asks where others changed the row meanwhile.
-    pub delete_asks: bool,
-    /// What subsets that nobody wants any more may keep, in bytes.
-    pub subsets_bytes_max: usize,
-}
-
-/// What is asked of the server.
-#[derive(Clone, Debug, PartialEq, Serialize, Written)]
-#[serde(tag = "ask", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Request {
-    /// `GET .../schema`.
-    Schema,
-    /// `GET .../entities/{type}?limit&after`.
-    List {
-        /// The type.
-        entity_type: String,
-        /// Where the page before ended.
-        after: Option<String>,
-        /// Rows at most.
-        limit: usize,
-    },
-    /// `GET .../entities/{type}?where[..]&order&limit&after`.
-    Subset {
-        /// The type.
-        entity_type: String,
-        /// The parameters that make the subset, not encoded yet.
-        parameters: Vec<(String, String)>,
-        /// Where the page before ended.
-        after: Option<String>,
-        /// Rows at most.
-        limit: usize,
-    },
-    /// `GET .../entities/{type}?ids=`.
-    Ids {
-        /// The type.
-        entity_type: String,
-        /// The rows.
-        ids: Vec<String>,
-    },
-    /// `POST .../mutations`.
-    Mutations {
-        /// The body.
-        body: String,
-    },
-}
-
-/// What happens to a client.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// The store's fence was raised for it: it leads. As the first input it says that the store was read after that;
-    /// later the store is read again first.
-    Lead {
-        /// What a save must find in the store, so that a former leader cannot save any more.
-        fence: u64,
-    },
-    /// It is not to speak for its store any more: its tab closes, or its driver says so.
-    Follow,
-    /// There is a network, or there is none. At first one is taken for granted.
-    Network {
-        /// Whether it is worth asking.
-        usable: bool,
-    },
-    /// The fence that was asked for was granted, or not.
-    Claimed {
-        /// The store's fence now.
-        fence: u64,
-        /// Whether it is this instance's.
-        won: bool,
-    },
-    /// The tab can be seen, or not. At first it can.
-    Visible {
-        /// Whether it can.
-        visible: bool,
-    },
-    /// Time has passed.
-    Tick,
-    /// A request was answered.
-    Answer {
-        /// Which.
-        id: u64,
-        /// HTTP's status.
-        status: u16,
-        /// How long to wait before the next, where the server said so.
-        retry_after_ms: Option<u64>,
-        /// The server's clock, where it said so.
-        server_ms: Option<u64>,
-        /// The body.
-        body: &'a str,
-    },
-    /// A request was not answered.
-    NoAnswer {
-        /// Which.
-        id: u64,
-    },
-    /// A frame of the stream came.
-    Frame {
-        /// Which stream.
-        stream: u64,
-        /// Its event.
-        event: &'a str,
-        /// Its JSON.
-        data: &'a str,
-    },
-    /// Something came that says only that the stream lives.
-    Heard {
-        /// Which stream.
-        stream: u64,
-    },
-    /// The stream could not be opened, or has ended.
-    Ended {
-        /// Which.
-        stream: u64,
-        /// HTTP's status, where there was an answer.
-        status: Option<u16>,
-        /// How long to wait, where the server said so.
-        retry_after_ms: Option<u64>,
-    },
-    /// A save is durable.
-    Saved {
-        /// Which.
-        token: u64,
-    },
-    /// A save did not happen, and the store is as before.
-    NotSaved {
-        /// Which.
-        token: u64,
-        /// Why: `full`, `fenced`, or anything else.
-        reason: &'a str,
-    },
-    /// Another instance over the same store says something.
-    Shared {
-        /// What `Output::Share` gave it.
-        message: &'a str,
-    },
-    /// The store was read.
-    Read {
-        /// Which reading.
-        token: u64,
-        /// What was asked for.
-        records: &'a [(Record, String)],
-    },
-    /// The store could not be read.
-    NotRead {
-        /// Which reading.
-        token: u64,
-    },
-}
-
-/// What a client wants.
-#[derive(Clone, Debug, PartialEq, Serialize, Written)]
-#[serde(tag = "want", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Output {
-    /// Ask the server.
-    Request {
-        /// The request's number.
-        id: u64,
-        /// What is asked.
-        request: Request,
-    },
-    /// The answer is of no interest any more.
-    Cancel {
-        /// The request's number.
-        id: u64,
-    },
-    /// Open the stream, after closing any other.
-    Open {
-        /// The stream's number.
-        stream: u64,
-        /// The position.
-        offset: u64,
-        /// The generation of the log.
-        epoch: u64,
-        /// What the reader could see.
-        access: String,
-    },
-    /// Close the stream.
-    Close {
-        /// The stream's number.
-        stream: u64,
-    },
-    /// Save in one transaction, if the store's fence is still this.
-    Save {
-        /// The save's number.
-        token: u64,
-        /// What the store must hold, else it is refused as `fenced`. `None` where entries are only added, which any
-        /// instance may; where one of them is there already nothing is saved, and `exists` is the reason.
-        fence: Option<u64>,
-        /// What to write.
-        writes: Vec<Write>,
-    },
-    /// Raise the store's fence by one, where it is still this, in one transaction.
-    Claim {
-        /// The fence that it knows.
-        beyond: u64,
-    },
-    /// Read the store in one transaction: everything, or the entries of the outbox.
-    Read {
-        /// The reading's number.
-        token: u64,
-        /// Whether everything is wanted.
-        all: bool,
-    },
-    /// Say this to all other instances over the same store, if it can be said.
-    Share {
-        /// The message.
-        message: String,
-    },
-    /// Tell whoever shows the data.
-    Tell(Box<Told>),
-}
-
-/// What is told to whoever shows the data.
-#[derive(Clone, Debug, PartialEq, Serialize, Written)]
-#[serde(tag = "told", content = "about", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Told {
-    /// These rows may look different.
-    Rows(Vec<EntityKey>),
-    /// These subscriptions became complete, incomplete or refused.
-    Subsets(Vec<u64>),
-    /// The outbox changed.
-    Outbox,
-    /// These edits are on the device.
-    Saved(Vec<EntryKey>),
-    /// These edits are in memory only.
-    NotSaved {
-        /// Why.
-        reason: String,
-    },
-    /// The status changed.
-    Status(Status),
-    /// A rule decided; a hint is due where what was typed did not stand.
-    Decided(Box<Line>),
-    /// A person is asked.
-    Conflict(EntryKey),
-    /// An edit was refused.
-    Failed(EntryKey),
-    /// The token is not accepted: a new one is needed.
-    TokenWanted,
-    /// The clock, or a copy of the store, made ids unusable; pending edits have new ones.
-    NewIdentity,
-    /// The server said what cannot be understood; nothing was changed by it.
-    Nonsense(String),
-}
-
-/// Why an edit was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Written)]
-#[serde(rename_all = "camelCase")]
-pub enum EditRefused {
-    /// The outbox is full.
-    OutboxFull,
-    /// There is no such row.
-    NoSuchRow,
-    /// Nothing is known of the types yet.
-    NoSchema,
-    /// The database makes keys of this type, so it cannot be created here.
-    OnlineOnly,
-}
-
-/// What a person did, and how it is named.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Written)]
-#[serde(rename_all = "camelCase")]
-pub struct Made {
-    /// The group; `None` where it took back what never left.
-    pub group: Option<EntryKey>,
-}
 
 /// The machine.
 #[derive(Debug)]
