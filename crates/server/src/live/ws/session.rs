@@ -4,43 +4,39 @@
 //! one hand, so a slow reader holds up only itself; every bound of protocol 4 is kept here: messages in, bytes out,
 //! subscriptions, idle time, a first word in time, an answer to pings.
 
+mod login;
+mod sender;
+mod subscription;
+
 use std::{sync::Arc, time::Duration};
 
-use antiphon_engine::{
-    Feed,
-    ports::{Principal, TokenScope},
-};
+use antiphon_engine::ports::{Principal, TokenScope};
 use antiphon_model::{ActivityId, Code};
-use antiphon_sync::{Bucket, Frame};
-use futures::{FutureExt, SinkExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use antiphon_sync::Bucket;
+use futures::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use serde_json::json;
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
-    time::{Instant, Interval, MissedTickBehavior, timeout},
+    time::{Instant, Interval, MissedTickBehavior},
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error as SocketError, Message as Packet,
-        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
+        protocol::{Role, WebSocketConfig},
     },
 };
 
+use self::subscription::Subscription;
 use super::{
-    super::{
-        Ended,
-        frames::Common,
-        guard::{Guard, Watched, tell},
-        registry::{Place, Transport},
-        request::{From, Wanted, named_once},
-    },
-    inbound::{self, Message, Mutate, Subscribe},
+    super::guard::{Guard, Watched},
+    inbound::{self, Message, Mutate},
     outbound,
 };
 use crate::{
     app::{App, Caller},
-    auth::{Peer, Refusal},
+    auth::Peer,
     line::StreamBytes,
     mutations,
     problem::Problem,
@@ -65,14 +61,6 @@ const IDLE: Duration = Duration::from_secs(600);
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// Pings are sent this often; two that are not answered end the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-/// A reader that takes nothing for this long is let go.
-const STALLED_AFTER: Duration = Duration::from_secs(10);
-/// And has so long to take the reason.
-const LAST_WORD: Duration = Duration::from_secs(20);
-/// One read of the log.
-const PAGE: usize = 100;
-/// A subscription's name may have so many bytes.
-const ID_BYTES_MAX: usize = 128;
 /// What is kept of a socket's input between messages.
 const READ_BYTES: usize = 2 * 1024;
 
@@ -112,14 +100,6 @@ pub(super) struct Session {
     unanswered: u32,
 }
 
-struct Subscription {
-    id: String,
-    feed: Feed,
-    guard: Guard,
-    ending: bool,
-    place: Place,
-}
-
 /// Why a connection ends.
 enum End {
     /// The other side is gone.
@@ -133,7 +113,7 @@ enum End {
 /// What happened.
 enum Event {
     Packet(Option<Result<Packet, SocketError>>),
-    Told(usize, super::super::Told),
+    Told(usize, crate::live::Told),
     Look(usize),
     Result(String),
     Ping,
@@ -221,7 +201,7 @@ impl Session {
         let reads = self.mutations.len() < MUTATIONS_MAX;
         let (app, mutations) = (&self.app, &mut self.mutations);
         // What is not taken is cancel safe: nothing is lost with it.
-        let next = subscriptions(&mut self.subscriptions, wait);
+        let next = subscription::next(&mut self.subscriptions, wait);
         tokio::select! {
             biased;
             () = app.drain.cancelled() => Event::Drain,
@@ -316,147 +296,11 @@ impl Session {
         }
     }
 
-    async fn hello(&mut self, token: Option<String>) -> Result<(), End> {
-        if let Some(token) = token {
-            self.identity = Some(self.authenticate(token).await?);
-        }
-        if self.identity.is_none() {
-            self.send(outbound::error(Code::Unauthenticated, "a token is wanted", None)).await?;
-            return Err(End::Close(4401, "authentication"));
-        }
-        self.greeted = true;
-        self.greet().await
-    }
-
-    async fn greet(&mut self) -> Result<(), End> {
-        let text = outbound::welcome(&self.connection_id, limits(self.app.websocket_bytes), crate::compose::now());
-        self.send(text).await
-    }
-
-    /// Takes a new token of the same person; subscriptions go on under it.
-    async fn renew(&mut self, token: String) -> Result<(), End> {
-        let renewed = self.authenticate(token).await?;
-        let subject = self.identity.as_ref().map(|identity| identity.principal.subject.clone());
-        if subject.as_ref() != Some(&renewed.principal.subject) {
-            self.send(outbound::error(Code::Unauthenticated, "the token is somebody else's", None)).await?;
-            return Err(End::Close(4401, "authentication"));
-        }
-        for subscription in &mut self.subscriptions {
-            subscription.guard.renew(renewed.principal.clone(), renewed.token.clone());
-        }
-        self.identity = Some(renewed);
-        self.greet().await
-    }
-
-    async fn authenticate(&mut self, token: String) -> Result<Identity, End> {
-        match self.app.authenticate(&token).await {
-            Ok(Ok(principal)) => Ok(Identity { principal, token }),
-            Ok(Err(refusal)) => Err(self.turn_away(refusal).await?),
-            Err(fault) => {
-                tracing::warn!(error = %fault.chain(), "a token could not be looked at");
-                self.send(outbound::notice("shutdown", Some(1_000))).await?;
-                Err(End::Close(1013, "try again"))
-            }
-        }
-    }
-
-    /// Answers a token that is not accepted.
-    async fn turn_away(&mut self, refusal: Refusal) -> Result<End, End> {
-        if refusal.guess()
-            && let Err(problem) = self.app.gate.guessed(self.peer)
-        {
-            let retry_ms = problem.retry_after_seconds().map(|seconds| u64::from(seconds) * 1_000);
-            self.send(outbound::notice("rate_limited", retry_ms)).await?;
-            return Ok(End::Close(4429, "rate"));
-        }
-        let detail = "the token is unknown, expired or revoked";
-        self.send(outbound::error(Code::Unauthenticated, detail, None)).await?;
-        Ok(End::Close(4401, "authentication"))
-    }
-
-    async fn subscribe(&mut self, wish: Subscribe) -> Result<(), End> {
-        match self.open(&wish).await {
-            Ok((feed, guard, place)) => {
-                let schema = self.schemas().await;
-                let head = json!({
-                    "kind": "subscribed", "id": wish.id, "offset": feed.offset().as_u64(),
-                    "epoch": feed.epoch().as_u32(), "access": guard.access(), "schema": schema,
-                });
-                let subscription = Subscription { id: wish.id, feed, guard, ending: false, place };
-                self.subscriptions.push(subscription);
-                self.send(head.to_string()).await
-            }
-            Err(Ended::Reset { code, epoch, types }) => {
-                let common = Common { epoch, access: "", as_of: None };
-                let told = Frame::Reset { code, epoch, types };
-                match outbound::frame(&wish.id, &told, common) {
-                    Some(text) => self.send(text).await,
-                    None => Ok(()),
-                }
-            }
-            Err(Ended::Problem(problem)) => {
-                self.send(outbound::error(problem.code(), problem.detail(), Some(("id", &wish.id)))).await?;
-                match problem.code() {
-                    Code::Unauthenticated => Err(End::Close(4401, "authentication")),
-                    Code::NotAMember if self.subscriptions.is_empty() => Err(End::Close(4403, "membership")),
-                    _ => Ok(()),
-                }
-            }
-        }
-    }
-
-    async fn open(&mut self, wish: &Subscribe) -> Result<(Feed, Guard, Place), Ended> {
-        let refuse = |code, detail: &str| Err(Ended::Problem(Problem::new(code, detail)));
-        if wish.id.is_empty() || wish.id.len() > ID_BYTES_MAX {
-            return refuse(Code::BodyInvalid, "an `id` of 1 to 128 bytes is wanted");
-        }
-        if self.subscriptions.iter().any(|subscription| subscription.id == wish.id) {
-            return refuse(Code::BodyInvalid, "a subscription of this `id` is open");
-        }
-        if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
-            return refuse(Code::RateLimited, "this connection has too many subscriptions");
-        }
-        let caller = self.caller(&wish.org).await.map_err(Ended::Problem)?;
-        let from = match &wish.offset {
-            None => From::Now,
-            Some(offset) => match offset.read() {
-                Some(from) => from,
-                None => return refuse(Code::ParameterInvalid, "`offset`: -1, \"now\" or an offset is wanted"),
-            },
-        };
-        for name in wish.entity_types.iter().flatten() {
-            self.app.entity(name).map_err(Ended::Problem)?;
-        }
-        let wanted = Wanted {
-            from,
-            epoch: wish.epoch,
-            access: wish.access.clone(),
-            types: wish.entity_types.clone().map(named_once).filter(|types| !types.is_empty()),
-            snapshot: None,
-            page: PAGE,
-            rate: self.app.websocket_bytes,
-        };
-        let place =
-            self.app.streams.enter(&caller, Transport::WebSocket, self.app.streams_max).map_err(Ended::Problem)?;
-        let feed = wanted.feed(&self.app, &caller).await?;
-        Ok((feed, Guard::new(Arc::clone(&self.app), caller), place))
-    }
-
     /// Finds out who is asking: a connection lives longer than tokens do, and nothing else watches over one that has no
     /// subscription.
     async fn caller(&mut self, org: &str) -> Result<Caller, Problem> {
         let Some(identity) = &self.identity else { return Err(Problem::new(Code::Unauthenticated, "")) };
         self.app.caller_again(&identity.token, org).await
-    }
-
-    async fn schemas(&mut self) -> serde_json::Map<String, serde_json::Value> {
-        let mut numbers = serde_json::Map::new();
-        for entity in self.app.entities.values() {
-            if let Ok((_, number)) = self.app.shape(entity).await {
-                numbers.insert(entity.name.clone(), number.into());
-            }
-        }
-        numbers
     }
 
     /// Applies edits beside everything else; the answer comes when they are decided.
@@ -485,60 +329,6 @@ impl Session {
         Ok(())
     }
 
-    /// Sends what a subscription tells, and what is ready behind it.
-    async fn told(&mut self, index: usize, told: super::super::Told) -> Result<(), End> {
-        let began = Instant::now();
-        let mut next = Some(told);
-        while let Some(told) = next {
-            let subscription = &mut self.subscriptions[index];
-            if let Frame::Change { activity, .. } = &told {
-                super::super::delivered(activity);
-            }
-            let (epoch, as_of) = (subscription.feed.epoch(), subscription.feed.as_of());
-            let common = Common { epoch, access: subscription.guard.access(), as_of };
-            let text = outbound::frame(&subscription.id, &told, common);
-            let bytes = text.as_ref().map_or(0, String::len);
-            subscription.feed.sent(bytes);
-            subscription.place.sent(bytes, subscription.feed.offset().as_u64());
-            if let Some(text) = text {
-                self.feed(text).await?;
-            }
-            if let Frame::Notice { reason, .. } = told {
-                metrics::counter!("antiphon_stream_notices_total", "reason" => reason).increment(1);
-                return self.ended(index, reason).await;
-            }
-            if told.ends() {
-                self.subscriptions.remove(index);
-                break;
-            }
-            next = if self.outbound_wait_ms() > 0 { None } else { self.subscriptions[index].feed.ready() };
-        }
-        self.flush().await?;
-        metrics::histogram!("antiphon_send_path_seconds").record(began.elapsed().as_secs_f64());
-        Ok(())
-    }
-
-    /// A subscription has said why it ends; some reasons end the connection.
-    async fn ended(&mut self, index: usize, reason: &str) -> Result<(), End> {
-        self.subscriptions.remove(index);
-        self.flush().await?;
-        match reason {
-            "auth_expired" => Err(End::Close(4401, "authentication")),
-            "access_revoked" if self.subscriptions.is_empty() => Err(End::Close(4403, "membership")),
-            "backpressure" => Err(End::Close(1013, "backpressure")),
-            _ => Ok(()),
-        }
-    }
-
-    async fn look(&mut self, index: usize) -> Result<(), End> {
-        let subscription = &mut self.subscriptions[index];
-        if let Some(watched) = subscription.guard.look().await {
-            subscription.ending = true;
-            tell(&mut subscription.feed, &watched);
-        }
-        Ok(())
-    }
-
     async fn ping(&mut self) -> Result<(), End> {
         if self.unanswered >= 2 {
             metrics::counter!("antiphon_half_open_disconnects_total").increment(1);
@@ -554,66 +344,6 @@ impl Session {
         self.send(outbound::notice("shutdown", Some(retry))).await?;
         Err(End::Close(1001, "shutdown"))
     }
-
-    async fn send(&mut self, text: String) -> Result<(), End> {
-        self.feed(text).await?;
-        self.flush().await
-    }
-
-    async fn feed(&mut self, text: String) -> Result<(), End> {
-        if let Some(outbound) = &mut self.outbound {
-            outbound.charge(text.len() as u64, self.started.elapsed().as_millis() as u64);
-        }
-        metrics::counter!("antiphon_ws_messages_out_total").increment(1);
-        metrics::counter!("antiphon_ws_bytes_out_total").increment(text.len() as u64);
-        self.write(Packet::text(text)).await
-    }
-
-    async fn write(&mut self, packet: Packet) -> Result<(), End> {
-        match timeout(STALLED_AFTER, self.socket.feed(packet)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => Err(End::Stalled),
-        }
-    }
-
-    async fn flush(&mut self) -> Result<(), End> {
-        match timeout(STALLED_AFTER, self.socket.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => Err(End::Stalled),
-        }
-    }
-
-    /// Says why the connection ends, as far as the reader takes it.
-    async fn finish(mut self, end: End) {
-        self.subscriptions.clear();
-        let (code, reason, notice) = match end {
-            End::Gone => return,
-            End::Close(code, reason) => (code, reason, None),
-            End::Stalled => {
-                metrics::counter!("antiphon_stream_stalled_total").increment(1);
-                (1013, "backpressure", Some(outbound::notice("backpressure", None)))
-            }
-        };
-        if code == 4408 {
-            metrics::counter!("antiphon_idle_disconnects_total").increment(1);
-        }
-        let notice = notice.or_else(|| (code == 4408).then(|| outbound::notice("idle_timeout", None)));
-        let farewell = async {
-            if let Some(notice) = notice {
-                self.socket.feed(Packet::text(notice)).await?;
-            }
-            let close = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
-            self.socket.send(Packet::Close(Some(close))).await?;
-            // The other side answers; what it still says is not looked at.
-            while let Some(Ok(_)) = self.socket.next().await {}
-            Ok::<(), SocketError>(())
-        };
-        if timeout(LAST_WORD, farewell).await.is_err() {
-            tracing::debug!("a WebSocket was cut without a word");
-        }
-    }
 }
 
 /// What a connection may do, for its `welcome` and for operators.
@@ -623,33 +353,6 @@ pub(crate) fn limits(bytes: StreamBytes) -> serde_json::Value {
         "bytesPerSecond": bytes.map(|(rate, _)| rate), "bytesBurst": bytes.map(|(_, burst)| burst), "subscriptions": SUBSCRIPTIONS_MAX,
         "unacknowledged": antiphon_sync::UNACKNOWLEDGED_MAX, "idleTimeoutSeconds": IDLE.as_secs(),
     })
-}
-
-/// Waits until one of the subscriptions has something to tell or is to be looked at.
-async fn subscriptions(all: &mut [Subscription], wait_ms: u64) -> Event {
-    let mut waiting = Vec::with_capacity(all.len());
-    for (index, subscription) in all.iter_mut().enumerate() {
-        let Subscription { feed, guard, ending, .. } = subscription;
-        let looks = !*ending;
-        waiting.push(
-            async move {
-                tokio::select! {
-                    biased;
-                    () = guard.due(), if looks => Event::Look(index),
-                    told = async {
-                        // Bytes that were sent are paid for first.
-                        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-                        feed.next().await
-                    } => Event::Told(index, told),
-                }
-            }
-            .boxed(),
-        );
-    }
-    match waiting.is_empty() {
-        true => std::future::pending().await,
-        false => futures::future::select_all(waiting).await.0,
-    }
 }
 
 /// What a broken socket means.
