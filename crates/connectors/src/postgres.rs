@@ -15,6 +15,7 @@ mod layout;
 mod listing;
 mod rows;
 mod session;
+mod standing;
 mod status;
 mod write;
 
@@ -28,6 +29,7 @@ use antiphon_model::{Class, Code, EntityType, Micros};
 use async_trait::async_trait;
 pub use errors::connect as connect_fault;
 use session::Session;
+pub use standing::Standing;
 use status::Board;
 pub use status::{ListingStatus, MirrorState, MirrorStatus};
 use tokio_postgres::Client;

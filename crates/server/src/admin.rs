@@ -5,6 +5,7 @@
 
 mod entities;
 mod log;
+mod mirrors;
 mod people;
 mod plan;
 mod resync;

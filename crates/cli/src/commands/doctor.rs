@@ -21,8 +21,12 @@ pub(crate) struct DoctorArgs {}
 
 /// Checks and prints.
 pub(crate) async fn run(context: &Context, _args: DoctorArgs) -> Result<(), Stop> {
-    let (_, admin) = context.admin()?;
-    let findings = examine(context, &admin).await;
+    let (settings, admin) = context.admin()?;
+    let mut findings = examine(context, &admin).await;
+    for mirror in settings.mirrors() {
+        let url = mirror.resolve(&context.environment).map(|(_, url)| url);
+        findings.push(admin.doctor_mirror(&mirror.name, url).await);
+    }
     if context.out.json() {
         context.out.document(&json!({"version": 1, "healthy": worst(&findings).is_none(), "findings": findings}))?;
     } else {

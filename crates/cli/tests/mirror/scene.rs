@@ -89,6 +89,11 @@ impl Scene {
         Some(Scene { pg, target_pg, source, target, replica, folder, port, admin: String::new(), server })
     }
 
+    /// Runs a command to its end, whatever that is, and returns what it printed.
+    pub fn ran(&self, arguments: &[&str]) -> String {
+        run::run_in(self.folder.path(), arguments, &[("MIRROR_URL", &self.target.url())]).stdout
+    }
+
     /// Runs a command to its good end.
     pub fn done(&self, arguments: &[&str]) -> String {
         let ran = run::run_in(self.folder.path(), arguments, &[]);

@@ -32,6 +32,15 @@ async fn note(scene: &Scene, id: i32) -> Option<String> {
     row.and_then(|row| row.get(0))
 }
 
+/// What the doctor says of the mirror, which comes out like this.
+fn examined(scene: &Scene, status: &str) -> String {
+    let said: Value = serde_json::from_str(&scene.ran(&["doctor", "--json"])).expect("findings are JSON");
+    let findings = said["findings"].as_array().expect("a list");
+    let finding = findings.iter().find(|finding| finding["check"] == "mirror copy").expect("the mirror is examined");
+    assert_eq!(finding["status"], status, "{finding}");
+    format!("{} {}", finding["detail"], finding["remedy"])
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_target_refuses_stops_the_mirror_with_a_reason_and_is_not_skipped_pip_06() {
     for version in PgVersion::tested() {
@@ -43,6 +52,7 @@ async fn what_the_target_refuses_stops_the_mirror_with_a_reason_and_is_not_skipp
         let sql = "begin; insert into small values (3, 'three'); insert into small values (2, 'two'); commit";
         source.batch_execute(sql).await.expect("the rows are written");
         let status = blocked(&mut scene, "MIRROR_CONSTRAINT").await;
+        assert!(examined(&scene, "warning").contains("nobody writes it now"));
         assert!(status["detail"].as_str().is_some_and(|detail| detail.contains("no_two")), "{status}");
         assert_eq!(note(&scene, 3).await, None);
         target.batch_execute("alter table small drop constraint no_two").await.expect("the constraint goes");
@@ -152,6 +162,7 @@ async fn a_mirror_writes_into_nothing_that_it_did_not_make_pip_07() {
 async fn of_two_servers_one_writes_and_the_other_takes_over_when_it_is_gone_pip_06() {
     for version in PgVersion::tested() {
         let Some(mut scene) = notes(version).await else { continue };
+        assert!(examined(&scene, "ok").contains("behind; 1 tables"));
         let mut other = scene.another();
         let line = other.wait_for_line(|line| line.contains("stands by"), crate::scene::DEADLINE).await;
         assert!(line.is_ok_and(|line| line.contains("MIRROR_IN_USE")), "the other server does not stand by");

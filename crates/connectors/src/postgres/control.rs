@@ -34,7 +34,7 @@ const SCHEMA: &str = "
     comment on table antiphon_mirror.mirrors is
         'Antiphon: where each mirror stands in the activity log. It moves with the rows; change nothing here.';";
 const LOCK: &str = "select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('antiphon_mirror:' || $1, 0))";
-const HOLDER: &str = "select l.pid from pg_catalog.pg_locks l,
+pub(super) const HOLDER: &str = "select l.pid from pg_catalog.pg_locks l,
     pg_catalog.hashtextextended('antiphon_mirror:' || $1, 0) as wanted
     where l.locktype = 'advisory' and l.granted and l.objsubid = 1
       and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
