@@ -10,7 +10,7 @@ use antiphon_model::Role;
 use antiphon_testkit::{Response, for_each_postgres, request};
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::stage::{SOON, Stage};
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -196,6 +196,36 @@ async fn a_batch_is_each_for_itself_or_all_or_none_sy_49() {
         assert_eq!((&one["tx"]["fields"]["title"], &one["tx"]["fields"]["rank"]), (&json!(d), &json!(e)));
         let answer = send(&stage, "POST", &stage.alice, "/v1/orgs/acme/mutations", &atomic(c.into())).await;
         assert_eq!(status(&json(&answer)["results"]), ["duplicate", "duplicate", "duplicate"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_applied_edit_is_told_so_again_though_its_author_may_not_write_any_more_mut_02() {
+    for_each_postgres(|pg| async move {
+        let stage = Stage::open(&pg).await;
+        let made = json!({ "mutations": [{ "entityType": "note", "entityId": "1", "action": "create",
+            "data": { "title": "a" }, "tx": { "transactionId": id(), "sourceId": "test" } }] });
+        let told = async |body: &Value| {
+            let answer = send(&stage, "POST", &stage.alice, "/v1/orgs/acme/mutations", body).await;
+            json(&answer)["results"][0].clone()
+        };
+        assert_eq!(told(&made).await["status"], "applied");
+        stage.people.join("acme", "alice", Role::Viewer).await.expect("another role");
+        let deadline = tokio::time::Instant::now() + SOON;
+        // What the server keeps of memberships is renewed in its own time.
+        loop {
+            let mut another = made.clone();
+            (another["mutations"][0]["entityId"], another["mutations"][0]["tx"]["transactionId"]) =
+                (id().into(), id().into());
+            let refused = told(&another).await;
+            if refused["status"] == "rejected" {
+                assert_eq!(refused["problem"]["code"], "FORBIDDEN", "{refused}");
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "a viewer goes on writing: {refused}");
+        }
+        assert_eq!(told(&made).await["status"], "duplicate");
     })
     .await;
 }

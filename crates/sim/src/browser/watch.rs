@@ -156,8 +156,8 @@ impl Book {
         }
         for entry in leader.iter().flat_map(|leader| leader.outbox().iter()) {
             let never = matches!(entry.state, State::Failed | State::Conflicted) && applied.contains(entry.id.as_str());
-            // A row made twice by a copied request is refused the second time; the first one counts. And what a copy did
-            // after a refusal that rights explain (found by seed 3001728) is learned from the rows alone, as anybody's.
+            // A row made twice by a copied request is refused the second time; the first one counts. And what a late
+            // copy did after a refusal that may pass (found by seed 3001728) is learned from the rows alone.
             let copied = matches!(entry.change, Change::Create { .. })
                 || entry.refused.as_ref().is_some_and(|refused| may_pass(&refused.code));
             if never && !copied {
