@@ -25,6 +25,10 @@ impl Client {
         if !entry.is_untouched() {
             // It left from a leader that could not save: its echo may have gone by, so the row is read (seed 141).
             self.outbox.update(key, &mut self.dirty, |entry| entry.doubt = true);
+            if entry.until.is_none() {
+                // So may the end of the generation that its transaction's number is of (seed 1795370010).
+                self.void(key);
+            }
             self.fetches.want(&entry.entity);
             return;
         }

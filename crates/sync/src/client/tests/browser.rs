@@ -179,6 +179,10 @@ impl Browser {
             Output::Open { stream, .. } if self.server.outsider => {
                 self.handle(at, Input::Ended { stream, status: Some(403), retry_after_ms: None });
             }
+            Output::Open { stream, epoch, .. } if self.online && epoch != self.server.epoch => {
+                let reset = json!({ "code": "EPOCH_CHANGED", "epoch": self.server.epoch }).to_string();
+                self.handle(at, Input::Frame { stream, event: "reset", data: &reset });
+            }
             Output::Open { stream, offset, .. } => match self.online {
                 true => {
                     self.tabs[at].stream = Some((stream, offset));
@@ -266,10 +270,13 @@ impl Browser {
         self.tabs[at].frozen = true;
     }
 
+    /// The network is gone; a frozen tab does not learn of it.
     pub fn offline(&mut self) {
         self.online = false;
         for at in 0..self.tabs.len() {
-            if let Some((stream, _)) = self.tabs[at].stream.take() {
+            if !self.tabs[at].frozen
+                && let Some((stream, _)) = self.tabs[at].stream.take()
+            {
                 self.handle(at, Input::Ended { stream, status: None, retry_after_ms: None });
             }
         }

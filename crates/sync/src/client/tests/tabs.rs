@@ -434,3 +434,30 @@ fn what_another_tab_saved_goes_out_once_it_is_saved_as_sent_core_02_core_16() {
     browser.run(6);
     assert_eq!((browser.server.applied, browser.server.value("1", "title")), (2, "mine".into()));
 }
+
+#[test]
+fn what_was_accepted_before_a_restore_in_a_tab_that_could_not_save_it_is_asked_about_again_core_11_core_16() {
+    let mut browser = Browser::two();
+    browser.tabs[0].full = true;
+    browser.server.mute = true;
+    browser.set(0, "rank", 5);
+    browser.settle();
+    assert_eq!((browser.server.applied, browser.outbox(0)[0].state), (1, State::Accepted));
+    // Another tab leads when the database goes on from a backup, in which numbers of transactions are lower.
+    browser.tabs[0].frozen = true;
+    browser.run(8);
+    browser.server.xid = 100;
+    browser.server.restore_without_log();
+    browser.server.mute = false;
+    browser.offline();
+    browser.online = true;
+    browser.run(8);
+    assert_eq!((browser.roles()[1], browser.tabs[1].client.position().0), (Role::Leader, 2));
+    // Only now that leader learns of the edit, and the number it was accepted with means nothing there.
+    (browser.tabs[0].frozen, browser.tabs[0].full) = (false, false);
+    browser.run(40);
+    assert_eq!((browser.server.applied, browser.server.value("1", "rank")), (1, 5.into()), "nothing is done twice");
+    for tab in 0..2 {
+        assert!(browser.outbox(tab).is_empty(), "{:?}", browser.outbox(tab));
+    }
+}
