@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::{flight::Flight, wanting::Wanted, watch::Watch};
 use crate::{
     Clock, FinalView, Kind, Open, People, ProcessId, Request,
+    came::{Came, short},
     storage::Storage,
     typing::{Pen, Words},
     workload::Stage,
@@ -37,31 +38,6 @@ const BYTES_MAX: usize = 4_096;
 
 /// The types of every run.
 const TYPES: &[&str] = &["note", "page", "task"];
-
-/// What comes back to the machine.
-enum Came {
-    Answer { id: u64, status: u16, retry_after_ms: Option<u64>, server_ms: Option<u64>, body: String },
-    NoAnswer { id: u64 },
-    Frame { stream: u64, event: &'static str, data: String },
-    Ended { stream: u64, status: Option<u16> },
-    Saved { token: u64 },
-    NotSaved { token: u64, reason: &'static str },
-}
-
-impl Came {
-    /// Returns a name of its kind.
-    fn name(&self) -> String {
-        match self {
-            Came::Answer { status, .. } => format!("answered {status}"),
-            Came::NoAnswer { .. } => "unanswered".into(),
-            Came::Frame { event, .. } => (*event).into(),
-            Came::Ended { status: Some(status), .. } => format!("ended {status}"),
-            Came::Ended { status: None, .. } => "ended".into(),
-            Came::Saved { .. } => "saved".into(),
-            Came::NotSaved { .. } => "not saved".into(),
-        }
-    }
-}
 
 /// A device at work; cheap to clone.
 #[derive(Clone)]
@@ -229,32 +205,21 @@ impl Device {
     }
 
     fn take(&self, came: Came) {
+        self.say(|| came.say());
         {
             let mut shared = self.shared();
             shared.streaming = matches!(came, Came::Frame { .. });
             let cells = shared.client.iter().flat_map(|client| crate::coverage::of_client(client, &came.name()));
             cells.for_each(|cell| self.stage.recorder.reached(cell));
         }
-        self.step(|client, now| match &came {
-            Came::Answer { id, status, retry_after_ms, server_ms, body } => {
-                let (id, status, retry_after_ms, server_ms) = (*id, *status, *retry_after_ms, *server_ms);
-                client.handle(now, Input::Answer { id, status, retry_after_ms, server_ms, body });
-            }
-            Came::NoAnswer { id } => client.handle(now, Input::NoAnswer { id: *id }),
-            Came::Frame { stream, event: "beat", .. } => client.handle(now, Input::Heard { stream: *stream }),
-            Came::Frame { stream, event, data } => client.handle(now, Input::Frame { stream: *stream, event, data }),
-            Came::Ended { stream, status } => {
-                client.handle(now, Input::Ended { stream: *stream, status: *status, retry_after_ms: None });
-            }
-            Came::Saved { token } => client.handle(now, Input::Saved { token: *token }),
-            Came::NotSaved { token, reason } => client.handle(now, Input::NotSaved { token: *token, reason }),
-        });
+        self.step(|client, now| came.hand(client, now));
     }
 
     fn perform(&self, sender: &mpsc::Sender<Came>, over: &CancellationToken, streams: &mut Streams) {
         loop {
             let output = self.shared().client.as_mut().and_then(Client::poll);
             let Some(output) = output else { return };
+            self.say(|| format!("wants {}", short(&format!("{output:?}"))));
             self.inspect(&output);
             match output {
                 Output::Request { id, request } => self.ask(id, request, sender.clone(), over.clone()),
@@ -277,11 +242,11 @@ impl Device {
                 }
                 Output::Close { .. } => streams.close(),
                 Output::Save { token, fence, writes } => {
-                    let (storage, sender) = (self.storage.clone(), sender.clone());
                     let writer = (0, self.shared().lives);
-                    let over = over.clone();
+                    let written = self.storage.write(writer, fence, writes);
+                    let (sender, over) = (sender.clone(), over.clone());
                     self.stage.simulation.start(self.process, async move {
-                        let came = match storage.write(writer, fence, writes).await {
+                        let came = match written.await {
                             Ok(()) => Came::Saved { token },
                             Err(reason) => Came::NotSaved { token, reason },
                         };
@@ -295,6 +260,10 @@ impl Device {
                 Output::Tell(told) => self.told(*told),
             }
         }
+    }
+
+    fn say(&self, line: impl FnOnce() -> String) {
+        self.stage.simulation.say(|| format!("device {} {}", self.number, line()));
     }
 
     /// Looks at what the machine wants before it is done.

@@ -8,6 +8,7 @@
 //! bodies are those of protocol 4 and 5. Checkers look at the [`History`] that a run leaves behind.
 
 mod browser;
+mod came;
 mod chaos;
 pub mod checks;
 pub mod coverage;

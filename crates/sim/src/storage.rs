@@ -129,14 +129,24 @@ impl Storage {
         self.state().full = full;
     }
 
-    /// Writes in one transaction, which takes a moment.
-    pub(crate) async fn write(
+    /// Writes in one transaction, which takes a moment and begins at once: what was begun before a wipe is not written after.
+    pub(crate) fn write(
         &self,
         writer: Writer,
         fence: Option<u64>,
         writes: Vec<Write>,
+    ) -> impl Future<Output = Result<(), &'static str>> + Send + use<> {
+        let (storage, wiped) = (self.clone(), self.state().wiped);
+        async move { storage.write_later(wiped, writer, fence, writes).await }
+    }
+
+    async fn write_later(
+        &self,
+        wiped: u64,
+        writer: Writer,
+        fence: Option<u64>,
+        writes: Vec<Write>,
     ) -> Result<(), &'static str> {
-        let wiped = self.state().wiped;
         self.moment().await;
         let mut state = self.state();
         if state.wiped != wiped {

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::tab::Came;
-use crate::{ProcessId, workload::Stage};
+use crate::{ProcessId, came::Came, workload::Stage};
 
 /// A channel; cheap to clone.
 #[derive(Clone)]

@@ -12,43 +12,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Browser, Shared};
-use crate::{Kind, Open, People, Request, typing::Pen};
+use crate::{
+    Kind, Open, People, Request,
+    came::{Came, short},
+    typing::Pen,
+};
 
 /// Things that may wait for the machine; more than it ever asks for at once.
 const QUEUE_MAX: usize = 4_096;
-
-/// What comes back to a machine.
-pub(super) enum Came {
-    Answer { id: u64, status: u16, retry_after_ms: Option<u64>, server_ms: Option<u64>, body: String },
-    NoAnswer { id: u64 },
-    Frame { stream: u64, event: &'static str, data: String },
-    Ended { stream: u64, status: Option<u16> },
-    Saved { token: u64 },
-    NotSaved { token: u64, reason: &'static str },
-    Claimed { fence: u64, won: bool },
-    Read { token: u64, records: Option<Vec<(Record, String)>> },
-    Shared { message: String },
-}
-
-impl Came {
-    fn say(&self) -> String {
-        match self {
-            Came::Answer { id, status, body, .. } => format!("answer {id} {status} {}", short(body)),
-            Came::NoAnswer { id } => format!("no answer {id}"),
-            Came::Frame { stream, event, data } => format!("frame {stream} {event} {}", short(data)),
-            Came::Ended { stream, status } => format!("ended {stream} {status:?}"),
-            Came::Saved { token } => format!("saved {token}"),
-            Came::NotSaved { token, reason } => format!("not saved {token} {reason}"),
-            Came::Claimed { fence, won } => format!("claimed {fence} {won}"),
-            Came::Read { token, records } => format!("read {token} {:?}", records.as_ref().map(Vec::len)),
-            Came::Shared { message } => format!("hears {}", short(message)),
-        }
-    }
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(700).collect()
-}
 
 /// A place for a tab.
 #[derive(Default)]
@@ -268,26 +239,7 @@ impl Tab {
 
     fn take(&self, came: Came) {
         self.say(|| came.say());
-        self.step(false, |client, now| match &came {
-            Came::Answer { id, status, retry_after_ms, server_ms, body } => {
-                let (id, status, retry_after_ms, server_ms) = (*id, *status, *retry_after_ms, *server_ms);
-                client.handle(now, Input::Answer { id, status, retry_after_ms, server_ms, body });
-            }
-            Came::NoAnswer { id } => client.handle(now, Input::NoAnswer { id: *id }),
-            Came::Frame { stream, event: "beat", .. } => client.handle(now, Input::Heard { stream: *stream }),
-            Came::Frame { stream, event, data } => client.handle(now, Input::Frame { stream: *stream, event, data }),
-            Came::Ended { stream, status } => {
-                client.handle(now, Input::Ended { stream: *stream, status: *status, retry_after_ms: None });
-            }
-            Came::Saved { token } => client.handle(now, Input::Saved { token: *token }),
-            Came::NotSaved { token, reason } => client.handle(now, Input::NotSaved { token: *token, reason }),
-            Came::Claimed { fence, won } => client.handle(now, Input::Claimed { fence: *fence, won: *won }),
-            Came::Read { token, records: Some(records) } => {
-                client.handle(now, Input::Read { token: *token, records });
-            }
-            Came::Read { token, records: None } => client.handle(now, Input::NotRead { token: *token }),
-            Came::Shared { message } => client.handle(now, Input::Shared { message }),
-        });
+        self.step(false, |client, now| came.hand(client, now));
     }
 
     /// Looks at what is removed: an edit that another tab added may end in the very step in which it is taken in.
@@ -331,9 +283,9 @@ impl Tab {
                 Output::Close { .. } => drop(stream.take().map(|closed| closed.cancel())),
                 Output::Save { token, fence, writes } => {
                     self.look_at(&writes);
-                    let (storage, writer) = (self.browser.storage.clone(), self.writer());
+                    let written = self.browser.storage.write(self.writer(), fence, writes);
                     self.spawn(sender, over, async move {
-                        match storage.write(writer, fence, writes).await {
+                        match written.await {
                             Ok(()) => Came::Saved { token },
                             Err(reason) => Came::NotSaved { token, reason },
                         }
