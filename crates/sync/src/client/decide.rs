@@ -92,17 +92,24 @@ impl Client {
             self.outbox.of(entity).filter(|entry| entry.state == State::Conflicted).cloned().collect();
         let data = super::view::view(None, edits.iter()).unwrap_or_else(|| row.clone());
         let data = self.writable(entity, data);
-        let typed = edits.iter().filter_map(|entry| entry.change.field()).map(str::to_owned).collect::<Vec<_>>();
-        for entry in edits {
-            self.note(now, &entry, entry.theirs.clone(), Rule::Decided);
+        for entry in &edits {
+            self.note(now, entry, entry.theirs.clone(), Rule::Decided);
             self.outbox.happen(&entry.key, Event::Dropped, &mut self.dirty);
         }
         let lives = |entry: &Entry| matches!(entry.state, State::Pending | State::Sent | State::Accepted);
         let made = |entry: &Entry| lives(entry) && matches!(entry.change, Change::Create { .. });
         if self.outbox.of(entity).any(made) {
-            // The row is being made anew already: what was typed goes into that one.
-            let fields = typed.into_iter().filter_map(|field| data.get(&field).cloned().map(|value| (field, value)));
-            self.make(now, Edit::Set { entity: entity.clone(), fields: fields.collect() });
+            // The row is being made anew already: what was typed goes into that one, upon what was typed there since.
+            let shown = self.view(entity).unwrap_or_default();
+            let mut fields = Object::default();
+            for entry in &edits {
+                let Some((field, mine)) = entry.change.field().and_then(|field| Some((field, data.get(field)?))) else {
+                    continue;
+                };
+                let before = Theirs { value: shown.get(field).cloned().unwrap_or_default(), ..Theirs::default() };
+                fields.insert(field.to_owned(), self.upon(now, entry, mine, field, &before));
+            }
+            self.make(now, Edit::Set { entity: entity.clone(), fields });
         } else {
             self.make(now, Edit::Create { entity: entity.clone(), data });
         }

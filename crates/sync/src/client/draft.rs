@@ -92,15 +92,14 @@ impl Client {
             return;
         }
         let key = entry.key.clone();
-        if own && leads {
-            let theirs = self.present(&entry);
-            self.outbox.update(&key, &mut self.dirty, |entry| entry.base = Some(seen.into()));
-            return self.dispute(now, &entry, theirs);
-        }
         self.outbox.update(&key, &mut self.dirty, |entry| {
             // Which version was seen is not known any more: none is one that the server never has here.
             (entry.expected, entry.base) = (None, Some(seen.into()));
         });
+        if own && leads {
+            let theirs = self.present(&entry);
+            return self.dispute(now, &entry, theirs);
+        }
         // Whoever follows leaves that to the leader, who looks when it takes the edit in.
         if leads {
             self.review(now, entity);

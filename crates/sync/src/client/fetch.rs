@@ -26,6 +26,8 @@ pub(super) struct Fetches {
     wanted: OrderedSet<EntityKey>,
     held: OrderedMap<EntityKey, Held>,
     proofs: OrderedMap<EntityKey, Vec<EntryKey>>,
+    /// Rows whose fetching the store says was begun; whoever leads begins it anew.
+    pub(super) begun: Vec<EntityKey>,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +88,11 @@ impl Fetches {
         }
     }
 
+    /// Returns the rows that are wanted or on their way, for the store.
+    pub(super) fn keys(&self) -> Vec<EntityKey> {
+        self.held.keys().cloned().collect()
+    }
+
     /// Tells whether rows of a type are wanted or on their way.
     pub(super) fn is_fetching(&self, name: &str) -> bool {
         self.held.keys().any(|entity| entity.entity_type == name)
@@ -122,10 +129,11 @@ impl Client {
         let position = self.types.get(&name).map_or(0, |rows| rows.marks.offset);
         for entity in ids.iter().map(|id| EntityKey::new(&name, id)) {
             self.fetches.wanted.remove(&entity);
-            if let Some(held) = self.fetches.held.get_mut(&entity) {
-                held.since.get_or_insert(position);
-                held.yielded = self.outbox.keys_of(&entity, &|entry| entry.until.is_some());
-            }
+            let yielded = self.outbox.keys_of(&entity, &|entry| entry.until.is_some());
+            // Wanted again while it was on its way, it was held for the answer that has come since (seed 6007577).
+            let held = self.fetches.held.entry(entity).or_default();
+            held.since.get_or_insert(position);
+            held.yielded = yielded;
         }
         self.ask(now, Asked::Ids(name.clone(), ids.clone()), Request::Ids { entity_type: name, ids });
     }

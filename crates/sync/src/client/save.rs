@@ -8,7 +8,7 @@ use antiphon_model::TransactionId;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Client, Config, Entry, EntryKey, Now, Output, Told,
+    Client, Config, EntityKey, Entry, EntryKey, Now, Output, Told,
     journal::Line,
     outbox::Outbox,
     pace::Random,
@@ -114,6 +114,9 @@ pub(super) struct Meta {
     building_epoch: u64,
     #[serde(default)]
     building_access: String,
+    /// Rows that are being fetched: what the stream has said of them is in no other record (seed 5002134).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fetching: Vec<EntityKey>,
 }
 
 /// What a store held.
@@ -257,6 +260,7 @@ impl Client {
             };
             (self.types, self.building) = (load(meta.types), load(meta.building));
             (self.stream.list_epoch, self.stream.list_access) = (meta.building_epoch, meta.building_access);
+            self.fetches.begun = meta.fetching;
         }
         let loaded = self.types.values().chain(self.building.values()).map(|rows| rows.marks.generation);
         let left = rows.keys().map(|(_, generation)| *generation);
@@ -421,6 +425,7 @@ impl Client {
             building: marks(&self.building),
             building_epoch: self.stream.list_epoch,
             building_access: self.stream.list_access.clone(),
+            fetching: self.fetches.keys(),
         }
     }
 }

@@ -225,6 +225,12 @@ impl Client {
         // The echo of what was accepted may lie behind the position, and what was read for it is forgotten.
         let accepted = self.outbox.iter().filter(|entry| entry.state == State::Accepted);
         accepted.for_each(|entry| self.fetches.want(&entry.entity));
+        for entity in std::mem::take(&mut self.fetches.begun) {
+            // A list that was not whole brings it as well.
+            if self.types.contains_key(&entity.entity_type) {
+                self.fetches.want(&entity);
+            }
+        }
         self.take_in_all(now);
         for (_, wish) in std::mem::take(&mut self.tabs.wishes) {
             self.grant(now, wish);

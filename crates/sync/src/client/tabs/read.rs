@@ -159,12 +159,17 @@ impl Client {
         if self.leading.is_none() {
             return;
         }
-        let added = records.iter().filter(|(record, _)| match record {
+        let not_mine = records.iter().filter(|(record, _)| match record {
             // What this one ended and has not saved yet is still there.
-            Record::Entry(key) => self.outbox.find(key).is_none() && !self.dirty.has(record),
+            Record::Entry(key) => {
+                self.outbox.is_fresh(key) || (self.outbox.find(key).is_none() && !self.dirty.has(record))
+            }
             _ => false,
         });
-        let added: Vec<Entry> = added.filter_map(|(_, text)| form::from_text(text).ok()).collect();
+        let mut added: Vec<Entry> = not_mine.filter_map(|(_, text)| form::from_text(text).ok()).collect();
+        // A copy of this tab may have saved edits under keys of some that could not be saved here (seed 6006402).
+        self.meet_held(now, &added);
+        added.retain(|entry| self.outbox.find(&entry.key).is_none());
         self.saving.read(&added);
         for entry in &added {
             self.outbox.insert(entry.clone());

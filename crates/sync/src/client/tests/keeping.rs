@@ -244,3 +244,68 @@ fn a_subset_of_a_type_that_is_kept_whole_is_only_a_query_core_12() {
     device.settle(&mut server);
     assert_eq!((device.shown(query), server.asked.len()), ((true, ids(&["1"])), asked));
 }
+
+/// Lets a client hear what it has not heard, without a value that did not come along.
+fn hear_partly(device: &mut Device, server: &Server) {
+    let (stream, offset) = device.stream.unwrap();
+    let (frames, upto) = server.frames(offset, "alice");
+    device.stream = Some((stream, upto));
+    for (event, mut data) in frames {
+        data["unchanged"] = json!(["body"]);
+        data["data"].as_object_mut().unwrap().remove("body");
+        device.client.handle(device.now, Input::Frame { stream, event: &event, data: &data.to_string() });
+    }
+}
+
+/// Returns the next request for rows by their ids, without an answer to it.
+fn asked_by_id(device: &mut Device, server: &mut Server) -> (u64, Request) {
+    while let Some(output) = device.client.poll() {
+        match output {
+            Output::Request { id, request: request @ Request::Ids { .. } } => return (id, request),
+            output => device.perform(server, output),
+        }
+    }
+    panic!("no row was asked for by its id");
+}
+
+#[test]
+fn a_row_that_was_being_fetched_is_fetched_after_a_restart_core_02_core_12() {
+    let (mut server, mut device) = parts(6);
+    device.want(titled("even"));
+    device.settle(&mut server);
+    server.sql("001", json!({ "title": "even" }));
+    hear_partly(&mut device, &server);
+    server.down = true;
+    device.settle(&mut server);
+    let mut device = device.restart("b");
+    server.down = false;
+    let even = device.want(titled("even"));
+    assert!(!device.client.query(even).unwrap().complete);
+    device.run(&mut server);
+    assert_eq!(device.shown(even), (true, ids(&["000", "001", "002", "004"])), "the stream does not say it again");
+}
+
+#[test]
+fn a_row_that_is_wanted_again_while_it_is_fetched_keeps_what_the_stream_tells_core_11() {
+    let (mut server, mut device) = listed();
+    server.sql("2", json!({ "title": "t" }));
+    hear_partly(&mut device, &server);
+    let (first, request) = asked_by_id(&mut device, &mut server);
+    server.sql("2", json!({ "title": "u" }));
+    hear_partly(&mut device, &server);
+    let answer = |device: &mut Device, id: u64, (status, body): (u16, Value)| {
+        let body = body.to_string();
+        device
+            .client
+            .handle(device.now, Input::Answer { id, status, retry_after_ms: None, server_ms: None, body: &body });
+    };
+    let body = server.answer(&request);
+    answer(&mut device, first, body);
+    let (second, request) = asked_by_id(&mut device, &mut server);
+    let before = server.answer(&request);
+    server.sql("2", json!({ "title": "v" }));
+    device.settle(&mut server);
+    answer(&mut device, second, before);
+    device.run(&mut server);
+    assert_eq!(device.shows("2", "title"), "v");
+}

@@ -461,3 +461,22 @@ fn what_was_accepted_before_a_restore_in_a_tab_that_could_not_save_it_is_asked_a
         assert!(browser.outbox(tab).is_empty(), "{:?}", browser.outbox(tab));
     }
 }
+
+#[test]
+fn what_a_copy_has_saved_under_a_key_of_an_edit_that_left_unsaved_is_taken_in_core_16_sy_63() {
+    let mut browser = Browser::new();
+    browser.server.mute = true;
+    browser.tabs[0].full = true;
+    browser.set(0, "title", "one");
+    browser.settle();
+    assert_eq!(browser.outbox(0)[0].state, State::Accepted, "under a key that the store has not");
+    let twin = browser.open("a");
+    browser.set(twin, "rank", 2);
+    browser.settle();
+    browser.tabs[0].full = false;
+    browser.run(5);
+    browser.server.mute = false;
+    browser.run(40);
+    assert_eq!((browser.server.value("1", "title"), browser.server.value("1", "rank")), ("one".into(), 2.into()));
+    assert!(browser.outbox(0).is_empty() && browser.outbox(twin).is_empty());
+}

@@ -238,3 +238,38 @@ fn what_is_typed_by_whoever_was_outdone_joins_what_it_could_not_save_core_16() {
         assert!(words.contains(&"five") || words.contains(&"six"), "{text}");
     }
 }
+
+#[test]
+fn a_draft_upon_a_text_of_mine_that_is_gone_expects_no_version_core_07() {
+    let (mut server, mut device) = listed();
+    device.set("1", "body", "mine");
+    device.run(&mut server);
+    device.type_upon("what i took back", "what i took back and more");
+    let entry = device.client.outbox().iter().next().unwrap();
+    assert_eq!(entry.state, State::Conflicted);
+    // Sent again, after it was refused for another reason, it is asked about again: no text was seen of that version.
+    assert_eq!((entry.expected.as_deref(), &entry.base), (None, &Some("what i took back".into())));
+}
+
+#[test]
+fn what_is_restored_into_a_row_that_is_made_anew_takes_no_words_out_of_it_core_09() {
+    let (mut server, mut device) = listed();
+    device.offline();
+    let key = device.set("1", "body", "zero one two three").unwrap();
+    server.sql_delete("1");
+    device.online = true;
+    device.run(&mut server);
+    assert_eq!(device.states(), [State::Conflicted]);
+    device.offline();
+    device.edit(Edit::Create {
+        entity: note("1"),
+        data: object(json!({ "id": "1", "title": "t", "body": "one two three" })),
+    });
+    device.set("1", "body", "one two three four");
+    let seen = theirs(&device, &key).id;
+    device.client.decide(device.now, &key, seen.as_deref(), Decision::Restore).unwrap();
+    device.online = true;
+    device.run(&mut server);
+    assert_eq!(server.value("1", "body"), "zero one two three four");
+    assert!(device.client.outbox().is_empty());
+}
