@@ -20,6 +20,7 @@ use antiphon_sync::client::{Client, Entry, Filter, Role, RoleEvent, State, Subse
 use self::{channel::Channel, tab::Slot, watch::Book};
 use crate::{
     Clock, FinalPart, FinalView, ProcessId,
+    checks::Truth,
     storage::Storage,
     typing::{Pen, Words},
     workload::Stage,
@@ -132,15 +133,15 @@ impl Browser {
     }
 
     /// Returns what is wrong with what its person saw, once the run is over.
-    pub(crate) fn complaints(&self, applied: &BTreeSet<String>, written: &BTreeSet<String>) -> Vec<String> {
+    pub(crate) fn complaints(&self, truth: &Truth) -> Vec<String> {
         let mut shared = self.shared();
         let Shared { slots, book, words, .. } = &mut *shared;
         let who = format!("browser {} ({} in {})", self.number, self.subject, self.org);
         let mut clients = slots.iter().filter_map(|slot| slot.client.as_ref());
         let leader = clients.find(|client| client.role() == Role::Leader);
         let leads = leader.is_some();
-        words.lost(leader, written).into_iter().filter(|_| leads).for_each(|lost| book.complain(lost));
-        book.finish(leader, applied).into_iter().map(|found| format!("{who}: {found}")).collect()
+        words.lost(leader, &truth.written).into_iter().filter(|_| leads).for_each(|lost| book.complain(lost));
+        book.finish(leader, truth).into_iter().map(|found| format!("{who}: {found}")).collect()
     }
 
     /// Returns which cells of the table of roles its tabs reached.

@@ -9,13 +9,13 @@ mod reading;
 mod tests;
 mod writing;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
-pub(crate) use self::writing::may_pass;
+pub(crate) use self::writing::passed_later;
 pub use self::{
     capture::{acknowledged_is_durable, complete, ends_marked, in_order, replays_to_rows},
     reading::{permitted, rising, views_equal},
-    writing::{no_lost_update, once, told_what_happened},
+    writing::{no_lost_update, once, refuses_nothing_applied, told_what_happened},
 };
 use crate::History;
 
@@ -40,6 +40,16 @@ impl fmt::Display for Violation {
     }
 }
 
+/// What the database knows of edits and of what was typed, for those who judge what people saw.
+pub(crate) struct Truth {
+    /// Ids that it has applied.
+    pub(crate) applied: BTreeSet<String>,
+    /// Those among them that were refused to a request that had come before.
+    pub(crate) late: BTreeSet<String>,
+    /// Words that were in a row at some time.
+    pub(crate) written: BTreeSet<String>,
+}
+
 /// A checker.
 pub type Checker = fn(&History) -> Vec<Violation>;
 
@@ -53,6 +63,7 @@ pub const ALL: &[(&str, Checker)] = &[
     ("once", once),
     ("no lost update", no_lost_update),
     ("told what happened", told_what_happened),
+    ("refuses nothing applied", refuses_nothing_applied),
     ("permitted", permitted),
     ("rising", rising),
     ("views equal", views_equal),

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 
 pub use self::{
     sql::{Sql, SqlError},
-    state::{Committed, Edit},
+    state::{Committed, Edit, Refused},
     stream::{Acknowledged, SlotSource},
 };
 use self::{
@@ -122,6 +122,16 @@ impl Database {
     /// Returns the database's clock; it may jump.
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
+    }
+
+    /// Returns what servers refused, in order.
+    pub fn refused(&self) -> Vec<Refused> {
+        self.state().refused.clone()
+    }
+
+    /// Notes what a server refused.
+    pub(crate) fn note_refused(&self, refused: Refused) {
+        self.state().refused.push(refused);
     }
 
     /// Returns every committed transaction in the order of commits.
@@ -275,7 +285,10 @@ impl Database {
         self.shared.simulation.start(self.shared.process, async move {
             database.pause().await;
             let logged = match database.alive(life) {
-                Ok(mut state) => state.log_commit(xid, database.shared.clock.now()).then(|| state.end()),
+                Ok(mut state) => {
+                    let clock = &database.shared.clock;
+                    state.log_commit(xid, clock.now(), clock.elapsed_us()).then(|| state.end())
+                }
                 Err(_) => None,
             };
             database.notify();

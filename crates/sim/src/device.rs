@@ -12,10 +12,7 @@ mod person;
 mod wanting;
 mod watch;
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use antiphon_sync::client::{Client, Config, Input, Loaded, Now, Output, Request as Wish, State, Told};
 use tokio::sync::mpsc;
@@ -25,6 +22,7 @@ use self::{flight::Flight, wanting::Wanted, watch::Watch};
 use crate::{
     Clock, FinalView, Kind, Open, People, ProcessId, Request,
     came::{Came, short},
+    checks::Truth,
     storage::Storage,
     typing::{Pen, Words},
     workload::Stage,
@@ -434,16 +432,16 @@ impl Device {
     }
 
     /// Returns what is wrong with what its person saw, once the run is over.
-    pub(crate) fn complaints(&self, applied: &BTreeSet<String>, written: &BTreeSet<String>) -> Vec<String> {
+    pub(crate) fn complaints(&self, truth: &Truth) -> Vec<String> {
         let mut shared = self.shared();
         let Shared { client, watch, flight, words, .. } = &mut *shared;
         let who = format!("device {} ({} in {})", self.number, self.subject, self.org);
-        let lost = words.lost(client.as_ref(), written).filter(|_| !flight.is_used_twice());
+        let lost = words.lost(client.as_ref(), &truth.written).filter(|_| !flight.is_used_twice());
         lost.into_iter().for_each(|lost| watch.complain(lost));
-        flight.doubled(applied).into_iter().for_each(|wrong| watch.complain(wrong));
+        flight.doubled(&truth.applied).into_iter().for_each(|wrong| watch.complain(wrong));
         let shared_with_twin = |key: &str| flight.is_shared(key);
         watch
-            .finish(client.as_ref(), applied, &shared_with_twin)
+            .finish(client.as_ref(), truth, &shared_with_twin)
             .into_iter()
             .map(|found| format!("{who}: {found}"))
             .collect()

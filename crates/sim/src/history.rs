@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use antiphon_model::{Activity, EntityType, Lsn};
 
-use crate::{Acknowledged, Committed, Durable, PlaceChange, SeenRow, coverage::Reached};
+use crate::{Acknowledged, Committed, Durable, PlaceChange, Refused, SeenRow, coverage::Reached};
 
 /// A change that a reader was sent.
 #[derive(Clone, Debug)]
@@ -73,6 +73,8 @@ pub struct History {
     pub entities: Vec<Arc<EntityType>>,
     /// What the database committed, in order.
     pub committed: Vec<Committed>,
+    /// What servers refused.
+    pub refused: Vec<Refused>,
     /// Where the present slot began.
     pub slot_from: Lsn,
     /// The activities of the log's present epoch.

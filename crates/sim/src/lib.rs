@@ -33,7 +33,7 @@ mod workload;
 mod world;
 
 pub use database::{
-    Acknowledged, Committed, Database, Edit, FixedSchemas, Manners, SeenRow, SlotSource, Sql, SqlError,
+    Acknowledged, Committed, Database, Edit, FixedSchemas, Manners, Refused, SeenRow, SlotSource, Sql, SqlError,
 };
 pub use dice::Dice;
 pub use executor::{Clock, ProcessId, Simulation, run};

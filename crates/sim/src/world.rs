@@ -2,7 +2,7 @@
 //!
 //! Law: nothing is judged before the world was mended and had its time; what is not quiet by then is complained of.
 
-use std::{collections::BTreeSet, io};
+use std::io;
 
 use antiphon_model::{Role, SourceState, SourceStatus};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use crate::{
     Counts, Database, Hints, Log, Network, Parts, People, ProcessId, Profile, Recorder, Server, Simulation,
     browser::Browser,
     chaos, checks,
-    checks::Violation,
+    checks::{Truth, Violation, passed_later},
     device::Device,
     typing,
     workload::{self, Author, ORGS, Reading, SUBJECTS, Stage, Writing},
@@ -243,6 +243,7 @@ fn collect(seed: u64, stage: &Stage, log: &Log, people: &Persons<'_>) -> Outcome
     let mut history = stage.recorder.history();
     history.entities = stage.database.entities();
     history.committed = stage.database.committed();
+    history.refused = stage.database.refused();
     history.slot_from = stage.database.slot_from();
     history.log = log.activities();
     history.former = log.former();
@@ -258,14 +259,15 @@ fn collect(seed: u64, stage: &Stage, log: &Log, people: &Persons<'_>) -> Outcome
     let placed = browsers.iter().filter(|browser| settled && stage.people.role(browser.org, browser.subject).is_some());
     history.views.extend(placed.flat_map(Browser::views));
     let edits = history.committed.iter().flat_map(|committed| &committed.edits);
-    let applied: BTreeSet<String> = edits.filter_map(|edit| edit.transaction_id.clone()).collect();
+    let applied = edits.filter_map(|edit| edit.transaction_id.clone()).collect();
+    let late = passed_later(&history).into_iter().map(|(_, id)| id.to_owned()).collect();
+    let truth = Truth { applied, late, written: stage.database.words() };
     for (state, event) in devices.iter().flat_map(Device::reached).map(|(cell, _)| cell) {
         *history.reached.entry(crate::coverage::of_entry(state, event)).or_default() += 1;
     }
     browsers.iter().flat_map(Browser::reached).for_each(|cell| *history.reached.entry(cell).or_default() += 1);
-    let written = stage.database.words();
-    history.complaints.extend(browsers.iter().flat_map(|browser| browser.complaints(&applied, &written)));
-    history.complaints.extend(devices.iter().flat_map(|device| device.complaints(&applied, &written)));
+    history.complaints.extend(browsers.iter().flat_map(|browser| browser.complaints(&truth)));
+    history.complaints.extend(devices.iter().flat_map(|device| device.complaints(&truth)));
     let sizes = [history.committed.len(), history.log.len(), history.shown.len(), history.told.len()];
     let mut counts = stage.network.counts();
     counts.insert("activities taken back", log.taken_back());

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_sync::client::{Change, Client, Edit, Entry, EntryKey, Line, Role, Rule, State, same};
 
-use crate::{checks::may_pass, storage::Storage};
+use crate::{checks::Truth, storage::Storage};
 
 /// What is known of a browser's edits.
 #[derive(Default)]
@@ -149,18 +149,16 @@ impl Book {
         self.ended.contains(key) || self.done.contains(key)
     }
 
-    /// Returns what is wrong once everything is quiet; `applied` are the ids that the database has applied.
-    pub(super) fn finish(&mut self, leader: Option<&Client>, applied: &BTreeSet<String>) -> Vec<String> {
-        if let Some(id) = self.confirmed.iter().find(|id| !applied.contains(*id)).cloned() {
+    /// Returns what is wrong once everything is quiet; `truth` is what the database knows.
+    pub(super) fn finish(&mut self, leader: Option<&Client>, truth: &Truth) -> Vec<String> {
+        if let Some(id) = self.confirmed.iter().find(|id| !truth.applied.contains(*id)).cloned() {
             self.complain(format!("{id} was confirmed, and was never applied"));
         }
         for entry in leader.iter().flat_map(|leader| leader.outbox().iter()) {
-            let never = matches!(entry.state, State::Failed | State::Conflicted) && applied.contains(entry.id.as_str());
-            // A row made twice by a copied request is refused the second time; the first one counts. And what a late
-            // copy did after a refusal that may pass (found by seed 3001728) is learned from the rows alone.
-            let copied = matches!(entry.change, Change::Create { .. })
-                || entry.refused.as_ref().is_some_and(|refused| may_pass(&refused.code));
-            if never && !copied {
+            let never =
+                matches!(entry.state, State::Failed | State::Conflicted) && truth.applied.contains(entry.id.as_str());
+            // What a late copy of a request did is learned from the rows alone (found by seed 3001728).
+            if never && !truth.late.contains(entry.id.as_str()) {
                 self.complain(format!("{entry:?} was applied, and is shown as if not"));
             }
         }

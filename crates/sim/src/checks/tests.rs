@@ -6,7 +6,7 @@ use antiphon_model::{ActivityId, Lsn};
 use serde_json::json;
 
 use super::*;
-use crate::{Edit, Outcome, Shown, Told, simulate};
+use crate::{Edit, Outcome, Refused, Shown, Told, simulate};
 
 /// A run that has something of everything and broke no promise.
 fn honest() -> History {
@@ -100,6 +100,20 @@ fn an_answer_that_lies_is_found_sim_04() {
         let edit = Edit { transaction_id: Some("never".into()), ..told_applied(history) };
         history.told.push(told(&edit, "applied", None));
     });
+}
+
+#[test]
+fn a_refusal_of_what_was_applied_before_it_was_asked_is_found_sim_04() {
+    let refused = |history: &History, came_us: u64| {
+        let edit = told_applied(history);
+        let transaction_id = edit.transaction_id.unwrap();
+        Refused { org: edit.org, transaction_id, code: "FORBIDDEN", came_us }
+    };
+    bites(refuses_nothing_applied, |history| history.refused.push(refused(history, u64::MAX)));
+    // One that came before may be a copy that was slower.
+    let mut history = honest();
+    history.refused.push(refused(&history, 0));
+    assert_eq!(refuses_nothing_applied(&history), []);
 }
 
 #[test]

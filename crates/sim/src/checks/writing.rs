@@ -1,18 +1,11 @@
 //! What the door promises: one effect at most, nobody's write lost, and the truth about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon_model::Code;
 
 use super::Violation;
-use crate::{Edit, History};
-
-/// A late copy of a request is judged afresh, and what refused the first one may have passed by then.
-const MAY_PASS: &[&str] =
-    &["NOT_FOUND", "FORBIDDEN", "FIELD_FORBIDDEN", "ALREADY_EXISTS", "NOT_A_MEMBER", "CLOCK_AHEAD"];
-
-/// Tells whether what was refused with this code may have been applied by a late copy.
-pub(crate) fn may_pass(code: &str) -> bool {
-    MAY_PASS.contains(&code)
-}
+use crate::{Edit, History, Refused};
 
 /// Every mutation changes state at most once (MUT-02).
 pub fn once(history: &History) -> Vec<Violation> {
@@ -45,12 +38,44 @@ pub fn told_what_happened(history: &History) -> Vec<Violation> {
     let edits = history.committed.iter().flat_map(|committed| &committed.edits);
     let applied: BTreeMap<(&str, &str), &Edit> =
         edits.filter_map(|edit| Some(((edit.org.as_str(), edit.transaction_id.as_deref()?), edit))).collect();
+    let late = passed_later(history);
     let lies = history.told.iter().find(|told| {
         let there = applied.contains_key(&(told.org.as_str(), told.transaction_id.as_str()));
         match told.status.as_str() {
             "applied" | "duplicate" => !there,
-            _ => there && !told.code.as_deref().is_some_and(may_pass),
+            _ => there && !late.contains(&(told.org.as_str(), told.transaction_id.as_str())),
         }
     });
     lies.map(|told| Violation::new("an answer tells the truth", format!("{told:?}"))).into_iter().collect()
+}
+
+/// What was applied before a request came is not refused to it, for whatever reason: the record speaks first (MUT-02).
+pub fn refuses_nothing_applied(history: &History) -> Vec<Violation> {
+    let done = done_at(history);
+    let refused = history.refused.iter().find(|refused| {
+        // The record is what says that an id was used for something else.
+        let another = refused.code == Code::IdempotencyMismatch.as_str();
+        let done_us = done.get(&(refused.org.as_str(), refused.transaction_id.as_str()));
+        !another && done_us.is_some_and(|done_us| *done_us < refused.came_us)
+    });
+    let found = |refused: &Refused| Violation::new("what was applied is not refused", format!("{refused:?}"));
+    refused.map(found).into_iter().collect()
+}
+
+/// Returns the organisation and the id of what was refused, and was applied after that request had come: a late copy of a
+/// request is judged afresh, and what refused the first one may have passed by then.
+pub(crate) fn passed_later(history: &History) -> BTreeSet<(&str, &str)> {
+    let done = done_at(history);
+    let late = history.refused.iter().filter_map(|refused| {
+        let key = (refused.org.as_str(), refused.transaction_id.as_str());
+        done.get(&key).filter(|done_us| refused.came_us <= **done_us).map(|_| key)
+    });
+    late.collect()
+}
+
+/// Returns when each mutation was in the database's log, by organisation and id.
+fn done_at(history: &History) -> BTreeMap<(&str, &str), u64> {
+    let edits =
+        history.committed.iter().flat_map(|committed| committed.edits.iter().map(|edit| (edit, committed.done_us)));
+    edits.filter_map(|(edit, us)| Some(((edit.org.as_str(), edit.transaction_id.as_deref()?), us))).collect()
 }

@@ -82,6 +82,21 @@ pub struct Committed {
     pub changes: Arc<Vec<Change>>,
     /// What it wrote, for the checkers.
     pub edits: Vec<Edit>,
+    /// When it was in the log, in true microseconds since the run began.
+    pub done_us: u64,
+}
+
+/// A mutation that a server refused, whether or not its answer arrived.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The organisation.
+    pub org: String,
+    /// The mutation.
+    pub transaction_id: String,
+    /// The code.
+    pub code: &'static str,
+    /// When the request came, in true microseconds since the run began.
+    pub came_us: u64,
 }
 
 /// A transaction that readers do not see yet.
@@ -138,6 +153,8 @@ pub(crate) struct State {
     /// The place of each id among all that a row was stamped with, and by which transaction; for checkers only.
     pub(crate) stamps: BTreeMap<(usize, String), BTreeMap<String, (usize, u64)>>,
     pub(crate) log: Vec<Committed>,
+    /// What servers refused; for checkers only.
+    pub(crate) refused: Vec<Refused>,
     /// Words that somebody typed and that were in a row at some time; for checkers only.
     pub(crate) words: BTreeSet<String>,
     pub(crate) open: BTreeMap<u64, Open>,
@@ -164,6 +181,7 @@ impl State {
             records: BTreeMap::new(),
             stamps: BTreeMap::new(),
             log: Vec::new(),
+            refused: Vec::new(),
             words: BTreeSet::new(),
             open: BTreeMap::new(),
             life: 1,
@@ -275,7 +293,7 @@ impl State {
     }
 
     /// Writes a transaction's commit into the log; `false` where it is gone. Readers do not see it yet.
-    pub(crate) fn log_commit(&mut self, xid: u64, at: Micros) -> bool {
+    pub(crate) fn log_commit(&mut self, xid: u64, at: Micros, done_us: u64) -> bool {
         let Some(open) = self.open.get_mut(&xid) else { return false };
         open.logged = true;
         if open.changes.is_empty() {
@@ -290,7 +308,7 @@ impl State {
         }
         self.end += 64 + 96 * changes.len() as u64;
         let lsn = Lsn::new(self.end);
-        self.log.push(Committed { lsn, xid: Xid::new(xid), at, changes: Arc::new(changes), edits });
+        self.log.push(Committed { lsn, xid: Xid::new(xid), at, changes: Arc::new(changes), edits, done_us });
         true
     }
 
@@ -366,7 +384,7 @@ mod tests {
         let mut state = state();
         let (first, second) = (state.begin(), state.begin());
         state.write(1, "1", second, Some(row("a")));
-        assert!(state.log_commit(second, Micros(0)));
+        assert!(state.log_commit(second, Micros(0), 0));
         assert!(State::seen(&state.rows[&(1, "1".into())], &state.snapshot()).is_none());
         state.finish(second);
         let snapshot = state.snapshot();
@@ -382,7 +400,7 @@ mod tests {
         state.write(1, "1", logged, Some(row("a")));
         state.write(1, "2", lost, Some(row("b")));
         assert!(matches!(state.lock(lost, &LockKey::Row(1, "2".into())), Lock::Held));
-        state.log_commit(logged, Micros(0));
+        state.log_commit(logged, Micros(0), 0);
         state.crash();
         let snapshot = state.snapshot();
         assert!(State::seen(&state.rows[&(1, "1".into())], &snapshot).is_some());

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use antiphon_sync::client::{Change, Client, Edit, Entry, EntryKey, Line, State, same};
+use antiphon_sync::client::{Client, Edit, Entry, EntryKey, Line, State, same};
 
-use crate::storage::Storage;
+use crate::{checks::Truth, storage::Storage};
 
 /// What is known of a device's edits.
 #[derive(Default)]
@@ -146,22 +146,22 @@ impl Watch {
         self.before.clear();
     }
 
-    /// Returns what is wrong once everything is quiet; `applied` are the ids that the database has applied.
+    /// Returns what is wrong once everything is quiet; `truth` is what the database knows.
     pub(super) fn finish(
         &mut self,
         client: Option<&Client>,
-        applied: &BTreeSet<String>,
+        truth: &Truth,
         shared_with_twin: &dyn Fn(&str) -> bool,
     ) -> Vec<String> {
-        let lies: Vec<String> = self.confirmed.iter().filter(|id| !applied.contains(*id)).cloned().collect();
+        let lies: Vec<String> = self.confirmed.iter().filter(|id| !truth.applied.contains(*id)).cloned().collect();
         if let Some(id) = lies.first() {
             self.complain(format!("{id} was confirmed, and was never applied"));
         }
         for entry in client.iter().flat_map(|client| client.outbox().iter()) {
-            let never = matches!(entry.state, State::Failed | State::Conflicted) && applied.contains(entry.id.as_str());
-            // A row made twice by a copied request is refused the second time; the first one counts. What was refused here
-            // a copy of this store may have got through.
-            if never && !shared_with_twin(&entry.key) && !matches!(entry.change, Change::Create { .. }) {
+            let never =
+                matches!(entry.state, State::Failed | State::Conflicted) && truth.applied.contains(entry.id.as_str());
+            // What a late copy of a request did, or a copy of this store, is learned from the rows alone.
+            if never && !shared_with_twin(&entry.key) && !truth.late.contains(entry.id.as_str()) {
                 self.complain(format!("{entry:?} was applied, and is shown as if not"));
             }
         }

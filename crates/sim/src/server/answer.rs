@@ -10,6 +10,7 @@ use antiphon_model::{ActivityId, Code, Columns, Mutation, Reader, Tx, cut_object
 use serde_json::{Map, Value, json};
 
 use super::{App, body, caller::Caller, problem::Problem};
+use crate::Refused;
 
 /// A client that has not seen this many changes of what it edits, and is this late, is told to read first.
 const BEHIND_ACTIVITIES: usize = 10;
@@ -17,6 +18,7 @@ const BEHIND_MICROS: i64 = 5_000_000;
 
 impl App {
     pub(super) async fn mutate(&self, caller: &Caller, body: &str) -> Result<String, Problem> {
+        let came_us = self.parts.clock.elapsed_us();
         let batch = body::batch(body)?;
         if let Some(offset) = batch.stream_offset {
             self.not_behind(caller, offset, &batch.mutations).await?;
@@ -27,6 +29,13 @@ impl App {
             true => self.door.all(&author, &reader, &batch.mutations).await?,
             false => self.door.each(&author, &reader, &batch.mutations).await?,
         };
+        for (mutation, outcome) in batch.mutations.iter().zip(&outcomes) {
+            if let Outcome::Refused(refusal) = outcome {
+                let (org, code) = (caller.place.org.clone(), refusal.code.as_str());
+                let transaction_id = mutation.transaction_id.as_str().to_owned();
+                self.parts.database.note_refused(Refused { org, transaction_id, code, came_us });
+            }
+        }
         let results = batch.mutations.iter().zip(outcomes);
         let results: Vec<Value> = results.map(|(mutation, outcome)| self.result(&reader, mutation, outcome)).collect();
         Ok(json!({ "results": results }).to_string())
