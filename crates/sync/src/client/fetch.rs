@@ -59,6 +59,11 @@ impl Fetches {
         self.want(&entry.entity);
     }
 
+    /// Tells whether a row is wanted to see whether an entry was applied.
+    pub(super) fn is_proof(&self, entity: &EntityKey) -> bool {
+        self.proofs.contains_key(entity)
+    }
+
     /// Wants a row again whose answer had seen less than the rows that are here.
     fn again_later(&mut self, entity: EntityKey, held: Held) {
         self.wanted.insert(entity.clone());

@@ -70,9 +70,11 @@ impl Client {
 
     /// Tells whether an operation may be in rows that are read now and may not, and will be known soon.
     ///
-    /// What waits for a person's decision about another edit does not hold up everybody's rows.
+    /// What waits for a person's decision about another edit does not hold up everybody's rows; nor does what only its
+    /// row can tell (seed 5017212).
     pub(super) fn is_unsettled_operation(&self, entry: &Entry) -> bool {
-        entry.change.is_operation() && entry.is_unsettled() && !self.is_held_up(entry)
+        let asks_row = self.fetches.is_proof(&entry.entity);
+        entry.change.is_operation() && entry.is_unsettled() && !self.is_held_up(entry) && !asks_row
     }
 
     pub(super) fn schema_answered(&mut self, now: Now, answer: &Answer<'_>) {

@@ -417,3 +417,19 @@ fn a_page_of_a_list_that_was_dropped_is_no_first_page_sy_15() {
     assert!(!is_member && !device.client.is_complete("note"));
     assert_eq!(asked, [None], "the list begins with its first page");
 }
+
+#[test]
+fn an_operation_that_no_record_tells_of_is_told_by_its_row_though_that_is_listed_anew_core_06_core_11() {
+    let (mut server, mut device) = listed();
+    (device.lose_answers, server.mute) = (true, true);
+    device.edit(Edit::Add { entity: note("1"), field: "votes".into(), by: 1.into() });
+    device.settle(&mut server);
+    assert_eq!((server.applied, device.states()), (1, vec![State::Sent]));
+    device.offline();
+    (device.lose_answers, server.mute) = (false, false);
+    server.restore_without_log();
+    server.always = Some(json!({ "status": "rejected", "problem": { "code": "TOO_OLD_TO_PROVE" } }));
+    device.online = true;
+    device.run(&mut server);
+    assert_eq!((device.shows("1", "votes"), device.client.outbox().len()), (1.into(), 0));
+}
