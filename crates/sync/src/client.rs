@@ -231,6 +231,9 @@ impl Client {
     /// Puts an edit into the outbox, as whoever leads or as whoever leaves that to another.
     fn make_as(&mut self, now: Now, edit: Edit, leads: bool) -> Option<EntryKey> {
         let entity = edit.entity().clone();
+        if leads && matches!(edit, Edit::Delete { .. }) {
+            self.note_unseen(now, &entity);
+        }
         let now_ms = self.stamp_ms(now);
         let Some(schema) = &self.schema else { return None };
         let rows = self.types.get(&entity.entity_type).or_else(|| self.building.get(&entity.entity_type));
@@ -242,6 +245,14 @@ impl Client {
         self.dirty.put(Record::Meta);
         self.touched(&entity);
         made
+    }
+
+    /// Notes what goes with a row that its person deletes, and is not in it: what waits for a decision (seed 6011502).
+    fn note_unseen(&mut self, now: Now, entity: &EntityKey) {
+        let waits = |entry: &&Entry| matches!(entry.state, State::Conflicted | State::Failed) && entry.mine().is_some();
+        for entry in self.outbox.of(entity).filter(waits).cloned().collect::<Vec<_>>() {
+            self.note(now, &entry, entry.theirs.clone(), Rule::Deleted);
+        }
     }
 
     /// Returns a row as a person sees it; `None` where there is none, or none on this device.

@@ -273,3 +273,18 @@ fn what_is_restored_into_a_row_that_is_made_anew_takes_no_words_out_of_it_core_0
     assert_eq!(server.value("1", "body"), "zero one two three four");
     assert!(device.client.outbox().is_empty());
 }
+
+#[test]
+fn a_refused_text_that_goes_with_its_row_is_in_the_journal_core_14() {
+    let (mut server, mut device) = listed();
+    server.always = Some(json!({ "status": "rejected", "problem": { "code": "FIELD_FORBIDDEN" } }));
+    let key = device.set("1", "body", "refused").unwrap();
+    device.run(&mut server);
+    assert_eq!(device.states(), [State::Failed]);
+    server.always = None;
+    device.edit(Edit::Delete { entity: note("1") });
+    device.run(&mut server);
+    assert!(device.client.outbox().is_empty());
+    let line = device.client.journal().find(|line| line.entry == key).unwrap();
+    assert_eq!((&line.rule, &line.mine), (&journal::Rule::Deleted, &Some("refused".into())));
+}
