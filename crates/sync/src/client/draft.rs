@@ -62,7 +62,11 @@ impl Client {
         if text == seen {
             return None;
         }
-        let layered = self.outbox.of(entity).any(|entry| entry.change.field() == Some(field) && entry.mine().is_some());
+        let layered = self.outbox.of(entity).any(|entry| match &entry.change {
+            // A row that is being made here holds what was typed into it (seed 6014169).
+            Change::Create { data } => data.contains_key(field),
+            change => change.field() == Some(field) && entry.mine().is_some(),
+        });
         let confirmed = self.row(entity).and_then(|row| row.versions.field(field)).is_some_and(|id| self.is_mine(id));
         let strategy = self.schema.as_ref().map(|schema| schema.strategy(&entity.entity_type, field));
         let own = (layered || confirmed) && strategy == Some(Strategy::Text);

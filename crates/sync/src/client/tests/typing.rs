@@ -288,3 +288,20 @@ fn a_refused_text_that_goes_with_its_row_is_in_the_journal_core_14() {
     let line = device.client.journal().find(|line| line.entry == key).unwrap();
     assert_eq!((&line.rule, &line.mine), (&journal::Rule::Deleted, &Some("refused".into())));
 }
+
+#[test]
+fn a_draft_upon_a_text_of_a_row_that_is_being_made_loses_none_of_its_words_core_07_core_16() {
+    let mut browser = Browser::two();
+    browser.offline();
+    browser.edit(0, Edit::Create { entity: note("2"), data: object(json!({ "id": "2", "body": "two three" })) });
+    browser.settle();
+    browser.edit(0, Edit::Set { entity: note("2"), fields: object(json!({ "body": "one two three" })) });
+    browser.settle();
+    // In the other tab somebody went on with the text of before.
+    let edit = Edit::Set { entity: note("2"), fields: object(json!({ "body": "two three four" })) };
+    browser.tabs[1].client.edit_upon(browser.now, edit, Some("two three")).unwrap();
+    browser.settle();
+    browser.online = true;
+    browser.run(40);
+    assert_eq!(browser.server.value("2", "body"), "one two three four");
+}
