@@ -1,4 +1,7 @@
 //! What the door promises: one effect at most, nobody's write lost, and the truth about it.
+//!
+//! Law: whether an answer was true is judged by when its request came and when the edit was in the database's log; only a
+//! copy of a request that was later excuses anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 

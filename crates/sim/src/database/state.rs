@@ -93,7 +93,7 @@ pub struct Refused {
     pub org: String,
     /// The mutation.
     pub transaction_id: String,
-    /// The code.
+    /// The code, or `aborted`.
     pub code: &'static str,
     /// When the request came, in true microseconds since the run began.
     pub came_us: u64,

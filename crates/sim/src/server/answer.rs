@@ -30,11 +30,14 @@ impl App {
             false => self.door.each(&author, &reader, &batch.mutations).await?,
         };
         for (mutation, outcome) in batch.mutations.iter().zip(&outcomes) {
-            if let Outcome::Refused(refusal) = outcome {
-                let (org, code) = (caller.place.org.clone(), refusal.code.as_str());
-                let transaction_id = mutation.transaction_id.as_str().to_owned();
-                self.parts.database.note_refused(Refused { org, transaction_id, code, came_us });
-            }
+            let code = match outcome {
+                Outcome::Refused(refusal) => refusal.code.as_str(),
+                // For what refused another one of its batch.
+                Outcome::Aborted(_) => "aborted",
+                Outcome::Applied(_) | Outcome::Duplicate(_) => continue,
+            };
+            let (org, transaction_id) = (caller.place.org.clone(), mutation.transaction_id.as_str().to_owned());
+            self.parts.database.note_refused(Refused { org, transaction_id, code, came_us });
         }
         let results = batch.mutations.iter().zip(outcomes);
         let results: Vec<Value> = results.map(|(mutation, outcome)| self.result(&reader, mutation, outcome)).collect();
