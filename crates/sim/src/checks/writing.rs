@@ -10,6 +10,9 @@ use antiphon_model::Code;
 use super::Violation;
 use crate::{Edit, History, Refused};
 
+/// The status of an edit whose batch ended without effect.
+const ABORTED: &str = "aborted";
+
 /// Every mutation changes state at most once (MUT-02).
 pub fn once(history: &History) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -56,8 +59,9 @@ pub fn told_what_happened(history: &History) -> Vec<Violation> {
 pub fn refuses_nothing_applied(history: &History) -> Vec<Violation> {
     let done = done_at(history);
     let refused = history.refused.iter().find(|refused| {
-        // The record is what says that an id was used for something else.
-        let another = refused.code == Code::IdempotencyMismatch.as_str();
+        // The record is what says that an id was used for something else; and a batch that ends without effect says so of
+        // each of its edits, though a copy of that device's store has sent one of them in another batch (seed 5033419).
+        let another = refused.code == Code::IdempotencyMismatch.as_str() || refused.code == ABORTED;
         let done_us = done.get(&(refused.org.as_str(), refused.transaction_id.as_str()));
         !another && done_us.is_some_and(|done_us| *done_us < refused.came_us)
     });
