@@ -30,7 +30,7 @@ do $$ begin
   end if;
 end $$;
 create table if not exists antiphon.mutations (
-  org text not null,
+  org text collate \"C\" not null,
   id text collate \"C\" not null,
   subject text not null,
   content_hash text not null,
