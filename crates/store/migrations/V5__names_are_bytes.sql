@@ -1,6 +1,7 @@
 -- Names are bytes and no words of a language. An index over them does not change when an operating system or a library
 -- brings other collations, after which an index of those misses rows that are there; and where the database's collation
--- is a language's, an append costs a fifth less. Rows stay as they are, and indexes are built anew.
+-- is a language's, an append costs a fifth less. Rows stay as they are, and indexes are built anew. The directory is not
+-- touched: servers that run meanwhile hold statements that return its names.
 alter table log.activities
   alter column org type text collate "C",
   alter column type type text collate "C",
@@ -11,10 +12,3 @@ alter table log.organisations
   alter column org type text collate "C";
 alter table log.schemas alter column type type text collate "C";
 alter table log.snapshots alter column type type text collate "C";
-alter table antiphon.organisations
-  alter column id type text collate "C",
-  alter column slug type text collate "C";
-alter table antiphon.users alter column id type text collate "C";
-alter table antiphon.memberships
-  alter column org type text collate "C",
-  alter column "user" type text collate "C";

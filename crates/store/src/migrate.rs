@@ -93,7 +93,7 @@ mod tests {
         (2, "56bf6e7f1e88959605fa6734c76b91cb462371550204a89f1afd54c54277e74b"),
         (3, "7bcb68fa9abda387eed0ade7bf85d4e509686e146be64b4caf396b7f8ec62f12"),
         (4, "f4c7d392aead25ce7bb9a7eae544eb15d34951d3c618a9e4565595e6456b2650"),
-        (5, "e103e564a7b6f063d97de22e98723624a03bd4ca1cee11a2e363c1e55dfbd48a"),
+        (5, "347d1908948dd9ca8301436fd940592ce1eda1ad00f188a7269a1755ae3e5fbf"),
     ];
 
     #[test]
